@@ -35,15 +35,18 @@ const (
 	MaxBody      = 1 << 20   // body of an integration, after gunzip
 	MaxBodyV2    = 512 << 10 // body of Events v2 (PagerDuty's own limit)
 	MaxJSONDepth = 64
+	MaxField     = 1024 // source, component, group, class, client and link texts, each, runes
+	MaxURL       = 4096 // one link: a longer one is dropped, because a cut one leads nowhere
 )
 
 // Event is one message of a monitor about one condition.
 type Event struct {
 	Action    Action
 	DedupKey  string    // 1..MaxKey bytes; identifies the condition on its service
+	KeyMade   bool      // DedupKey comes from [StableKey]: its sender may never resolve it, so the alert has to end by itself
 	Summary   string    // 1..MaxSummary runes, one line; for a trigger
 	Source    string    // the thing that is unwell, never the tool
-	Severity  Severity  //
+	Severity  Severity  // set on a trigger; advice on the other actions
 	Timestamp time.Time // the sender's; zero when absent. Never used for ordering alone
 	Component string
 	Group     string
