@@ -1,0 +1,87 @@
+# make demo and make test are all that a newcomer needs; both get what is missing.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOLANGCI := .tools/bin/golangci-lint
+
+# Arguments of the demo: `make demo ARGS=--once` plays the story without a person.
+ARGS ?=
+# How long each fuzz target runs.
+FUZZTIME ?= 20s
+# Which benchmarks run, as a regular expression.
+BENCH ?= .
+# What the protos are compared with; empty: the latest tag, or where the protos began.
+AGAINST ?=
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/tocsin, one static binary
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/tocsin ./cmd/tocsin
+
+.PHONY: demo
+demo: build ## Watch an alert become a push, and be acknowledged; ARGS=--once plays it alone
+	@.ci/need redis-server
+	@.ci/need -optional prometheus-alertmanager
+	@bin/tocsin demo $(ARGS)
+
+# The race detector is compiled C, so it needs a C compiler.
+.PHONY: test
+test: ## Run all tests under the race detector
+	@.ci/need redis-server gcc
+	CGO_ENABLED=1 go test -race -timeout 10m ./...
+
+.PHONY: quick
+quick: ## Run all tests without the race detector
+	@.ci/need redis-server
+	go test -timeout 5m ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Look for defects and for imports that point up
+	$(GOLANGCI) run
+
+.PHONY: format
+format: $(GOLANGCI) ## Format the Go code
+	$(GOLANGCI) fmt
+
+.PHONY: formatcheck
+formatcheck: $(GOLANGCI) ## Fail if the Go code is not formatted
+	$(GOLANGCI) fmt --diff
+
+.PHONY: generate
+generate: ## Write the Go code and the OpenAPI document out of proto/
+	.ci/generate
+
+.PHONY: checkgenerate
+checkgenerate: generate ## Fail if generated code is not what proto/ says
+	.ci/unchanged api server/store/storepb
+
+.PHONY: breaking
+breaking: ## Fail if proto/ breaks its clients; AGAINST=<commit> compares with that
+	.ci/breaking $(AGAINST)
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (20s)
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Run the benchmarks; BENCH=<expression> chooses
+	@.ci/need redis-server
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: clean
+clean: ## Remove what was built, and the tools
+	rm -rf bin .tools
+
+# Locked with all it is built from in .ci/tools/go.mod; takes some minutes, once.
+$(GOLANGCI): .ci/tools/go.mod .ci/tools/go.sum
+	@echo "building golangci-lint (some minutes, once)"
+	@mkdir -p $(@D)
+	GOFLAGS=-buildvcs=false go build -C .ci/tools -o '$(CURDIR)/$@' github.com/golangci/golangci-lint/v2/cmd/golangci-lint
