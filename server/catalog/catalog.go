@@ -54,10 +54,11 @@ const (
 	ScopeIntegration                 // each integration for itself
 )
 
-// SupportHours are civil hours in a zone, on ISO weekdays (1 = Monday).
-// Start > End belongs to the day of the start; Start == End is the whole day.
+// SupportHours are civil hours in a zone, on days of the week; without days
+// they never are. Start > End belongs to the day of the start; Start == End is
+// the whole day.
 type SupportHours struct {
-	Zone       string
+	Zone       string // IANA
 	Days       []time.Weekday
 	Start, End time.Duration
 }

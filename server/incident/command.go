@@ -128,10 +128,10 @@ type (
 	}
 )
 
-// Tick decides whatever is due. Receipts are read from the delivery records
-// when a ReceiptBy is due, and absent otherwise.
+// Tick decides whatever is due.
 type Tick struct {
-	Receipts map[roster.UserID]Receipt
+	Receipts map[roster.UserID]Receipt // read from the delivery records when ReceiptDue
+	Alerts   []Alert                   // the open ones, when AutoResolveDue
 }
 
 // Receipt is what the phones of a person have said about the pages of an incident.

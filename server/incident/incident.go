@@ -69,6 +69,8 @@ type Incident struct {
 	Level     int            // index of the level that was asked last
 	Loop      int            // finished passes over the policy
 	Exhausted bool           // every loop is done: fallback and reminders only
+	Hurried   bool           // Timers.Escalate was brought forward: nobody could be reached
+	Reminded  bool           // "still on it?" was asked and is not answered
 	MultiAck  bool           // the level asks every holder to acknowledge
 	Turns     []Turn         // round-robin members used, so that loops and retries keep them
 	Assignees []Assignee
@@ -128,11 +130,13 @@ type Assignee struct {
 	// Elapsed is how far the plan has run: steps with Delay <= Elapsed are
 	// done or missed. -1 before the first.
 	Elapsed   time.Duration
-	Next      time.Time // next step or reminder; zero: silent
-	Reminders int       // sent since the plan ended
-	ReceiptBy time.Time // a push went out; with no receipt by then the next other way runs now
-	Pulled    []string  // keys of steps that ran before their time
-	Paged     time.Time // last page; zero: not paged
+	Next      time.Time         // next step or reminder; zero: silent
+	Reminders int               // sent since the plan ended
+	ReceiptBy time.Time         // a push went out; with no receipt by then the next other way runs now
+	Pulled    []string          // keys of steps that ran before their time
+	Failed    []roster.MethodID // methods that failed for good since the plan began
+	Paged     time.Time         // last page; zero: not paged
+	Pages     int               // how many pages went out for this assignment
 }
 
 // Turn is the member that a round-robin level uses for this incident.
@@ -163,6 +167,14 @@ type Alert struct {
 	SourceTime  time.Time // the sender's time of the last trigger; zero when not said
 	Severity    event.Severity
 	Summary     string
+	Repeats     Repeats
+}
+
+// Repeats is the timeline entry that counts the latest repeats of an alert:
+// while it is the last one and less than a minute old, it is rewritten.
+type Repeats struct {
+	Seq, Count int
+	At         time.Time
 }
 
 // ActorKind says who did something.

@@ -27,6 +27,8 @@ type View interface {
 	// Turn returns the member whose turn it is at a round-robin level for the
 	// incident, once it has been claimed (see [NeedTurn]).
 	Turn(p escalation.PolicyID, level int) (roster.UserID, bool)
+	// Zone returns an IANA zone; UTC for a name that is not known.
+	Zone(name string) *time.Location
 	// Settings returns those of the installation.
 	Settings() catalog.Settings
 	// Pace returns the durations that the demo shortens.

@@ -1,0 +1,294 @@
+package incident
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+// Pages live until the next escalation, at least Pace.PageLife and at most this (push.md A8).
+const maxPageLife = time.Hour
+
+// assign makes the people the ones who are asked and begins their plans.
+// Responders who were asked to help stay.
+func (t *turn) assign(users []roster.UserID, via Via, level int) {
+	in := t.in
+	helpers := slices.DeleteFunc(slices.Clone(in.Assignees), func(a Assignee) bool {
+		return a.Via != ViaResponder || slices.Contains(users, a.User)
+	})
+	in.Assignees = nil
+	t.tell(Entry{Type: EntryAssigned, Actor: System("rule"), Users: users, Via: via, Level: level, Loop: in.Loop})
+	t.moved()
+	for _, u := range users {
+		t.begins(u, via, level)
+	}
+	in.Assignees = append(in.Assignees, helpers...)
+}
+
+// join adds people beside whoever is asked, and begins their plans.
+func (t *turn) join(users []roster.UserID, via Via) {
+	t.tell(Entry{Type: EntryAssigned, Actor: System("rule"), Users: users, Via: via, Level: t.in.Level, Loop: t.in.Loop, Count: 1})
+	t.moved()
+	for _, u := range users {
+		t.begins(u, via, t.in.Level)
+	}
+}
+
+// begins appends an assignee whose plan starts now, and runs what is due at once.
+func (t *turn) begins(u roster.UserID, via Via, level int) {
+	t.in.Assignees = append(t.in.Assignees, Assignee{User: u, Since: t.now, Via: via, Level: level, Elapsed: -1})
+	t.advance(&t.in.Assignees[len(t.in.Assignees)-1])
+}
+
+// restart begins the plans of everybody who is asked anew, with the rules of the present urgency.
+func (t *turn) restart() {
+	for i := range t.in.Assignees {
+		a := &t.in.Assignees[i]
+		*a = Assignee{User: a.User, Since: t.now, Via: a.Via, Level: a.Level, Elapsed: -1}
+		t.advance(a)
+	}
+}
+
+// silence stops the plan of an assignee.
+func silence(a *Assignee) { a.Next, a.ReceiptBy = time.Time{}, time.Time{} }
+
+// silenceAll stops every plan.
+func (t *turn) silenceAll() {
+	for i := range t.in.Assignees {
+		silence(&t.in.Assignees[i])
+	}
+}
+
+// plan returns the contact plan of a person for the present urgency.
+func (t *turn) plan(id roster.UserID) []roster.Step {
+	u, _ := t.view.User(id)
+	return u.Plan(t.in.Urgency == High)
+}
+
+func firstStep(plan []roster.Step) roster.Step { return plan[0] }
+
+// advance runs the steps of a plan that are due and arms the next. After a
+// pause of the engine only the latest step of each method runs, not every one
+// that was missed.
+func (t *turn) advance(a *Assignee) {
+	user, ok := t.view.User(a.User)
+	if !ok || user.Inactive {
+		silence(a)
+		return
+	}
+	plan, elapsed := t.plan(a.User), t.now.Sub(a.Since)
+	if ended(plan, a.Elapsed) {
+		t.remind(a, user, plan)
+		return
+	}
+	reason := PageStep
+	if a.Elapsed < 0 {
+		reason = startReason(a.Via)
+	}
+	var due []roster.Step
+	for _, s := range plan {
+		if s.Delay > a.Elapsed && s.Delay <= elapsed && !slices.Contains(a.Pulled, stepKey(s)) {
+			due = latest(due, s)
+		}
+	}
+	a.Elapsed = elapsed
+	refused := false
+	for _, s := range due {
+		if t.works(user, s, a) {
+			t.page(a, s, reason)
+		} else {
+			refused = true
+		}
+	}
+	t.arm(a, user, plan)
+	if refused {
+		t.pull(a, PageRejected, CauseNoMethod)
+	}
+}
+
+// latest adds the step, in place of an earlier one by the same method.
+func latest(due []roster.Step, s roster.Step) []roster.Step {
+	if i := slices.IndexFunc(due, func(d roster.Step) bool { return d.Method == s.Method }); i >= 0 {
+		s.Loud = s.Loud || due[i].Loud
+		due[i] = s
+		return due
+	}
+	return append(due, s)
+}
+
+// arm sets the instant of the next step, or of the first reminder.
+func (t *turn) arm(a *Assignee, user roster.User, plan []roster.Step) {
+	a.Next = time.Time{}
+	for _, s := range plan {
+		if s.Delay > a.Elapsed && !slices.Contains(a.Pulled, stepKey(s)) {
+			a.Next = earliest(a.Next, a.Since.Add(s.Delay))
+		}
+	}
+	if a.Next.IsZero() && t.in.Urgency == High {
+		a.Elapsed = max(a.Elapsed, plan[len(plan)-1].Delay)
+		a.Next = t.now.Add(t.remindEvery(user, a))
+	}
+}
+
+// ended reports whether every step of the plan has run.
+func ended(plan []roster.Step, elapsed time.Duration) bool { return plan[len(plan)-1].Delay <= elapsed }
+
+// remind repeats the last two steps of a plan that has ended. It gets rarer
+// past the limit and never stops while the incident waits for somebody.
+func (t *turn) remind(a *Assignee, user roster.User, plan []roster.Step) {
+	a.Reminders++
+	if a.Reminders == t.view.Pace().RemindLimit+1 {
+		t.tell(Entry{Type: EntryReminderLimit, Actor: System("timer"), Users: []roster.UserID{a.User}, Count: a.Reminders - 1})
+	}
+	var again []roster.Step
+	for _, s := range slices.Backward(plan) {
+		if len(again) < 2 && t.works(user, s, a) {
+			again = latest(again, s)
+		}
+	}
+	for _, s := range slices.Backward(again) {
+		t.page(a, s, PageReminder)
+	}
+	a.Next = t.now.Add(t.remindEvery(user, a))
+}
+
+func (t *turn) remindEvery(user roster.User, a *Assignee) time.Duration {
+	pace := t.view.Pace()
+	switch {
+	case a.Reminders > pace.RemindLimit:
+		return pace.RemindRarely
+	case user.Remind.Every > 0:
+		return user.Remind.Every
+	}
+	return pace.RemindEvery
+}
+
+// works reports whether the step can reach the person now, as far as is known.
+func (t *turn) works(user roster.User, s roster.Step, a *Assignee) bool {
+	return user.Works(s, t.view.Devices(user.ID)) && !slices.Contains(a.Failed, s.Method)
+}
+
+// page sends one contact step out. For a push of high urgency it also arms
+// the wait for the phone's receipt.
+func (t *turn) page(a *Assignee, s roster.Step, reason PageReason) {
+	a.Paged = t.now
+	a.Pages++
+	t.d.Changed = true
+	t.tell(Entry{Type: EntryNotified, Actor: System("timer"), Users: []roster.UserID{a.User}, Step: s.Method, Loud: s.Loud, Count: int(reason)})
+	t.do(Work{
+		Kind: WorkPage, User: a.User, Method: s.Method, Loud: s.Loud, Reason: reason, Level: a.Level,
+		Number: a.Pages, Deadline: t.deadline(),
+	})
+	if t.isPush(a.User, s) && t.in.Urgency == High && a.ReceiptBy.IsZero() && reason != PageNoReceipt {
+		a.ReceiptBy = t.now.Add(t.view.Pace().ReceiptWait)
+	}
+}
+
+func (t *turn) isPush(id roster.UserID, s roster.Step) bool {
+	u, _ := t.view.User(id)
+	m, ok := u.Method(s.Method)
+	return ok && m.Kind == roster.Push
+}
+
+// deadline is the instant after which a page that goes out now has no value.
+func (t *turn) deadline() time.Time {
+	life := t.view.Pace().PageLife
+	if e := t.in.Timers.Escalate; !e.IsZero() {
+		life = max(life, e.Sub(t.now))
+	}
+	return t.now.Add(min(life, maxPageLife))
+}
+
+// receiptDue is the end of the wait for a phone's receipt: with none, the next
+// way of reaching the person runs now (push.md A2).
+func (t *turn) receiptDue(a *Assignee, r Receipt) {
+	a.ReceiptBy = time.Time{}
+	t.d.Changed = true
+	switch {
+	case r.Refused:
+		t.pull(a, PageRejected, CauseRejected)
+	case !r.Received:
+		t.pull(a, PageNoReceipt, CauseNoReceipt)
+	}
+}
+
+// loudAgain is the key under which Pulled keeps the extra push of pull.
+const loudAgain = "push!"
+
+// pull runs the earliest step that is not a push before its time, once; e-mail
+// wakes nobody, so the step after it is pulled too. Where there is none, the
+// phone gets the critical sound once more.
+func (t *turn) pull(a *Assignee, reason PageReason, cause Cause) {
+	user, ok := t.view.User(a.User)
+	if !ok {
+		return
+	}
+	plan, pulled := t.plan(a.User), false
+	for _, s := range plan {
+		m, _ := user.Method(s.Method)
+		if s.Delay <= a.Elapsed || m.Kind == roster.Push || slices.Contains(a.Pulled, stepKey(s)) || !t.works(user, s, a) {
+			continue
+		}
+		a.Pulled = append(a.Pulled, stepKey(s))
+		t.tell(Entry{Type: EntryDelivery, Actor: System("timer"), Users: []roster.UserID{a.User}, Step: s.Method, Cause: cause})
+		t.page(a, s, reason)
+		if pulled = m.Kind != roster.Email; pulled {
+			break
+		}
+	}
+	push := roster.Step{Method: roster.PushAll, Loud: true}
+	if !pulled && cause == CauseNoReceipt && t.works(user, push, a) && !slices.Contains(a.Pulled, loudAgain) {
+		a.Pulled = append(a.Pulled, loudAgain)
+		t.page(a, push, reason)
+	}
+	t.arm(a, user, plan)
+}
+
+// undelivered takes in that a step failed for good. When nothing else is left
+// for anybody who is asked, the level counts as empty and is left early.
+func (t *turn) undelivered(c Undelivered) error {
+	a := t.in.Assigned(c.User)
+	if a == nil || t.in.Status != Triggered || c.Generation != t.in.Generation || slices.Contains(a.Failed, c.Method) {
+		return nil
+	}
+	a.Failed = append(a.Failed, c.Method)
+	t.tell(Entry{Type: EntryDelivery, Actor: System("delivery"), Users: []roster.UserID{c.User}, Step: c.Method, Cause: CauseUndelivered, Text: c.Reason})
+	if c.Method == roster.PushAll {
+		a.ReceiptBy = time.Time{}
+	}
+	t.pull(a, PageRejected, CauseRejected)
+	if e := t.now.Add(t.view.Pace().EmptyPass); t.nobodyLeft() && e.Before(t.in.Timers.Escalate) {
+		t.in.Timers.Escalate, t.in.Hurried = e, true
+	}
+	return nil
+}
+
+// nobodyLeft reports whether every method of everybody who is asked has failed for good.
+func (t *turn) nobodyLeft() bool {
+	for i := range t.in.Assignees {
+		a := &t.in.Assignees[i]
+		user, ok := t.view.User(a.User)
+		if ok && slices.ContainsFunc(t.plan(a.User), func(s roster.Step) bool { return t.works(user, s, a) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func startReason(v Via) PageReason {
+	switch v {
+	case ViaFallback:
+		return PageFallback
+	case ViaCatchAll:
+		return PageCatchAll
+	case ViaResponder:
+		return PageResponder
+	case ViaPolicy, ViaDirect:
+	}
+	return PageAssigned
+}
+
+// stepKey names a step within a plan, so that edits of the plan do not confuse it with another.
+func stepKey(s roster.Step) string { return fmt.Sprintf("%d/%s", s.Delay.Milliseconds(), s.Method) }

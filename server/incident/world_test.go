@@ -1,0 +1,273 @@
+package incident_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/escalation"
+	"github.com/tocsin-oncall/tocsin/server/event"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+// world is a View made of maps.
+type world struct {
+	services map[catalog.ServiceID]catalog.Service
+	policies map[escalation.PolicyID]escalation.Policy
+	users    map[roster.UserID]roster.User
+	devices  map[roster.UserID][]roster.Device
+	turns    map[int]roster.UserID
+	settings catalog.Settings
+	pace     incident.Pace
+}
+
+func (w *world) Service(id catalog.ServiceID) (catalog.Service, bool) {
+	s, ok := w.services[id]
+	return s, ok
+}
+
+func (w *world) Policy(ref escalation.Ref) (escalation.Policy, bool) {
+	p, ok := w.policies[ref.ID]
+	return p, ok && p.Version == ref.Version
+}
+
+func (w *world) CurrentPolicy(id escalation.PolicyID) (escalation.Policy, bool) {
+	p, ok := w.policies[id]
+	return p, ok
+}
+
+func (w *world) OnCall(t escalation.Target, _ time.Time) []roster.UserID {
+	if t.Kind != escalation.UserTarget {
+		return nil
+	}
+	return []roster.UserID{roster.UserID(t.ID)}
+}
+
+func (w *world) User(id roster.UserID) (roster.User, bool) {
+	u, ok := w.users[id]
+	return u, ok
+}
+func (w *world) Devices(id roster.UserID) []roster.Device { return w.devices[id] }
+func (w *world) Turn(_ escalation.PolicyID, level int) (roster.UserID, bool) {
+	u, ok := w.turns[level]
+	return u, ok
+}
+func (w *world) Zone(name string) *time.Location {
+	if l, err := time.LoadLocation(name); err == nil {
+		return l
+	}
+	return time.UTC
+}
+func (w *world) Settings() catalog.Settings { return w.settings }
+func (w *world) Pace() incident.Pace        { return w.pace }
+
+var start = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // the night of all tests
+
+const shop = catalog.ServiceID("shop")
+
+// newWorld has a service whose policy asks ann, bo and cy in turn (5, 10 and
+// 15 minutes, one repetition), each with a phone; dee is the catch-all.
+func newWorld() *world {
+	w := &world{
+		services: map[catalog.ServiceID]catalog.Service{shop: {ID: shop, Name: "Shop", Policy: "night"}},
+		policies: map[escalation.PolicyID]escalation.Policy{},
+		users:    map[roster.UserID]roster.User{},
+		devices:  map[roster.UserID][]roster.Device{},
+		turns:    map[int]roster.UserID{},
+		settings: catalog.Settings{CatchAll: []roster.UserID{"dee"}},
+		pace:     incident.DefaultPace(),
+	}
+	for _, id := range []roster.UserID{"ann", "bo", "cy", "dee"} {
+		w.users[id] = roster.User{
+			ID: id, Name: string(id), Zone: "UTC",
+			Methods: []roster.Method{{ID: "mail", Kind: roster.Email, Address: string(id) + "@shop.example", Verified: true}},
+			High:    []roster.Step{{Method: roster.PushAll}, {Delay: time.Minute, Method: roster.PushAll, Loud: true}, {Delay: 3 * time.Minute, Method: "mail"}},
+		}
+		w.devices[id] = []roster.Device{{ID: roster.DeviceID(id) + "-phone", User: id, Platform: roster.IOS, State: roster.DeviceActive}}
+	}
+	w.policy("night", 1, level(5, "ann"), level(10, "bo"), level(15, "cy"))
+	return w
+}
+
+func (w *world) policy(id escalation.PolicyID, loops int, levels ...escalation.Level) {
+	w.policies[id] = escalation.Policy{ID: id, Version: 1, Name: string(id), Loops: loops, Levels: levels}
+}
+
+func (w *world) mute(users ...roster.UserID) {
+	for _, id := range users {
+		u := w.users[id]
+		u.Methods = nil
+		w.users[id] = u
+		delete(w.devices, id)
+	}
+}
+
+func level(minutes int, users ...string) escalation.Level {
+	l := escalation.Level{Delay: time.Duration(minutes) * time.Minute}
+	for _, u := range users {
+		l.Targets = append(l.Targets, escalation.Target{Kind: escalation.UserTarget, ID: u})
+	}
+	return l
+}
+
+func by(user string) incident.Actor {
+	return incident.Actor{Kind: incident.ActorUser, ID: user, Via: "test"}
+}
+
+var source = incident.Actor{Kind: incident.ActorSource, ID: "am", Via: "events"} //nolint:gochecknoglobals // the monitor of all tests
+
+// story is one incident with everything that was ever decided about it.
+type story struct {
+	t        testing.TB
+	w        *world
+	now      time.Time
+	in       *incident.Incident
+	alerts   map[string]incident.Alert
+	timeline []incident.Entry
+	work     []work
+	receipts map[roster.UserID]incident.Receipt
+}
+
+// work is a work item and when it was made.
+type work struct {
+	incident.Work
+	at time.Duration
+}
+
+func trigger(t testing.TB, w *world) *story {
+	s := &story{t: t, w: w, now: start, alerts: map[string]incident.Alert{}, receipts: map[roster.UserID]incident.Receipt{}}
+	s.must(incident.Begin{
+		ID: "i1", Number: 1, Service: w.services[shop], By: source,
+		Alert: incident.Alert{Service: shop, Key: "k1"}, Event: fire("disk full", event.Critical),
+	})
+	return s
+}
+
+func fire(summary string, sev event.Severity) event.Event {
+	return event.Event{Action: event.Trigger, DedupKey: "k1", Summary: summary, Severity: sev}
+}
+
+func (s *story) do(cmd incident.Command) error {
+	s.t.Helper()
+	var d incident.Decision
+	var err error
+	for {
+		d, err = incident.Decide(s.in, cmd, s.w, s.now)
+		need, ok := err.(*incident.NeedTurn) //nolint:errorlint // Decide returns it bare
+		if !ok {
+			break
+		}
+		i := slices.IndexFunc(need.Members, func(u roster.UserID) bool { return u != "" })
+		s.w.turns[need.Level] = need.Members[i]
+	}
+	if err != nil {
+		return err
+	}
+	for _, a := range d.Alerts {
+		s.alerts[a.Key] = a
+		if a.Count == 0 {
+			delete(s.alerts, a.Key)
+		}
+	}
+	if d.Coalesce != nil {
+		s.timeline[len(s.timeline)-1] = *d.Coalesce
+	}
+	s.timeline = append(s.timeline, d.Timeline...)
+	for _, w := range d.Work {
+		s.work = append(s.work, work{w, s.now.Sub(start)})
+	}
+	if d.Changed {
+		d.Incident.Revision++
+		s.in = d.Incident
+	}
+	return nil
+}
+
+func (s *story) must(cmd incident.Command) {
+	s.t.Helper()
+	if err := s.do(cmd); err != nil {
+		s.t.Fatalf("%T at +%v: %v", cmd, s.now.Sub(start), err)
+	}
+}
+
+// until moves time to the instant, deciding whatever falls due on the way.
+func (s *story) until(d time.Duration) {
+	s.t.Helper()
+	end := start.Add(d)
+	for range 10_000 {
+		due := s.in.Due()
+		if due.IsZero() || due.After(end) {
+			s.now = end
+			return
+		}
+		if due.After(s.now) {
+			s.now = due
+		}
+		s.must(incident.Tick{Receipts: s.receipts, Alerts: s.open()})
+		if next := s.in.Due(); !next.IsZero() && !next.After(s.now) && next.Equal(due) && s.in.Due().Equal(due) {
+			continue
+		}
+	}
+	s.t.Fatalf("the incident is decided again and again at +%v: due %v", s.now.Sub(start), s.in.Due())
+}
+
+func (s *story) open() []incident.Alert {
+	var open []incident.Alert
+	for _, a := range s.alerts {
+		if a.Open {
+			open = append(open, a)
+		}
+	}
+	slices.SortFunc(open, func(a, b incident.Alert) int { return cmpString(a.Key, b.Key) })
+	return open
+}
+
+func cmpString(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// assigned lists when each person was asked: "ann@0s bo@5m0s".
+func (s *story) assigned() []string {
+	var got []string
+	for _, e := range s.timeline {
+		if e.Type == incident.EntryAssigned {
+			for _, u := range e.Users {
+				got = append(got, string(u)+"@"+e.At.Sub(start).String())
+			}
+		}
+	}
+	return got
+}
+
+// pages lists the pages of a person: "push@0s mail@3m0s".
+func (s *story) pages(user roster.UserID) []string {
+	var got []string
+	for _, w := range s.work {
+		if w.Kind == incident.WorkPage && w.User == user {
+			name := string(w.Method)
+			if w.Loud {
+				name += "!"
+			}
+			got = append(got, name+"@"+w.at.String())
+		}
+	}
+	return got
+}
+
+func (s *story) at(typ incident.EntryType) []time.Duration {
+	var at []time.Duration
+	for _, e := range s.timeline {
+		if e.Type == typ {
+			at = append(at, e.At.Sub(start))
+		}
+	}
+	return at
+}
