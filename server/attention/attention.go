@@ -239,6 +239,7 @@ const (
 	maxRecent    = 256
 	keepRecent   = 15 * time.Minute
 	keepOpen     = 7 * 24 * time.Hour
+	keepTold     = 24 * time.Hour
 	retryEvery   = 10 * time.Second
 	cardLife     = 10 * time.Minute
 	digestLife   = time.Hour
