@@ -1,0 +1,50 @@
+package incident
+
+import (
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+// Receipts tells of every person what the devices have said about the pages of
+// one generation or later ones, from the delivery records.
+//
+// Only a native phone speaks for a person who has one, and a page that the
+// phone showed without sound did not wake him (push.md A1). Somebody counts as
+// refused when every push to him has failed for good (A3).
+func Receipts(deliveries []Delivery) map[roster.UserID]Receipt {
+	type tally struct{ phones, pushes, refused, phoneReceipts, receipts int }
+	tallies := map[roster.UserID]*tally{}
+	for _, d := range deliveries {
+		if !d.Page || d.Kind != roster.Push {
+			continue
+		}
+		t := tallies[d.User]
+		if t == nil {
+			t = &tally{}
+			tallies[d.User] = t
+		}
+		t.pushes++
+		got := d.State >= DeliveryReceived && !(d.Silent && d.Urgency == High)
+		switch {
+		case d.State.Refused():
+			t.refused++
+		case got && d.Native:
+			t.phoneReceipts++
+		case got:
+			t.receipts++
+		}
+		if d.Native {
+			t.phones++
+		}
+	}
+	all := make(map[roster.UserID]Receipt, len(tallies))
+	for u, t := range tallies {
+		all[u] = Receipt{
+			Received: t.phoneReceipts > 0 || (t.phones == 0 && t.receipts > 0),
+			Refused:  t.pushes > 0 && t.refused == t.pushes,
+		}
+	}
+	return all
+}
+
+// Refused reports whether the delivery has failed for good.
+func (s DeliveryState) Refused() bool { return s == DeliveryRejected || s == DeliverySuppressed }
