@@ -149,7 +149,7 @@ func (s *Server) start() error {
 }
 
 func (s *Server) wait() error {
-	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), MaxRetries: -1, DisableIdentity: true})
+	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), MaxRetries: -1, DisableIdentity: true, DialerRetries: 1})
 	defer func() { _ = c.Close() }()
 	var err error
 	for deadline := time.Now().Add(readyWithin); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
@@ -173,7 +173,7 @@ func (s *Server) Dir() string { return s.config.Dir }
 // Client returns a plain client that is closed when the test ends.
 func (s *Server) Client(tb testing.TB) *redis.Client {
 	tb.Helper()
-	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), DisableIdentity: true})
+	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), DisableIdentity: true, DialerRetries: 1})
 	tb.Cleanup(func() { _ = c.Close() })
 	return c
 }
