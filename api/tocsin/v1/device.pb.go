@@ -146,7 +146,8 @@ const (
 	Device_STATE_UNSPECIFIED Device_State = 0
 	// It is paged.
 	Device_STATE_ACTIVE Device_State = 1
-	// It has no address yet, or has not proven it. Not paged.
+	// It has no proven address yet, or was not heard of for long. Paged where
+	// it has an address, and never counted as the only way to reach somebody.
 	Device_STATE_UNVERIFIED Device_State = 2
 	// The push service doubts its address: tried again later, with care.
 	Device_STATE_PARKED Device_State = 3
@@ -1244,11 +1245,15 @@ func (x *EnrolDeviceRequest) GetDevice() *Device {
 // A new device and its credential.
 type EnrolDeviceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The device.
+	// The device. Its user is who it belongs to from now on.
 	Device *Device `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
 	// The credential: send it as `authorization: Bearer <credential>`. Shown this
 	// once; keep it where it can be read after the first unlock.
-	Credential    string `protobuf:"bytes,2,opt,name=credential,proto3" json:"credential,omitempty"`
+	Credential string `protobuf:"bytes,2,opt,name=credential,proto3" json:"credential,omitempty"`
+	// The person's name for display.
+	UserDisplayName string `protobuf:"bytes,3,opt,name=user_display_name,json=userDisplayName,proto3" json:"user_display_name,omitempty"`
+	// The name of this installation.
+	Organization  string `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1293,6 +1298,20 @@ func (x *EnrolDeviceResponse) GetDevice() *Device {
 func (x *EnrolDeviceResponse) GetCredential() string {
 	if x != nil {
 		return x.Credential
+	}
+	return ""
+}
+
+func (x *EnrolDeviceResponse) GetUserDisplayName() string {
+	if x != nil {
+		return x.UserDisplayName
+	}
+	return ""
+}
+
+func (x *EnrolDeviceResponse) GetOrganization() string {
+	if x != nil {
+		return x.Organization
 	}
 	return ""
 }
@@ -3007,12 +3026,14 @@ const file_tocsin_v1_device_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x10\x18\x80\x01R\x04code\x124\n" +
 	"\x06device\x18\x02 \x01(\v2\x11.tocsin.v1.DeviceB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06device:\xfc\x01\xbaH\xf8\x01\x1a\x83\x01\n" +
 	"\x17enrol_device.install_id\x125device.install_id: a UUID made by the app is required\x1a1!has(this.device) || this.device.install_id != ''\x1ap\n" +
-	"\x15enrol_device.platform\x12'device.platform: say which system it is\x1a.!has(this.device) || this.device.platform != 0\"j\n" +
+	"\x15enrol_device.platform\x12'device.platform: say which system it is\x1a.!has(this.device) || this.device.platform != 0\"\xc4\x01\n" +
 	"\x13EnrolDeviceResponse\x12.\n" +
 	"\x06device\x18\x01 \x01(\v2\x11.tocsin.v1.DeviceB\x03\xe0A\x03R\x06device\x12#\n" +
 	"\n" +
 	"credential\x18\x02 \x01(\tB\x03\xe0A\x03R\n" +
-	"credential\"\xd2\x02\n" +
+	"credential\x12/\n" +
+	"\x11user_display_name\x18\x03 \x01(\tB\x03\xe0A\x03R\x0fuserDisplayName\x12'\n" +
+	"\forganization\x18\x04 \x01(\tB\x03\xe0A\x03R\forganization\"\xd2\x02\n" +
 	"\x15RegisterDeviceRequest\x124\n" +
 	"\x06device\x18\x01 \x01(\v2\x11.tocsin.v1.DeviceB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06device:\x82\x02\xbaH\xfe\x01\x1a\x86\x01\n" +
 	"\x1aregister_device.install_id\x125device.install_id: a UUID made by the app is required\x1a1!has(this.device) || this.device.install_id != ''\x1as\n" +

@@ -62,13 +62,13 @@ type DeviceServiceClient interface {
 	// Answers whose phone the bearer of a code would become, so that the app can
 	// show it before it enrols. Uses nothing up. Needs no other credential.
 	//
-	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_INVALID) for a code
+	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
 	PreviewEnrolment(ctx context.Context, in *PreviewEnrolmentRequest, opts ...grpc.CallOption) (*Enrolment, error)
 	// Exchanges a code for a device and its credential, which is shown this once.
 	// Needs no other credential.
 	//
-	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_INVALID) for a code
+	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
 	EnrolDevice(ctx context.Context, in *EnrolDeviceRequest, opts ...grpc.CallOption) (*EnrolDeviceResponse, error)
 	// Makes the caller's app a device, or brings it up to date: one record for
@@ -77,8 +77,8 @@ type DeviceServiceClient interface {
 	// answer has none.
 	//
 	// The address of another person's device moves only after the phone has
-	// shown that it holds it, see ConfirmDeviceAddress; until then the device is
-	// unverified and is not paged. Beyond 10 devices of one person, the oldest
+	// shown that it holds it, see ConfirmDeviceAddress; until then the device has
+	// no address and is not paged. Beyond 10 devices of one person, the oldest
 	// unverified one is removed; when there is none, the call is refused.
 	//
 	// Errors: as for the service; PERMISSION_DENIED (NOT_THIS_DEVICE);
@@ -117,7 +117,8 @@ type DeviceServiceClient interface {
 	// receipt succeeds or fails on its own, and may be sent again: of one state
 	// of one delivery, the first counts.
 	//
-	// Errors: as for the service; RESOURCE_EXHAUSTED above 10 calls a second.
+	// Errors: as for the service; UNAUTHENTICATED (RECEIPT_KEY) for a key that is
+	// wrong, over, or of another delivery; RESOURCE_EXHAUSTED above 10 calls a second.
 	ReportReceipts(ctx context.Context, in *ReportReceiptsRequest, opts ...grpc.CallOption) (*ReportReceiptsResponse, error)
 	// Acts on the incident of a page: the tap on the lock screen. Authenticated
 	// by the device's credential, or by the action token that the page carries,
@@ -127,10 +128,10 @@ type DeviceServiceClient interface {
 	// An acknowledgement that comes late, after the page escalated, still counts
 	// from now; what was escalated stays so. What has been done already is no error.
 	//
-	// Errors: as for the service; UNAUTHENTICATED (ACTION_TOKEN_INVALID,
-	// ACTION_TOKEN_EXPIRED) and PERMISSION_DENIED (UNLOCK_REQUIRED,
-	// NOT_THIS_DEVICE), whose ErrorInfo has the metadata reopen = "true": open the
-	// app, and do it there.
+	// Errors: as for the service; UNAUTHENTICATED (ACTION_TOKEN) for a
+	// token that is wrong, over, or of another delivery, and PERMISSION_DENIED
+	// (UNLOCK_REQUIRED, NOT_THIS_DEVICE); their ErrorInfo has the metadata
+	// reopen = "true": open the app, and do it there.
 	Act(ctx context.Context, in *ActRequest, opts ...grpc.CallOption) (*ActResponse, error)
 	// Sends a page to one device that differs from a real one by the word TEST
 	// alone. Its person, or an administrator, may; at most 10 an hour for each device.
@@ -332,13 +333,13 @@ type DeviceServiceServer interface {
 	// Answers whose phone the bearer of a code would become, so that the app can
 	// show it before it enrols. Uses nothing up. Needs no other credential.
 	//
-	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_INVALID) for a code
+	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
 	PreviewEnrolment(context.Context, *PreviewEnrolmentRequest) (*Enrolment, error)
 	// Exchanges a code for a device and its credential, which is shown this once.
 	// Needs no other credential.
 	//
-	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_INVALID) for a code
+	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
 	EnrolDevice(context.Context, *EnrolDeviceRequest) (*EnrolDeviceResponse, error)
 	// Makes the caller's app a device, or brings it up to date: one record for
@@ -347,8 +348,8 @@ type DeviceServiceServer interface {
 	// answer has none.
 	//
 	// The address of another person's device moves only after the phone has
-	// shown that it holds it, see ConfirmDeviceAddress; until then the device is
-	// unverified and is not paged. Beyond 10 devices of one person, the oldest
+	// shown that it holds it, see ConfirmDeviceAddress; until then the device has
+	// no address and is not paged. Beyond 10 devices of one person, the oldest
 	// unverified one is removed; when there is none, the call is refused.
 	//
 	// Errors: as for the service; PERMISSION_DENIED (NOT_THIS_DEVICE);
@@ -387,7 +388,8 @@ type DeviceServiceServer interface {
 	// receipt succeeds or fails on its own, and may be sent again: of one state
 	// of one delivery, the first counts.
 	//
-	// Errors: as for the service; RESOURCE_EXHAUSTED above 10 calls a second.
+	// Errors: as for the service; UNAUTHENTICATED (RECEIPT_KEY) for a key that is
+	// wrong, over, or of another delivery; RESOURCE_EXHAUSTED above 10 calls a second.
 	ReportReceipts(context.Context, *ReportReceiptsRequest) (*ReportReceiptsResponse, error)
 	// Acts on the incident of a page: the tap on the lock screen. Authenticated
 	// by the device's credential, or by the action token that the page carries,
@@ -397,10 +399,10 @@ type DeviceServiceServer interface {
 	// An acknowledgement that comes late, after the page escalated, still counts
 	// from now; what was escalated stays so. What has been done already is no error.
 	//
-	// Errors: as for the service; UNAUTHENTICATED (ACTION_TOKEN_INVALID,
-	// ACTION_TOKEN_EXPIRED) and PERMISSION_DENIED (UNLOCK_REQUIRED,
-	// NOT_THIS_DEVICE), whose ErrorInfo has the metadata reopen = "true": open the
-	// app, and do it there.
+	// Errors: as for the service; UNAUTHENTICATED (ACTION_TOKEN) for a
+	// token that is wrong, over, or of another delivery, and PERMISSION_DENIED
+	// (UNLOCK_REQUIRED, NOT_THIS_DEVICE); their ErrorInfo has the metadata
+	// reopen = "true": open the app, and do it there.
 	Act(context.Context, *ActRequest) (*ActResponse, error)
 	// Sends a page to one device that differs from a real one by the word TEST
 	// alone. Its person, or an administrator, may; at most 10 an hour for each device.

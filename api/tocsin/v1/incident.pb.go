@@ -285,8 +285,10 @@ const (
 	Assignee_VIA_HANDOFF Assignee_Via = 3
 	// Answered a request for responders.
 	Assignee_VIA_RESPONDER_REQUEST Assignee_Via = 4
-	// The policy's fallback or the installation's catch-all: nobody else was left.
+	// The policy's fallback: its levels are used up.
 	Assignee_VIA_FALLBACK Assignee_Via = 5
+	// The installation's catch-all: nobody else could be asked.
+	Assignee_VIA_CATCH_ALL Assignee_Via = 6
 )
 
 // Enum value maps for Assignee_Via.
@@ -298,6 +300,7 @@ var (
 		3: "VIA_HANDOFF",
 		4: "VIA_RESPONDER_REQUEST",
 		5: "VIA_FALLBACK",
+		6: "VIA_CATCH_ALL",
 	}
 	Assignee_Via_value = map[string]int32{
 		"VIA_UNSPECIFIED":       0,
@@ -306,6 +309,7 @@ var (
 		"VIA_HANDOFF":           3,
 		"VIA_RESPONDER_REQUEST": 4,
 		"VIA_FALLBACK":          5,
+		"VIA_CATCH_ALL":         6,
 	}
 )
 
@@ -460,7 +464,7 @@ type Actor_Via int32
 const (
 	// Not by a door: tocsin itself.
 	Actor_VIA_UNSPECIFIED Actor_Via = 0
-	// The API, by an app, a script or the command line.
+	// The API, with a token.
 	Actor_VIA_API Actor_Via = 1
 	// A button on a notification, with the device's credential.
 	Actor_VIA_NOTIFICATION Actor_Via = 2
@@ -474,6 +478,10 @@ const (
 	Actor_VIA_PAGERDUTY Actor_Via = 6
 	// A link in an e-mail.
 	Actor_VIA_EMAIL Actor_Via = 7
+	// The responder app, with the device's credential.
+	Actor_VIA_APP Actor_Via = 8
+	// The command line.
+	Actor_VIA_COMMAND_LINE Actor_Via = 9
 )
 
 // Enum value maps for Actor_Via.
@@ -487,6 +495,8 @@ var (
 		5: "VIA_CHAT",
 		6: "VIA_PAGERDUTY",
 		7: "VIA_EMAIL",
+		8: "VIA_APP",
+		9: "VIA_COMMAND_LINE",
 	}
 	Actor_Via_value = map[string]int32{
 		"VIA_UNSPECIFIED":  0,
@@ -497,6 +507,8 @@ var (
 		"VIA_CHAT":         5,
 		"VIA_PAGERDUTY":    6,
 		"VIA_EMAIL":        7,
+		"VIA_APP":          8,
+		"VIA_COMMAND_LINE": 9,
 	}
 )
 
@@ -543,11 +555,11 @@ const (
 	TimelineEntry_TYPE_ALERT_RESOLVED TimelineEntry_Type = 4
 	// It is somebody's turn: users, assigned_via, level.
 	TimelineEntry_TYPE_ASSIGNED TimelineEntry_Type = 5
-	// It went to another policy: old_value and new_value are policies.
+	// It went to another policy: text.
 	TimelineEntry_TYPE_DELEGATED TimelineEntry_Type = 6
-	// Somebody was paged: users[0], step, bundle, contact_method.
+	// A step of somebody's plan ran: users[0], contact_method, loud, cause.
 	TimelineEntry_TYPE_NOTIFIED TimelineEntry_Type = 7
-	// A page ended without reaching its device: users[0], delivery_id, delivery_state, code.
+	// A page ended without reaching its device: users[0], contact_method, text.
 	TimelineEntry_TYPE_DELIVERY TimelineEntry_Type = 8
 	// A level had nobody who can be reached: level, cause.
 	TimelineEntry_TYPE_NO_TARGET TimelineEntry_Type = 9
@@ -567,11 +579,11 @@ const (
 	TimelineEntry_TYPE_PATH_EXHAUSTED TimelineEntry_Type = 16
 	// Put aside: until_time, actor.
 	TimelineEntry_TYPE_SNOOZED TimelineEntry_Type = 17
-	// old_value, new_value, cause.
+	// It is more, or less, urgent: urgency, cause.
 	TimelineEntry_TYPE_URGENCY_CHANGED TimelineEntry_Type = 18
-	// old_value, new_value, cause.
+	// It matters more, or less: priority.
 	TimelineEntry_TYPE_PRIORITY_CHANGED TimelineEntry_Type = 19
-	// Another field changed: field, old_value, new_value.
+	// Another field changed: text.
 	TimelineEntry_TYPE_FIELD_CHANGED TimelineEntry_Type = 20
 	// Took over the alerts of others: incidents.
 	TimelineEntry_TYPE_MERGED_IN TimelineEntry_Type = 21
@@ -585,20 +597,26 @@ const (
 	TimelineEntry_TYPE_NOTE TimelineEntry_Type = 25
 	// Words for those who wait: actor, text.
 	TimelineEntry_TYPE_STATUS_UPDATE TimelineEntry_Type = 26
-	// Help was asked for: users or policies in new_value, text.
+	// Help was asked for: users, text.
 	TimelineEntry_TYPE_RESPONDER_REQUESTED TimelineEntry_Type = 27
-	// Somebody answered the call for help: users[0], new_value accepted or declined.
+	// Somebody answered the call for help: users[0], text.
 	TimelineEntry_TYPE_RESPONDER_ANSWERED TimelineEntry_Type = 28
 	// Over: actor, cause.
 	TimelineEntry_TYPE_RESOLVED TimelineEntry_Type = 29
-	// A rule or a maintenance window keeps an alert from paging: rule, alerts.
+	// A rule or a maintenance window keeps an alert from paging: text, alerts.
 	TimelineEntry_TYPE_SUPPRESSED TimelineEntry_Type = 30
-	// A rule waits whether the condition passes by itself: rule, alerts.
+	// A rule waits whether the condition passes by itself: text, alerts.
 	TimelineEntry_TYPE_SUSPENDED TimelineEntry_Type = 31
-	// The waiting is over and it pages: rule, alerts.
+	// The waiting is over and it pages: text, alerts.
 	TimelineEntry_TYPE_UNSUSPENDED TimelineEntry_Type = 32
-	// An automation ran: rule, code.
+	// An automation ran: text.
 	TimelineEntry_TYPE_AUTOMATION_RUN TimelineEntry_Type = 33
+	// An alert became more severe: severity.
+	TimelineEntry_TYPE_SEVERITY_CHANGED TimelineEntry_Type = 34
+	// Somebody was asked "still on it?": users[0].
+	TimelineEntry_TYPE_REMINDED TimelineEntry_Type = 35
+	// Somebody answered that: actor is still on it.
+	TimelineEntry_TYPE_CONFIRMED TimelineEntry_Type = 36
 )
 
 // Enum value maps for TimelineEntry_Type.
@@ -638,6 +656,9 @@ var (
 		31: "TYPE_SUSPENDED",
 		32: "TYPE_UNSUSPENDED",
 		33: "TYPE_AUTOMATION_RUN",
+		34: "TYPE_SEVERITY_CHANGED",
+		35: "TYPE_REMINDED",
+		36: "TYPE_CONFIRMED",
 	}
 	TimelineEntry_Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED":         0,
@@ -674,6 +695,9 @@ var (
 		"TYPE_SUSPENDED":           31,
 		"TYPE_UNSUSPENDED":         32,
 		"TYPE_AUTOMATION_RUN":      33,
+		"TYPE_SEVERITY_CHANGED":    34,
+		"TYPE_REMINDED":            35,
+		"TYPE_CONFIRMED":           36,
 	}
 )
 
@@ -748,6 +772,16 @@ const (
 	TimelineEntry_CAUSE_HANDOFF TimelineEntry_Cause = 18
 	// The priority demands it.
 	TimelineEntry_CAUSE_PRIORITY TimelineEntry_Cause = 19
+	// All levels and loops are used up.
+	TimelineEntry_CAUSE_EXHAUSTED TimelineEntry_Cause = 20
+	// A push went out, and no phone confirmed it in time.
+	TimelineEntry_CAUSE_NO_RECEIPT TimelineEntry_Cause = 21
+	// Every device refused the push, or is known to be dead.
+	TimelineEntry_CAUSE_REJECTED TimelineEntry_Cause = 22
+	// It was given to others.
+	TimelineEntry_CAUSE_REASSIGNED TimelineEntry_Cause = 23
+	// It was snoozed.
+	TimelineEntry_CAUSE_SNOOZED TimelineEntry_Cause = 24
 )
 
 // Enum value maps for TimelineEntry_Cause.
@@ -773,6 +807,11 @@ var (
 		17: "CAUSE_FALLBACK",
 		18: "CAUSE_HANDOFF",
 		19: "CAUSE_PRIORITY",
+		20: "CAUSE_EXHAUSTED",
+		21: "CAUSE_NO_RECEIPT",
+		22: "CAUSE_REJECTED",
+		23: "CAUSE_REASSIGNED",
+		24: "CAUSE_SNOOZED",
 	}
 	TimelineEntry_Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED":         0,
@@ -795,6 +834,11 @@ var (
 		"CAUSE_FALLBACK":            17,
 		"CAUSE_HANDOFF":             18,
 		"CAUSE_PRIORITY":            19,
+		"CAUSE_EXHAUSTED":           20,
+		"CAUSE_NO_RECEIPT":          21,
+		"CAUSE_REJECTED":            22,
+		"CAUSE_REASSIGNED":          23,
+		"CAUSE_SNOOZED":             24,
 	}
 )
 
@@ -852,9 +896,7 @@ const (
 	// The device has it and will not show it: notifications are off, or it is silenced.
 	Delivery_STATE_SUPPRESSED Delivery_State = 10
 	// The incident needed it no longer, so it was never sent.
-	Delivery_STATE_CANCELLED Delivery_State = 11
-	// Nothing proved it in time, so the next way of reaching the person was taken.
-	Delivery_STATE_FAILED_OVER Delivery_State = 12
+	Delivery_STATE_WITHDRAWN Delivery_State = 11
 )
 
 // Enum value maps for Delivery_State.
@@ -871,8 +913,7 @@ var (
 		8:  "STATE_OPENED",
 		9:  "STATE_ACTED",
 		10: "STATE_SUPPRESSED",
-		11: "STATE_CANCELLED",
-		12: "STATE_FAILED_OVER",
+		11: "STATE_WITHDRAWN",
 	}
 	Delivery_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
@@ -886,8 +927,7 @@ var (
 		"STATE_OPENED":      8,
 		"STATE_ACTED":       9,
 		"STATE_SUPPRESSED":  10,
-		"STATE_CANCELLED":   11,
-		"STATE_FAILED_OVER": 12,
+		"STATE_WITHDRAWN":   11,
 	}
 )
 
@@ -926,12 +966,10 @@ const (
 	Delivery_KIND_UNSPECIFIED Delivery_Kind = 0
 	// To wake or call somebody.
 	Delivery_KIND_PAGE Delivery_Kind = 1
-	// To replace the card of an earlier page, silently.
-	Delivery_KIND_CLEAR Delivery_Kind = 2
-	// To inform.
-	Delivery_KIND_INFO Delivery_Kind = 3
+	// To replace the card of an earlier page, or to inform: silent.
+	Delivery_KIND_UPDATE Delivery_Kind = 2
 	// A test.
-	Delivery_KIND_TEST Delivery_Kind = 4
+	Delivery_KIND_TEST Delivery_Kind = 3
 )
 
 // Enum value maps for Delivery_Kind.
@@ -939,16 +977,14 @@ var (
 	Delivery_Kind_name = map[int32]string{
 		0: "KIND_UNSPECIFIED",
 		1: "KIND_PAGE",
-		2: "KIND_CLEAR",
-		3: "KIND_INFO",
-		4: "KIND_TEST",
+		2: "KIND_UPDATE",
+		3: "KIND_TEST",
 	}
 	Delivery_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"KIND_PAGE":        1,
-		"KIND_CLEAR":       2,
-		"KIND_INFO":        3,
-		"KIND_TEST":        4,
+		"KIND_UPDATE":      2,
+		"KIND_TEST":        3,
 	}
 )
 
@@ -1080,9 +1116,10 @@ type Incident struct {
 	OpenAlertCount int32 `protobuf:"varint,15,opt,name=open_alert_count,json=openAlertCount,proto3" json:"open_alert_count,omitempty"`
 	// The newest alerts, at most 100; ListAlerts has all. Only in GetIncident.
 	Alerts []*Alert `protobuf:"bytes,16,rep,name=alerts,proto3" json:"alerts,omitempty"`
-	// More words on the matter, at most 16,384 characters.
-	Description string `protobuf:"bytes,17,opt,name=description,proto3" json:"description,omitempty"`
-	// What the monitor sent along with the newest alert. Only in GetIncident.
+	// The thing that is unwell: a host, an instance, a target. At most 255 characters.
+	Source string `protobuf:"bytes,17,opt,name=source,proto3" json:"source,omitempty"`
+	// What the first alert, or whoever made the incident, said beside the title;
+	// at most 64 KiB as JSON. Only in GetIncident.
 	Details *structpb.Struct `protobuf:"bytes,18,opt,name=details,proto3" json:"details,omitempty"`
 	// Where to look further. At most 10.
 	Links []*Link `protobuf:"bytes,19,rep,name=links,proto3" json:"links,omitempty"`
@@ -1118,7 +1155,13 @@ type Incident struct {
 	// push carries it, so that a phone can tell a late page from a new one.
 	Revision int64 `protobuf:"varint,33,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Who made it by hand; absent when an event did.
-	Creator       *Actor `protobuf:"bytes,34,opt,name=creator,proto3" json:"creator,omitempty"`
+	Creator *Actor `protobuf:"bytes,34,opt,name=creator,proto3" json:"creator,omitempty"`
+	// The part of the source that is unwell. At most 255 characters.
+	Component string `protobuf:"bytes,35,opt,name=component,proto3" json:"component,omitempty"`
+	// The logical group of sources. At most 255 characters.
+	Group string `protobuf:"bytes,36,opt,name=group,proto3" json:"group,omitempty"`
+	// The kind of condition. At most 255 characters.
+	Class         string `protobuf:"bytes,37,opt,name=class,proto3" json:"class,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1265,9 +1308,9 @@ func (x *Incident) GetAlerts() []*Alert {
 	return nil
 }
 
-func (x *Incident) GetDescription() string {
+func (x *Incident) GetSource() string {
 	if x != nil {
-		return x.Description
+		return x.Source
 	}
 	return ""
 }
@@ -1389,6 +1432,27 @@ func (x *Incident) GetCreator() *Actor {
 		return x.Creator
 	}
 	return nil
+}
+
+func (x *Incident) GetComponent() string {
+	if x != nil {
+		return x.Component
+	}
+	return ""
+}
+
+func (x *Incident) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Incident) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
 }
 
 // One person whose turn it is.
@@ -1562,7 +1626,7 @@ type Escalation struct {
 	Policy string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
 	// The policy's version that this incident follows. Later edits of the policy
 	// do not change it.
-	PolicyVersion int32 `protobuf:"varint,2,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	PolicyVersion int64 `protobuf:"varint,2,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
 	// The level in force, from 1.
 	Level int32 `protobuf:"varint,3,opt,name=level,proto3" json:"level,omitempty"`
 	// How many levels there are.
@@ -1617,7 +1681,7 @@ func (x *Escalation) GetPolicy() string {
 	return ""
 }
 
-func (x *Escalation) GetPolicyVersion() int32 {
+func (x *Escalation) GetPolicyVersion() int64 {
 	if x != nil {
 		return x.PolicyVersion
 	}
@@ -1733,24 +1797,14 @@ type Alert struct {
 	Severity Event_Severity `protobuf:"varint,7,opt,name=severity,proto3,enum=tocsin.v1.Event_Severity" json:"severity,omitempty"`
 	// What is wrong, in one line.
 	Summary string `protobuf:"bytes,8,opt,name=summary,proto3" json:"summary,omitempty"`
-	// The thing that is unwell.
-	Source string `protobuf:"bytes,9,opt,name=source,proto3" json:"source,omitempty"`
 	// How often it was reported, the first time included.
-	Count int64 `protobuf:"varint,10,opt,name=count,proto3" json:"count,omitempty"`
-	// When it was first reported.
-	CreateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When it was last reported.
-	LastSeenTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=last_seen_time,json=lastSeenTime,proto3" json:"last_seen_time,omitempty"`
-	// When it was resolved; absent while open.
-	ResolveTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=resolve_time,json=resolveTime,proto3" json:"resolve_time,omitempty"`
-	// The part of the source that is unwell.
-	Component string `protobuf:"bytes,14,opt,name=component,proto3" json:"component,omitempty"`
-	// The logical group of sources.
-	Group string `protobuf:"bytes,15,opt,name=group,proto3" json:"group,omitempty"`
-	// The kind of condition.
-	Class string `protobuf:"bytes,16,opt,name=class,proto3" json:"class,omitempty"`
-	// What the monitor sent along last. Only in GetIncident and ListAlerts.
-	Details       *structpb.Struct `protobuf:"bytes,17,opt,name=details,proto3" json:"details,omitempty"`
+	Count int64 `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
+	// When it was first reported, by the server's clock.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it was last reported, by the server's clock.
+	LastSeenTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last_seen_time,json=lastSeenTime,proto3" json:"last_seen_time,omitempty"`
+	// When the sender last saw it begin, by the sender's clock; absent when not said.
+	SourceTime    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=source_time,json=sourceTime,proto3" json:"source_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1841,13 +1895,6 @@ func (x *Alert) GetSummary() string {
 	return ""
 }
 
-func (x *Alert) GetSource() string {
-	if x != nil {
-		return x.Source
-	}
-	return ""
-}
-
 func (x *Alert) GetCount() int64 {
 	if x != nil {
 		return x.Count
@@ -1869,37 +1916,9 @@ func (x *Alert) GetLastSeenTime() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Alert) GetResolveTime() *timestamppb.Timestamp {
+func (x *Alert) GetSourceTime() *timestamppb.Timestamp {
 	if x != nil {
-		return x.ResolveTime
-	}
-	return nil
-}
-
-func (x *Alert) GetComponent() string {
-	if x != nil {
-		return x.Component
-	}
-	return ""
-}
-
-func (x *Alert) GetGroup() string {
-	if x != nil {
-		return x.Group
-	}
-	return ""
-}
-
-func (x *Alert) GetClass() string {
-	if x != nil {
-		return x.Class
-	}
-	return ""
-}
-
-func (x *Alert) GetDetails() *structpb.Struct {
-	if x != nil {
-		return x.Details
+		return x.SourceTime
 	}
 	return nil
 }
@@ -2018,34 +2037,22 @@ type TimelineEntry struct {
 	Count int64 `protobuf:"varint,13,opt,name=count,proto3" json:"count,omitempty"`
 	// How the people came to be assigned.
 	AssignedVia Assignee_Via `protobuf:"varint,14,opt,name=assigned_via,json=assignedVia,proto3,enum=tocsin.v1.Assignee_Via" json:"assigned_via,omitempty"`
-	// The step of the person's plan, from 1; 0 when it was none.
-	Step int32 `protobuf:"varint,15,opt,name=step,proto3" json:"step,omitempty"`
-	// The way by which somebody was paged.
-	ContactMethod string `protobuf:"bytes,16,opt,name=contact_method,json=contactMethod,proto3" json:"contact_method,omitempty"`
-	// The device that was paged, when it was one.
-	Device string `protobuf:"bytes,17,opt,name=device,proto3" json:"device,omitempty"`
-	// The delivery, when it is about one.
-	DeliveryId string `protobuf:"bytes,18,opt,name=delivery_id,json=deliveryId,proto3" json:"delivery_id,omitempty"`
-	// The bundle that the page was part of; empty when it came alone.
-	Bundle string `protobuf:"bytes,19,opt,name=bundle,proto3" json:"bundle,omitempty"`
-	// How the delivery ended.
-	DeliveryState Delivery_State `protobuf:"varint,20,opt,name=delivery_state,json=deliveryState,proto3,enum=tocsin.v1.Delivery_State" json:"delivery_state,omitempty"`
-	// The reason in the words of whoever gave it: a push service, a mail server, an exit code.
-	Code string `protobuf:"bytes,21,opt,name=code,proto3" json:"code,omitempty"`
+	// The contact method by which somebody was paged: its id, "push" for all devices.
+	ContactMethod string `protobuf:"bytes,15,opt,name=contact_method,json=contactMethod,proto3" json:"contact_method,omitempty"`
+	// Whether that was with the critical sound.
+	Loud bool `protobuf:"varint,16,opt,name=loud,proto3" json:"loud,omitempty"`
 	// Until when it is put aside.
-	UntilTime *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=until_time,json=untilTime,proto3" json:"until_time,omitempty"`
-	// The field that changed.
-	Field string `protobuf:"bytes,23,opt,name=field,proto3" json:"field,omitempty"`
-	// What it was.
-	OldValue string `protobuf:"bytes,24,opt,name=old_value,json=oldValue,proto3" json:"old_value,omitempty"`
-	// What it is.
-	NewValue string `protobuf:"bytes,25,opt,name=new_value,json=newValue,proto3" json:"new_value,omitempty"`
-	// What somebody wrote.
-	Text string `protobuf:"bytes,26,opt,name=text,proto3" json:"text,omitempty"`
-	// The rule that applied.
-	Rule string `protobuf:"bytes,27,opt,name=rule,proto3" json:"rule,omitempty"`
+	UntilTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=until_time,json=untilTime,proto3" json:"until_time,omitempty"`
+	// What somebody wrote, or the reason in the words of whoever gave it.
+	Text string `protobuf:"bytes,18,opt,name=text,proto3" json:"text,omitempty"`
 	// When the person tapped, by the phone's clock; never used for ordering.
-	ClientTime    *timestamppb.Timestamp `protobuf:"bytes,28,opt,name=client_time,json=clientTime,proto3" json:"client_time,omitempty"`
+	ClientTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=client_time,json=clientTime,proto3" json:"client_time,omitempty"`
+	// The urgency from now on.
+	Urgency Incident_Urgency `protobuf:"varint,20,opt,name=urgency,proto3,enum=tocsin.v1.Incident_Urgency" json:"urgency,omitempty"`
+	// The priority from now on.
+	Priority Incident_Priority `protobuf:"varint,21,opt,name=priority,proto3,enum=tocsin.v1.Incident_Priority" json:"priority,omitempty"`
+	// The severity from now on.
+	Severity      Event_Severity `protobuf:"varint,22,opt,name=severity,proto3,enum=tocsin.v1.Event_Severity" json:"severity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2178,13 +2185,6 @@ func (x *TimelineEntry) GetAssignedVia() Assignee_Via {
 	return Assignee_VIA_UNSPECIFIED
 }
 
-func (x *TimelineEntry) GetStep() int32 {
-	if x != nil {
-		return x.Step
-	}
-	return 0
-}
-
 func (x *TimelineEntry) GetContactMethod() string {
 	if x != nil {
 		return x.ContactMethod
@@ -2192,39 +2192,11 @@ func (x *TimelineEntry) GetContactMethod() string {
 	return ""
 }
 
-func (x *TimelineEntry) GetDevice() string {
+func (x *TimelineEntry) GetLoud() bool {
 	if x != nil {
-		return x.Device
+		return x.Loud
 	}
-	return ""
-}
-
-func (x *TimelineEntry) GetDeliveryId() string {
-	if x != nil {
-		return x.DeliveryId
-	}
-	return ""
-}
-
-func (x *TimelineEntry) GetBundle() string {
-	if x != nil {
-		return x.Bundle
-	}
-	return ""
-}
-
-func (x *TimelineEntry) GetDeliveryState() Delivery_State {
-	if x != nil {
-		return x.DeliveryState
-	}
-	return Delivery_STATE_UNSPECIFIED
-}
-
-func (x *TimelineEntry) GetCode() string {
-	if x != nil {
-		return x.Code
-	}
-	return ""
+	return false
 }
 
 func (x *TimelineEntry) GetUntilTime() *timestamppb.Timestamp {
@@ -2234,37 +2206,9 @@ func (x *TimelineEntry) GetUntilTime() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *TimelineEntry) GetField() string {
-	if x != nil {
-		return x.Field
-	}
-	return ""
-}
-
-func (x *TimelineEntry) GetOldValue() string {
-	if x != nil {
-		return x.OldValue
-	}
-	return ""
-}
-
-func (x *TimelineEntry) GetNewValue() string {
-	if x != nil {
-		return x.NewValue
-	}
-	return ""
-}
-
 func (x *TimelineEntry) GetText() string {
 	if x != nil {
 		return x.Text
-	}
-	return ""
-}
-
-func (x *TimelineEntry) GetRule() string {
-	if x != nil {
-		return x.Rule
 	}
 	return ""
 }
@@ -2274,6 +2218,27 @@ func (x *TimelineEntry) GetClientTime() *timestamppb.Timestamp {
 		return x.ClientTime
 	}
 	return nil
+}
+
+func (x *TimelineEntry) GetUrgency() Incident_Urgency {
+	if x != nil {
+		return x.Urgency
+	}
+	return Incident_URGENCY_UNSPECIFIED
+}
+
+func (x *TimelineEntry) GetPriority() Incident_Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Incident_PRIORITY_UNSPECIFIED
+}
+
+func (x *TimelineEntry) GetSeverity() Event_Severity {
+	if x != nil {
+		return x.Severity
+	}
+	return Event_SEVERITY_UNSPECIFIED
 }
 
 // One page on its way to one device or address.
@@ -2289,14 +2254,14 @@ type Delivery struct {
 	DisplayName string `protobuf:"bytes,4,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// The device, when it goes to one.
 	Device string `protobuf:"bytes,5,opt,name=device,proto3" json:"device,omitempty"`
-	// The way of reaching the person: push, email or webhook.
-	Method string `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
+	// The contact method: its id, "push" for all devices.
+	ContactMethod string `protobuf:"bytes,6,opt,name=contact_method,json=contactMethod,proto3" json:"contact_method,omitempty"`
 	// The address, shortened so that it can be shown ("a***@example.org").
 	AddressHint string `protobuf:"bytes,7,opt,name=address_hint,json=addressHint,proto3" json:"address_hint,omitempty"`
 	// What it was for.
 	Kind Delivery_Kind `protobuf:"varint,8,opt,name=kind,proto3,enum=tocsin.v1.Delivery_Kind" json:"kind,omitempty"`
-	// The step of the person's plan, from 1; 0 when it was none.
-	Step int32 `protobuf:"varint,9,opt,name=step,proto3" json:"step,omitempty"`
+	// What kind of way it is.
+	MethodKind ContactMethod_Kind `protobuf:"varint,9,opt,name=method_kind,json=methodKind,proto3,enum=tocsin.v1.ContactMethod_Kind" json:"method_kind,omitempty"`
 	// How far it got.
 	State Delivery_State `protobuf:"varint,10,opt,name=state,proto3,enum=tocsin.v1.Delivery_State" json:"state,omitempty"`
 	// The last reason in the words of whoever gave it; empty when all went well.
@@ -2321,8 +2286,8 @@ type Delivery struct {
 	DeadlineTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=deadline_time,json=deadlineTime,proto3" json:"deadline_time,omitempty"`
 	// Whether it could be heard, as far as the device knows.
 	Audible Delivery_Audible `protobuf:"varint,21,opt,name=audible,proto3,enum=tocsin.v1.Delivery_Audible" json:"audible,omitempty"`
-	// Why the next way was taken, or why nobody was reached; empty otherwise.
-	Reason        string `protobuf:"bytes,22,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it ended without proof: refused, expired, withdrawn or suppressed.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2392,9 +2357,9 @@ func (x *Delivery) GetDevice() string {
 	return ""
 }
 
-func (x *Delivery) GetMethod() string {
+func (x *Delivery) GetContactMethod() string {
 	if x != nil {
-		return x.Method
+		return x.ContactMethod
 	}
 	return ""
 }
@@ -2413,11 +2378,11 @@ func (x *Delivery) GetKind() Delivery_Kind {
 	return Delivery_KIND_UNSPECIFIED
 }
 
-func (x *Delivery) GetStep() int32 {
+func (x *Delivery) GetMethodKind() ContactMethod_Kind {
 	if x != nil {
-		return x.Step
+		return x.MethodKind
 	}
-	return 0
+	return ContactMethod_KIND_UNSPECIFIED
 }
 
 func (x *Delivery) GetState() Delivery_State {
@@ -2504,18 +2469,18 @@ func (x *Delivery) GetAudible() Delivery_Audible {
 	return Delivery_AUDIBLE_UNSPECIFIED
 }
 
-func (x *Delivery) GetReason() string {
+func (x *Delivery) GetEndTime() *timestamppb.Timestamp {
 	if x != nil {
-		return x.Reason
+		return x.EndTime
 	}
-	return ""
+	return nil
 }
 
 var File_tocsin_v1_incident_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\n" +
-	"\x18tocsin/v1/incident.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tocsin/v1/event.proto\"\x90\x13\n" +
+	"\x18tocsin/v1/incident.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tocsin/v1/event.proto\x1a\x14tocsin/v1/user.proto\"\xf6\x13\n" +
 	"\bIncident\x12;\n" +
 	"\x04name\x18\x01 \x01(\tB'\xe0A\b\xbaH!\xd8\x01\x01r\x1c2\x1a^incidents/[a-z0-9]{1,40}$R\x04name\x12\x1b\n" +
 	"\x06number\x18\x02 \x01(\x03B\x03\xe0A\x03R\x06number\x12!\n" +
@@ -2538,8 +2503,8 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\valert_count\x18\x0e \x01(\x05B\x03\xe0A\x03R\n" +
 	"alertCount\x12-\n" +
 	"\x10open_alert_count\x18\x0f \x01(\x05B\x03\xe0A\x03R\x0eopenAlertCount\x12-\n" +
-	"\x06alerts\x18\x10 \x03(\v2\x10.tocsin.v1.AlertB\x03\xe0A\x03R\x06alerts\x12.\n" +
-	"\vdescription\x18\x11 \x01(\tB\f\xe0A\x01\xbaH\x06r\x04\x18\x80\x80\x01R\vdescription\x126\n" +
+	"\x06alerts\x18\x10 \x03(\v2\x10.tocsin.v1.AlertB\x03\xe0A\x03R\x06alerts\x12#\n" +
+	"\x06source\x18\x11 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\x06source\x126\n" +
 	"\adetails\x18\x12 \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\adetails\x122\n" +
 	"\x05links\x18\x13 \x03(\v2\x0f.tocsin.v1.LinkB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\x05links\x125\n" +
@@ -2563,7 +2528,10 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\x0eopen_intervals\x18\x1f \x03(\v2\x17.tocsin.v1.OpenIntervalB\x03\xe0A\x03R\ropenIntervals\x12\x17\n" +
 	"\x04etag\x18  \x01(\tB\x03\xe0A\x01R\x04etag\x12\x1f\n" +
 	"\brevision\x18! \x01(\x03B\x03\xe0A\x03R\brevision\x12/\n" +
-	"\acreator\x18\" \x01(\v2\x10.tocsin.v1.ActorB\x03\xe0A\x03R\acreator\"_\n" +
+	"\acreator\x18\" \x01(\v2\x10.tocsin.v1.ActorB\x03\xe0A\x03R\acreator\x12)\n" +
+	"\tcomponent\x18# \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\tcomponent\x12!\n" +
+	"\x05group\x18$ \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\x05group\x12!\n" +
+	"\x05class\x18% \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\x05class\"_\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTATE_TRIGGERED\x10\x01\x12\x16\n" +
@@ -2587,7 +2555,7 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\x1aRESOLVE_CAUSE_AUTO_TIMEOUT\x10\x03\x12\x18\n" +
 	"\x14RESOLVE_CAUSE_MERGED\x10\x04\x12%\n" +
 	"!RESOLVE_CAUSE_ALL_ALERTS_RESOLVED\x10\x05:C\xeaA@\n" +
-	"\x13tocsin.dev/Incident\x12\x14incidents/{incident}*\tincidents2\bincident\"\xe4\x02\n" +
+	"\x13tocsin.dev/Incident\x12\x14incidents/{incident}*\tincidents2\bincident\"\xf8\x02\n" +
 	"\bAssignee\x12+\n" +
 	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
 	"\x0ftocsin.dev/UserR\x04user\x12&\n" +
@@ -2595,7 +2563,7 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\n" +
 	"since_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tsinceTime\x12\x19\n" +
 	"\x05level\x18\x04 \x01(\x05B\x03\xe0A\x03R\x05level\x12.\n" +
-	"\x03via\x18\x05 \x01(\x0e2\x17.tocsin.v1.Assignee.ViaB\x03\xe0A\x03R\x03via\"x\n" +
+	"\x03via\x18\x05 \x01(\x0e2\x17.tocsin.v1.Assignee.ViaB\x03\xe0A\x03R\x03via\"\x8b\x01\n" +
 	"\x03Via\x12\x13\n" +
 	"\x0fVIA_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2604,7 +2572,8 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"VIA_DIRECT\x10\x02\x12\x0f\n" +
 	"\vVIA_HANDOFF\x10\x03\x12\x19\n" +
 	"\x15VIA_RESPONDER_REQUEST\x10\x04\x12\x10\n" +
-	"\fVIA_FALLBACK\x10\x05\"\xa1\x02\n" +
+	"\fVIA_FALLBACK\x10\x05\x12\x11\n" +
+	"\rVIA_CATCH_ALL\x10\x06\"\xa1\x02\n" +
 	"\x0fAcknowledgement\x12+\n" +
 	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
 	"\x0ftocsin.dev/UserR\x04user\x12&\n" +
@@ -2617,7 +2586,7 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"Escalation\x12;\n" +
 	"\x06policy\x18\x01 \x01(\tB#\xe0A\x03\xfaA\x1d\n" +
 	"\x1btocsin.dev/EscalationPolicyR\x06policy\x12*\n" +
-	"\x0epolicy_version\x18\x02 \x01(\x05B\x03\xe0A\x03R\rpolicyVersion\x12\x19\n" +
+	"\x0epolicy_version\x18\x02 \x01(\x03B\x03\xe0A\x03R\rpolicyVersion\x12\x19\n" +
 	"\x05level\x18\x03 \x01(\x05B\x03\xe0A\x03R\x05level\x12$\n" +
 	"\vlevel_count\x18\x04 \x01(\x05B\x03\xe0A\x03R\n" +
 	"levelCount\x12\x17\n" +
@@ -2627,7 +2596,7 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\fOpenInterval\x12>\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
-	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\"\xc8\a\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\"\x98\x06\n" +
 	"\x05Alert\x128\n" +
 	"\x04name\x18\x01 \x01(\tB$\xe0A\b\xbaH\x1e\xd8\x01\x01r\x192\x17^alerts/[a-z0-9]{1,40}$R\x04name\x127\n" +
 	"\bincident\x18\x02 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
@@ -2639,25 +2608,21 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\tdedup_key\x18\x05 \x01(\tB\x03\xe0A\x03R\bdedupKey\x121\n" +
 	"\x05state\x18\x06 \x01(\x0e2\x16.tocsin.v1.Alert.StateB\x03\xe0A\x03R\x05state\x12:\n" +
 	"\bseverity\x18\a \x01(\x0e2\x19.tocsin.v1.Event.SeverityB\x03\xe0A\x03R\bseverity\x12\x1d\n" +
-	"\asummary\x18\b \x01(\tB\x03\xe0A\x03R\asummary\x12\x1b\n" +
-	"\x06source\x18\t \x01(\tB\x03\xe0A\x03R\x06source\x12\x19\n" +
-	"\x05count\x18\n" +
-	" \x01(\x03B\x03\xe0A\x03R\x05count\x12@\n" +
-	"\vcreate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"\asummary\x18\b \x01(\tB\x03\xe0A\x03R\asummary\x12\x19\n" +
+	"\x05count\x18\t \x01(\x03B\x03\xe0A\x03R\x05count\x12@\n" +
+	"\vcreate_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12E\n" +
-	"\x0elast_seen_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\flastSeenTime\x12B\n" +
-	"\fresolve_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vresolveTime\x12!\n" +
-	"\tcomponent\x18\x0e \x01(\tB\x03\xe0A\x03R\tcomponent\x12\x19\n" +
-	"\x05group\x18\x0f \x01(\tB\x03\xe0A\x03R\x05group\x12\x19\n" +
-	"\x05class\x18\x10 \x01(\tB\x03\xe0A\x03R\x05class\x126\n" +
-	"\adetails\x18\x11 \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x03R\adetails\"X\n" +
+	"\x0elast_seen_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\flastSeenTime\x12@\n" +
+	"\vsource_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"sourceTime\"X\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"STATE_OPEN\x10\x01\x12\x12\n" +
 	"\x0eSTATE_RESOLVED\x10\x02\x12\x14\n" +
 	"\x10STATE_SUPPRESSED\x10\x03:4\xeaA1\n" +
-	"\x10tocsin.dev/Alert\x12\x0ealerts/{alert}*\x06alerts2\x05alert\"\xd1\x03\n" +
+	"\x10tocsin.dev/Alert\x12\x0ealerts/{alert}*\x06alerts2\x05alert\"\xf4\x03\n" +
 	"\x05Actor\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x15.tocsin.v1.Actor.KindB\x03\xe0A\x03R\x04kind\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tB\x03\xe0A\x03R\x04name\x12&\n" +
@@ -2671,7 +2636,7 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\n" +
 	"KIND_TOKEN\x10\x02\x12\x14\n" +
 	"\x10KIND_INTEGRATION\x10\x03\x12\x0f\n" +
-	"\vKIND_SYSTEM\x10\x04\"\x92\x01\n" +
+	"\vKIND_SYSTEM\x10\x04\"\xb5\x01\n" +
 	"\x03Via\x12\x13\n" +
 	"\x0fVIA_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aVIA_API\x10\x01\x12\x14\n" +
@@ -2680,7 +2645,9 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\tVIA_EVENT\x10\x04\x12\f\n" +
 	"\bVIA_CHAT\x10\x05\x12\x11\n" +
 	"\rVIA_PAGERDUTY\x10\x06\x12\r\n" +
-	"\tVIA_EMAIL\x10\a\"\xc6\x12\n" +
+	"\tVIA_EMAIL\x10\a\x12\v\n" +
+	"\aVIA_APP\x10\b\x12\x14\n" +
+	"\x10VIA_COMMAND_LINE\x10\t\"\xd9\x12\n" +
 	"\rTimelineEntry\x12\x15\n" +
 	"\x03seq\x18\x01 \x01(\x03B\x03\xe0A\x03R\x03seq\x12>\n" +
 	"\n" +
@@ -2701,25 +2668,17 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"from_level\x18\v \x01(\x05B\x03\xe0A\x03R\tfromLevel\x12\x17\n" +
 	"\x04loop\x18\f \x01(\x05B\x03\xe0A\x03R\x04loop\x12\x19\n" +
 	"\x05count\x18\r \x01(\x03B\x03\xe0A\x03R\x05count\x12?\n" +
-	"\fassigned_via\x18\x0e \x01(\x0e2\x17.tocsin.v1.Assignee.ViaB\x03\xe0A\x03R\vassignedVia\x12\x17\n" +
-	"\x04step\x18\x0f \x01(\x05B\x03\xe0A\x03R\x04step\x12*\n" +
-	"\x0econtact_method\x18\x10 \x01(\tB\x03\xe0A\x03R\rcontactMethod\x121\n" +
-	"\x06device\x18\x11 \x01(\tB\x19\xe0A\x03\xfaA\x13\n" +
-	"\x11tocsin.dev/DeviceR\x06device\x12$\n" +
-	"\vdelivery_id\x18\x12 \x01(\tB\x03\xe0A\x03R\n" +
-	"deliveryId\x12\x1b\n" +
-	"\x06bundle\x18\x13 \x01(\tB\x03\xe0A\x03R\x06bundle\x12E\n" +
-	"\x0edelivery_state\x18\x14 \x01(\x0e2\x19.tocsin.v1.Delivery.StateB\x03\xe0A\x03R\rdeliveryState\x12\x17\n" +
-	"\x04code\x18\x15 \x01(\tB\x03\xe0A\x03R\x04code\x12>\n" +
+	"\fassigned_via\x18\x0e \x01(\x0e2\x17.tocsin.v1.Assignee.ViaB\x03\xe0A\x03R\vassignedVia\x12*\n" +
+	"\x0econtact_method\x18\x0f \x01(\tB\x03\xe0A\x03R\rcontactMethod\x12\x17\n" +
+	"\x04loud\x18\x10 \x01(\bB\x03\xe0A\x03R\x04loud\x12>\n" +
 	"\n" +
-	"until_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tuntilTime\x12\x19\n" +
-	"\x05field\x18\x17 \x01(\tB\x03\xe0A\x03R\x05field\x12 \n" +
-	"\told_value\x18\x18 \x01(\tB\x03\xe0A\x03R\boldValue\x12 \n" +
-	"\tnew_value\x18\x19 \x01(\tB\x03\xe0A\x03R\bnewValue\x12\x17\n" +
-	"\x04text\x18\x1a \x01(\tB\x03\xe0A\x03R\x04text\x12\x17\n" +
-	"\x04rule\x18\x1b \x01(\tB\x03\xe0A\x03R\x04rule\x12@\n" +
-	"\vclient_time\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"clientTime\"\xed\x05\n" +
+	"until_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tuntilTime\x12\x17\n" +
+	"\x04text\x18\x12 \x01(\tB\x03\xe0A\x03R\x04text\x12@\n" +
+	"\vclient_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"clientTime\x12:\n" +
+	"\aurgency\x18\x14 \x01(\x0e2\x1b.tocsin.v1.Incident.UrgencyB\x03\xe0A\x03R\aurgency\x12=\n" +
+	"\bpriority\x18\x15 \x01(\x0e2\x1c.tocsin.v1.Incident.PriorityB\x03\xe0A\x03R\bpriority\x12:\n" +
+	"\bseverity\x18\x16 \x01(\x0e2\x19.tocsin.v1.Event.SeverityB\x03\xe0A\x03R\bseverity\"\xaf\x06\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTYPE_TRIGGERED\x10\x01\x12\x14\n" +
@@ -2756,7 +2715,10 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\x0fTYPE_SUPPRESSED\x10\x1e\x12\x12\n" +
 	"\x0eTYPE_SUSPENDED\x10\x1f\x12\x14\n" +
 	"\x10TYPE_UNSUSPENDED\x10 \x12\x17\n" +
-	"\x13TYPE_AUTOMATION_RUN\x10!\"\xb0\x03\n" +
+	"\x13TYPE_AUTOMATION_RUN\x10!\x12\x19\n" +
+	"\x15TYPE_SEVERITY_CHANGED\x10\"\x12\x11\n" +
+	"\rTYPE_REMINDED\x10#\x12\x12\n" +
+	"\x0eTYPE_CONFIRMED\x10$\"\x98\x04\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCAUSE_MANUAL\x10\x01\x12\x11\n" +
@@ -2778,7 +2740,12 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\x10CAUSE_SNOOZE_END\x10\x10\x12\x12\n" +
 	"\x0eCAUSE_FALLBACK\x10\x11\x12\x11\n" +
 	"\rCAUSE_HANDOFF\x10\x12\x12\x12\n" +
-	"\x0eCAUSE_PRIORITY\x10\x13\"\x9b\f\n" +
+	"\x0eCAUSE_PRIORITY\x10\x13\x12\x13\n" +
+	"\x0fCAUSE_EXHAUSTED\x10\x14\x12\x14\n" +
+	"\x10CAUSE_NO_RECEIPT\x10\x15\x12\x12\n" +
+	"\x0eCAUSE_REJECTED\x10\x16\x12\x14\n" +
+	"\x10CAUSE_REASSIGNED\x10\x17\x12\x11\n" +
+	"\rCAUSE_SNOOZED\x10\x18\"\xd0\f\n" +
 	"\bDelivery\x12$\n" +
 	"\vdelivery_id\x18\x01 \x01(\tB\x03\xe0A\x03R\n" +
 	"deliveryId\x127\n" +
@@ -2788,11 +2755,12 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\x0ftocsin.dev/UserR\x04user\x12&\n" +
 	"\fdisplay_name\x18\x04 \x01(\tB\x03\xe0A\x03R\vdisplayName\x121\n" +
 	"\x06device\x18\x05 \x01(\tB\x19\xe0A\x03\xfaA\x13\n" +
-	"\x11tocsin.dev/DeviceR\x06device\x12\x1b\n" +
-	"\x06method\x18\x06 \x01(\tB\x03\xe0A\x03R\x06method\x12&\n" +
+	"\x11tocsin.dev/DeviceR\x06device\x12*\n" +
+	"\x0econtact_method\x18\x06 \x01(\tB\x03\xe0A\x03R\rcontactMethod\x12&\n" +
 	"\faddress_hint\x18\a \x01(\tB\x03\xe0A\x03R\vaddressHint\x121\n" +
-	"\x04kind\x18\b \x01(\x0e2\x18.tocsin.v1.Delivery.KindB\x03\xe0A\x03R\x04kind\x12\x17\n" +
-	"\x04step\x18\t \x01(\x05B\x03\xe0A\x03R\x04step\x124\n" +
+	"\x04kind\x18\b \x01(\x0e2\x18.tocsin.v1.Delivery.KindB\x03\xe0A\x03R\x04kind\x12C\n" +
+	"\vmethod_kind\x18\t \x01(\x0e2\x1d.tocsin.v1.ContactMethod.KindB\x03\xe0A\x03R\n" +
+	"methodKind\x124\n" +
 	"\x05state\x18\n" +
 	" \x01(\x0e2\x19.tocsin.v1.Delivery.StateB\x03\xe0A\x03R\x05state\x12\x17\n" +
 	"\x04code\x18\v \x01(\tB\x03\xe0A\x03R\x04code\x12\x1f\n" +
@@ -2807,8 +2775,8 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\topen_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bopenTime\x12:\n" +
 	"\bact_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aactTime\x12D\n" +
 	"\rdeadline_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\fdeadlineTime\x12:\n" +
-	"\aaudible\x18\x15 \x01(\x0e2\x1b.tocsin.v1.Delivery.AudibleB\x03\xe0A\x03R\aaudible\x12\x1b\n" +
-	"\x06reason\x18\x16 \x01(\tB\x03\xe0A\x03R\x06reason\"\x8e\x02\n" +
+	"\aaudible\x18\x15 \x01(\x0e2\x1b.tocsin.v1.Delivery.AudibleB\x03\xe0A\x03R\aaudible\x12:\n" +
+	"\bend_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\"\xf7\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_QUEUED\x10\x01\x12\x13\n" +
@@ -2822,15 +2790,12 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\vSTATE_ACTED\x10\t\x12\x14\n" +
 	"\x10STATE_SUPPRESSED\x10\n" +
 	"\x12\x13\n" +
-	"\x0fSTATE_CANCELLED\x10\v\x12\x15\n" +
-	"\x11STATE_FAILED_OVER\x10\f\"Y\n" +
+	"\x0fSTATE_WITHDRAWN\x10\v\"K\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
-	"\tKIND_PAGE\x10\x01\x12\x0e\n" +
-	"\n" +
-	"KIND_CLEAR\x10\x02\x12\r\n" +
-	"\tKIND_INFO\x10\x03\x12\r\n" +
-	"\tKIND_TEST\x10\x04\"X\n" +
+	"\tKIND_PAGE\x10\x01\x12\x0f\n" +
+	"\vKIND_UPDATE\x10\x02\x12\r\n" +
+	"\tKIND_TEST\x10\x03\"X\n" +
 	"\aAudible\x12\x17\n" +
 	"\x13AUDIBLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vAUDIBLE_YES\x10\x01\x12\x0e\n" +
@@ -2880,6 +2845,7 @@ var file_tocsin_v1_incident_proto_goTypes = []any{
 	(*structpb.Struct)(nil),       // 24: google.protobuf.Struct
 	(*Link)(nil),                  // 25: tocsin.v1.Link
 	(*Image)(nil),                 // 26: tocsin.v1.Image
+	(ContactMethod_Kind)(0),       // 27: tocsin.v1.ContactMethod.Kind
 }
 var file_tocsin_v1_incident_proto_depIdxs = []int32{
 	0,  // 0: tocsin.v1.Incident.state:type_name -> tocsin.v1.Incident.State
@@ -2914,34 +2880,37 @@ var file_tocsin_v1_incident_proto_depIdxs = []int32{
 	22, // 29: tocsin.v1.Alert.severity:type_name -> tocsin.v1.Event.Severity
 	23, // 30: tocsin.v1.Alert.create_time:type_name -> google.protobuf.Timestamp
 	23, // 31: tocsin.v1.Alert.last_seen_time:type_name -> google.protobuf.Timestamp
-	23, // 32: tocsin.v1.Alert.resolve_time:type_name -> google.protobuf.Timestamp
-	24, // 33: tocsin.v1.Alert.details:type_name -> google.protobuf.Struct
-	6,  // 34: tocsin.v1.Actor.kind:type_name -> tocsin.v1.Actor.Kind
-	7,  // 35: tocsin.v1.Actor.via:type_name -> tocsin.v1.Actor.Via
-	23, // 36: tocsin.v1.TimelineEntry.entry_time:type_name -> google.protobuf.Timestamp
-	8,  // 37: tocsin.v1.TimelineEntry.type:type_name -> tocsin.v1.TimelineEntry.Type
-	19, // 38: tocsin.v1.TimelineEntry.actor:type_name -> tocsin.v1.Actor
-	9,  // 39: tocsin.v1.TimelineEntry.cause:type_name -> tocsin.v1.TimelineEntry.Cause
-	4,  // 40: tocsin.v1.TimelineEntry.assigned_via:type_name -> tocsin.v1.Assignee.Via
-	10, // 41: tocsin.v1.TimelineEntry.delivery_state:type_name -> tocsin.v1.Delivery.State
-	23, // 42: tocsin.v1.TimelineEntry.until_time:type_name -> google.protobuf.Timestamp
-	23, // 43: tocsin.v1.TimelineEntry.client_time:type_name -> google.protobuf.Timestamp
-	11, // 44: tocsin.v1.Delivery.kind:type_name -> tocsin.v1.Delivery.Kind
-	10, // 45: tocsin.v1.Delivery.state:type_name -> tocsin.v1.Delivery.State
-	23, // 46: tocsin.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
-	23, // 47: tocsin.v1.Delivery.send_time:type_name -> google.protobuf.Timestamp
-	23, // 48: tocsin.v1.Delivery.accept_time:type_name -> google.protobuf.Timestamp
-	23, // 49: tocsin.v1.Delivery.receive_time:type_name -> google.protobuf.Timestamp
-	23, // 50: tocsin.v1.Delivery.display_time:type_name -> google.protobuf.Timestamp
-	23, // 51: tocsin.v1.Delivery.open_time:type_name -> google.protobuf.Timestamp
-	23, // 52: tocsin.v1.Delivery.act_time:type_name -> google.protobuf.Timestamp
-	23, // 53: tocsin.v1.Delivery.deadline_time:type_name -> google.protobuf.Timestamp
-	12, // 54: tocsin.v1.Delivery.audible:type_name -> tocsin.v1.Delivery.Audible
-	55, // [55:55] is the sub-list for method output_type
-	55, // [55:55] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	23, // 32: tocsin.v1.Alert.source_time:type_name -> google.protobuf.Timestamp
+	6,  // 33: tocsin.v1.Actor.kind:type_name -> tocsin.v1.Actor.Kind
+	7,  // 34: tocsin.v1.Actor.via:type_name -> tocsin.v1.Actor.Via
+	23, // 35: tocsin.v1.TimelineEntry.entry_time:type_name -> google.protobuf.Timestamp
+	8,  // 36: tocsin.v1.TimelineEntry.type:type_name -> tocsin.v1.TimelineEntry.Type
+	19, // 37: tocsin.v1.TimelineEntry.actor:type_name -> tocsin.v1.Actor
+	9,  // 38: tocsin.v1.TimelineEntry.cause:type_name -> tocsin.v1.TimelineEntry.Cause
+	4,  // 39: tocsin.v1.TimelineEntry.assigned_via:type_name -> tocsin.v1.Assignee.Via
+	23, // 40: tocsin.v1.TimelineEntry.until_time:type_name -> google.protobuf.Timestamp
+	23, // 41: tocsin.v1.TimelineEntry.client_time:type_name -> google.protobuf.Timestamp
+	1,  // 42: tocsin.v1.TimelineEntry.urgency:type_name -> tocsin.v1.Incident.Urgency
+	2,  // 43: tocsin.v1.TimelineEntry.priority:type_name -> tocsin.v1.Incident.Priority
+	22, // 44: tocsin.v1.TimelineEntry.severity:type_name -> tocsin.v1.Event.Severity
+	11, // 45: tocsin.v1.Delivery.kind:type_name -> tocsin.v1.Delivery.Kind
+	27, // 46: tocsin.v1.Delivery.method_kind:type_name -> tocsin.v1.ContactMethod.Kind
+	10, // 47: tocsin.v1.Delivery.state:type_name -> tocsin.v1.Delivery.State
+	23, // 48: tocsin.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
+	23, // 49: tocsin.v1.Delivery.send_time:type_name -> google.protobuf.Timestamp
+	23, // 50: tocsin.v1.Delivery.accept_time:type_name -> google.protobuf.Timestamp
+	23, // 51: tocsin.v1.Delivery.receive_time:type_name -> google.protobuf.Timestamp
+	23, // 52: tocsin.v1.Delivery.display_time:type_name -> google.protobuf.Timestamp
+	23, // 53: tocsin.v1.Delivery.open_time:type_name -> google.protobuf.Timestamp
+	23, // 54: tocsin.v1.Delivery.act_time:type_name -> google.protobuf.Timestamp
+	23, // 55: tocsin.v1.Delivery.deadline_time:type_name -> google.protobuf.Timestamp
+	12, // 56: tocsin.v1.Delivery.audible:type_name -> tocsin.v1.Delivery.Audible
+	23, // 57: tocsin.v1.Delivery.end_time:type_name -> google.protobuf.Timestamp
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_incident_proto_init() }
@@ -2950,6 +2919,7 @@ func file_tocsin_v1_incident_proto_init() {
 		return
 	}
 	file_tocsin_v1_event_proto_init()
+	file_tocsin_v1_user_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

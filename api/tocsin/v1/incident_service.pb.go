@@ -832,8 +832,9 @@ func (x *GetIncidentRequest) GetName() string {
 // Asks to make an incident by hand.
 type CreateIncidentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is wrong: title (required), service, urgency, priority, severity,
-	// description, details, links and images count; the rest is the server's.
+	// What is wrong: title (required), service, urgency, priority, source,
+	// component, group, class, details, links and images count; the rest is the
+	// server's.
 	// Default urgency: the service's rule, or high without a service.
 	Incident *Incident `protobuf:"bytes,1,opt,name=incident,proto3" json:"incident,omitempty"`
 	// Page these people, at most 50; assigned directly. Default: the policy's.
@@ -842,11 +843,7 @@ type CreateIncidentRequest struct {
 	EscalationPolicy string `protobuf:"bytes,3,opt,name=escalation_policy,json=escalationPolicy,proto3" json:"escalation_policy,omitempty"`
 	// Makes a retry safe: for 24 hours, the server answers a repeated id with
 	// its first answer. Default: none, and a retry is a new call.
-	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// How long to wait for people named in `users` before the policy's turn: at
-	// least 1 minute, at most 24 hours. Without a policy nobody follows.
-	// Default: 15 minutes.
-	FallbackAfter *durationpb.Duration `protobuf:"bytes,5,opt,name=fallback_after,json=fallbackAfter,proto3" json:"fallback_after,omitempty"`
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -907,13 +904,6 @@ func (x *CreateIncidentRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
-}
-
-func (x *CreateIncidentRequest) GetFallbackAfter() *durationpb.Duration {
-	if x != nil {
-		return x.FallbackAfter
-	}
-	return nil
 }
 
 // Asks to withdraw all acknowledgements.
@@ -1130,9 +1120,9 @@ type ReassignIncidentRequest struct {
 	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
 	// To this policy, from its level 1.
 	EscalationPolicy string `protobuf:"bytes,3,opt,name=escalation_policy,json=escalationPolicy,proto3" json:"escalation_policy,omitempty"`
-	// With users: how long they have to acknowledge before the policy's turn at
-	// level 1; at least 1 minute, at most 24 hours. Default: 15 minutes.
-	FallbackAfter *durationpb.Duration `protobuf:"bytes,4,opt,name=fallback_after,json=fallbackAfter,proto3" json:"fallback_after,omitempty"`
+	// With users: never fall back to the policy. Default: false, and when nobody
+	// acknowledges within 15 minutes the policy begins at level 1.
+	NoFallback bool `protobuf:"varint,4,opt,name=no_fallback,json=noFallback,proto3" json:"no_fallback,omitempty"`
 	// Makes a retry safe: for 24 hours, the server answers a repeated id with
 	// its first answer. Default: none, and a retry is a new call.
 	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1193,11 +1183,11 @@ func (x *ReassignIncidentRequest) GetEscalationPolicy() string {
 	return ""
 }
 
-func (x *ReassignIncidentRequest) GetFallbackAfter() *durationpb.Duration {
+func (x *ReassignIncidentRequest) GetNoFallback() bool {
 	if x != nil {
-		return x.FallbackAfter
+		return x.NoFallback
 	}
-	return nil
+	return false
 }
 
 func (x *ReassignIncidentRequest) GetRequestId() string {
@@ -1895,17 +1885,15 @@ type RequestRespondersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Format: incidents/{incident}
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Whom to ask, at most 50.
+	// Whom to ask, 1 to 50.
 	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
-	// Whose level 1 to ask, at most 10. These policies do not escalate further.
-	EscalationPolicies []string `protobuf:"bytes,3,rep,name=escalation_policies,json=escalationPolicies,proto3" json:"escalation_policies,omitempty"`
 	// What to tell them, at most 1,024 characters. Default: the incident's title.
-	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// Makes a retry safe: for 24 hours, the server answers a repeated id with
 	// its first answer. Default: none, and a retry is a new call.
-	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// If set and no longer the etag of the incident, the call fails with ABORTED.
-	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag          string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1950,13 +1938,6 @@ func (x *RequestRespondersRequest) GetName() string {
 func (x *RequestRespondersRequest) GetUsers() []string {
 	if x != nil {
 		return x.Users
-	}
-	return nil
-}
-
-func (x *RequestRespondersRequest) GetEscalationPolicies() []string {
-	if x != nil {
-		return x.EscalationPolicies
 	}
 	return nil
 }
@@ -2901,7 +2882,7 @@ const file_tocsin_v1_incident_service_proto_rawDesc = "" +
 	"\fwatch_cursor\x18\x03 \x01(\tB\x03\xe0A\x03R\vwatchCursor\"f\n" +
 	"\x12GetIncidentRequest\x12P\n" +
 	"\x04name\x18\x01 \x01(\tB<\xe0A\x02\xfaA\x15\n" +
-	"\x13tocsin.dev/Incident\xbaH\x1er\x1c2\x1a^incidents/[a-z0-9]{1,40}$R\x04name\"\xbd\x06\n" +
+	"\x13tocsin.dev/Incident\xbaH\x1er\x1c2\x1a^incidents/[a-z0-9]{1,40}$R\x04name\"\xe8\x05\n" +
 	"\x15CreateIncidentRequest\x12:\n" +
 	"\bincident\x18\x01 \x01(\v2\x13.tocsin.v1.IncidentB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\bincident\x12^\n" +
 	"\x05users\x18\x02 \x03(\tBH\xe0A\x01\xfaA\x11\n" +
@@ -2909,8 +2890,7 @@ const file_tocsin_v1_incident_service_proto_rawDesc = "" +
 	"\x11escalation_policy\x18\x03 \x01(\tB[\xe0A\x01\xfaA\x1d\n" +
 	"\x1btocsin.dev/EscalationPolicy\xbaH5\xd8\x01\x01r02.^escalationPolicies/[a-z0-9][a-z0-9._-]{0,62}$R\x10escalationPolicy\x125\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\x12S\n" +
-	"\x0efallback_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x11\xe0A\x01\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\rfallbackAfter:\xf0\x02\xbaH\xec\x02\x1a\x8d\x01\n" +
+	"request_id\x18\x04 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId:\xf0\x02\xbaH\xec\x02\x1a\x8d\x01\n" +
 	"\x1ecreate_incident.title_required\x129incident.title: say in 1 to 1024 characters what is wrong\x1a0!has(this.incident) || this.incident.title != ''\x1a\xd9\x01\n" +
 	"\x1ecreate_incident.nobody_to_page\x12Iname incident.service, users or escalation_policy: somebody must be paged\x1al(has(this.incident) && this.incident.service != '') || this.users.size() > 0 || this.escalation_policy != ''\"\xc7\x01\n" +
 	"\x1cUnacknowledgeIncidentRequest\x12P\n" +
@@ -2934,15 +2914,16 @@ const file_tocsin_v1_incident_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\x12\x1e\n" +
 	"\x04etag\x18\x04 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xac\x05\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xfd\x04\n" +
 	"\x17ReassignIncidentRequest\x12P\n" +
 	"\x04name\x18\x01 \x01(\tB<\xe0A\x02\xfaA\x15\n" +
 	"\x13tocsin.dev/Incident\xbaH\x1er\x1c2\x1a^incidents/[a-z0-9]{1,40}$R\x04name\x12^\n" +
 	"\x05users\x18\x02 \x03(\tBH\xe0A\x01\xfaA\x11\n" +
 	"\x0ftocsin.dev/User\xbaH.\x92\x01+\x102\x18\x01\"%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x05users\x12\x88\x01\n" +
 	"\x11escalation_policy\x18\x03 \x01(\tB[\xe0A\x01\xfaA\x1d\n" +
-	"\x1btocsin.dev/EscalationPolicy\xbaH5\xd8\x01\x01r02.^escalationPolicies/[a-z0-9][a-z0-9._-]{0,62}$R\x10escalationPolicy\x12S\n" +
-	"\x0efallback_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x11\xe0A\x01\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\rfallbackAfter\x125\n" +
+	"\x1btocsin.dev/EscalationPolicy\xbaH5\xd8\x01\x01r02.^escalationPolicies/[a-z0-9][a-z0-9._-]{0,62}$R\x10escalationPolicy\x12$\n" +
+	"\vno_fallback\x18\x04 \x01(\bB\x03\xe0A\x01R\n" +
+	"noFallback\x125\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\x12\x1e\n" +
 	"\x04etag\x18\x06 \x01(\tB\n" +
@@ -3018,21 +2999,17 @@ const file_tocsin_v1_incident_service_proto_rawDesc = "" +
 	"\x13tocsin.dev/Incident\xbaH\x1er\x1c2\x1a^incidents/[a-z0-9]{1,40}$R\x04name\x12!\n" +
 	"\x04text\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80 R\x04text\x125\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"\xf8\x04\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"\xcc\x02\n" +
 	"\x18RequestRespondersRequest\x12P\n" +
 	"\x04name\x18\x01 \x01(\tB<\xe0A\x02\xfaA\x15\n" +
-	"\x13tocsin.dev/Incident\xbaH\x1er\x1c2\x1a^incidents/[a-z0-9]{1,40}$R\x04name\x12^\n" +
-	"\x05users\x18\x02 \x03(\tBH\xe0A\x01\xfaA\x11\n" +
-	"\x0ftocsin.dev/User\xbaH.\x92\x01+\x102\x18\x01\"%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x05users\x12\x92\x01\n" +
-	"\x13escalation_policies\x18\x03 \x03(\tBa\xe0A\x01\xfaA\x1d\n" +
-	"\x1btocsin.dev/EscalationPolicy\xbaH;\x92\x018\x10\n" +
-	"\x18\x01\"2r02.^escalationPolicies/[a-z0-9][a-z0-9._-]{0,62}$R\x12escalationPolicies\x12%\n" +
-	"\amessage\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\bR\amessage\x125\n" +
+	"\x13tocsin.dev/Incident\xbaH\x1er\x1c2\x1a^incidents/[a-z0-9]{1,40}$R\x04name\x12`\n" +
+	"\x05users\x18\x02 \x03(\tBJ\xe0A\x02\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH0\x92\x01-\b\x01\x102\x18\x01\"%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x05users\x12%\n" +
+	"\amessage\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\bR\amessage\x125\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\x12\x1e\n" +
-	"\x04etag\x18\x06 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag:\x96\x01\xbaH\x92\x01\x1a\x8f\x01\n" +
-	"\x19request_responders.nobody\x129name users or escalation_policies: somebody must be asked\x1a7this.users.size() + this.escalation_policies.size() > 0\"\xe0\x01\n" +
+	"request_id\x18\x04 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\x12\x1e\n" +
+	"\x04etag\x18\x05 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xe0\x01\n" +
 	"\x11ListAlertsRequest\x12T\n" +
 	"\x06parent\x18\x01 \x01(\tB<\xe0A\x02\xfaA\x15\n" +
 	"\x13tocsin.dev/Incident\xbaH\x1er\x1c2\x1a^incidents/[a-z0-9]{1,40}$R\x06parent\x12'\n" +
@@ -3234,81 +3211,79 @@ var file_tocsin_v1_incident_service_proto_depIdxs = []int32{
 	37, // 8: tocsin.v1.ListIncidentsRequest.max_create_time:type_name -> google.protobuf.Timestamp
 	41, // 9: tocsin.v1.ListIncidentsResponse.incidents:type_name -> tocsin.v1.Incident
 	41, // 10: tocsin.v1.CreateIncidentRequest.incident:type_name -> tocsin.v1.Incident
-	42, // 11: tocsin.v1.CreateIncidentRequest.fallback_after:type_name -> google.protobuf.Duration
-	42, // 12: tocsin.v1.SnoozeIncidentRequest.duration:type_name -> google.protobuf.Duration
-	42, // 13: tocsin.v1.ReassignIncidentRequest.fallback_after:type_name -> google.protobuf.Duration
-	16, // 14: tocsin.v1.BatchAcknowledgeIncidentsRequest.incidents:type_name -> tocsin.v1.IncidentVersion
-	37, // 15: tocsin.v1.BatchAcknowledgeIncidentsRequest.client_time:type_name -> google.protobuf.Timestamp
-	16, // 16: tocsin.v1.BatchResolveIncidentsRequest.incidents:type_name -> tocsin.v1.IncidentVersion
-	37, // 17: tocsin.v1.BatchResolveIncidentsRequest.client_time:type_name -> google.protobuf.Timestamp
-	35, // 18: tocsin.v1.BatchChangeIncidentsResponse.results:type_name -> tocsin.v1.BatchChangeIncidentsResponse.Result
-	40, // 19: tocsin.v1.SetIncidentPriorityRequest.priority:type_name -> tocsin.v1.Incident.Priority
-	39, // 20: tocsin.v1.SetIncidentUrgencyRequest.urgency:type_name -> tocsin.v1.Incident.Urgency
-	43, // 21: tocsin.v1.ListAlertsResponse.alerts:type_name -> tocsin.v1.Alert
-	44, // 22: tocsin.v1.ListTimelineResponse.entries:type_name -> tocsin.v1.TimelineEntry
-	45, // 23: tocsin.v1.ListDeliveriesResponse.deliveries:type_name -> tocsin.v1.Delivery
-	1,  // 24: tocsin.v1.ExplainPagingResponse.reason:type_name -> tocsin.v1.ExplainPagingResponse.Reason
-	36, // 25: tocsin.v1.ExplainPagingResponse.facts:type_name -> tocsin.v1.ExplainPagingResponse.Fact
-	45, // 26: tocsin.v1.ExplainPagingResponse.deliveries:type_name -> tocsin.v1.Delivery
-	2,  // 27: tocsin.v1.WatchIncidentsResponse.kind:type_name -> tocsin.v1.WatchIncidentsResponse.Kind
-	41, // 28: tocsin.v1.WatchIncidentsResponse.incident:type_name -> tocsin.v1.Incident
-	46, // 29: tocsin.v1.WatchIncidentsResponse.changes:type_name -> tocsin.v1.TimelineEntry.Type
-	37, // 30: tocsin.v1.WatchIncidentsResponse.event_time:type_name -> google.protobuf.Timestamp
-	41, // 31: tocsin.v1.BatchChangeIncidentsResponse.Result.incident:type_name -> tocsin.v1.Incident
-	20, // 32: tocsin.v1.BatchChangeIncidentsResponse.Result.error:type_name -> tocsin.v1.ItemError
-	37, // 33: tocsin.v1.ExplainPagingResponse.Fact.fact_time:type_name -> google.protobuf.Timestamp
-	1,  // 34: tocsin.v1.ExplainPagingResponse.Fact.reason:type_name -> tocsin.v1.ExplainPagingResponse.Reason
-	3,  // 35: tocsin.v1.IncidentService.AcknowledgeIncident:input_type -> tocsin.v1.AcknowledgeIncidentRequest
-	4,  // 36: tocsin.v1.IncidentService.ResolveIncident:input_type -> tocsin.v1.ResolveIncidentRequest
-	5,  // 37: tocsin.v1.IncidentService.EscalateIncident:input_type -> tocsin.v1.EscalateIncidentRequest
-	6,  // 38: tocsin.v1.IncidentService.ListIncidents:input_type -> tocsin.v1.ListIncidentsRequest
-	8,  // 39: tocsin.v1.IncidentService.GetIncident:input_type -> tocsin.v1.GetIncidentRequest
-	9,  // 40: tocsin.v1.IncidentService.CreateIncident:input_type -> tocsin.v1.CreateIncidentRequest
-	10, // 41: tocsin.v1.IncidentService.UnacknowledgeIncident:input_type -> tocsin.v1.UnacknowledgeIncidentRequest
-	11, // 42: tocsin.v1.IncidentService.ReopenIncident:input_type -> tocsin.v1.ReopenIncidentRequest
-	12, // 43: tocsin.v1.IncidentService.SnoozeIncident:input_type -> tocsin.v1.SnoozeIncidentRequest
-	13, // 44: tocsin.v1.IncidentService.ReassignIncident:input_type -> tocsin.v1.ReassignIncidentRequest
-	14, // 45: tocsin.v1.IncidentService.MergeIncidents:input_type -> tocsin.v1.MergeIncidentsRequest
-	15, // 46: tocsin.v1.IncidentService.SplitIncident:input_type -> tocsin.v1.SplitIncidentRequest
-	17, // 47: tocsin.v1.IncidentService.BatchAcknowledgeIncidents:input_type -> tocsin.v1.BatchAcknowledgeIncidentsRequest
-	18, // 48: tocsin.v1.IncidentService.BatchResolveIncidents:input_type -> tocsin.v1.BatchResolveIncidentsRequest
-	21, // 49: tocsin.v1.IncidentService.SetIncidentPriority:input_type -> tocsin.v1.SetIncidentPriorityRequest
-	22, // 50: tocsin.v1.IncidentService.SetIncidentUrgency:input_type -> tocsin.v1.SetIncidentUrgencyRequest
-	23, // 51: tocsin.v1.IncidentService.AddIncidentNote:input_type -> tocsin.v1.AddIncidentNoteRequest
-	24, // 52: tocsin.v1.IncidentService.RequestResponders:input_type -> tocsin.v1.RequestRespondersRequest
-	25, // 53: tocsin.v1.IncidentService.ListAlerts:input_type -> tocsin.v1.ListAlertsRequest
-	27, // 54: tocsin.v1.IncidentService.ListTimeline:input_type -> tocsin.v1.ListTimelineRequest
-	29, // 55: tocsin.v1.IncidentService.ListDeliveries:input_type -> tocsin.v1.ListDeliveriesRequest
-	31, // 56: tocsin.v1.IncidentService.ExplainPaging:input_type -> tocsin.v1.ExplainPagingRequest
-	33, // 57: tocsin.v1.IncidentService.WatchIncidents:input_type -> tocsin.v1.WatchIncidentsRequest
-	41, // 58: tocsin.v1.IncidentService.AcknowledgeIncident:output_type -> tocsin.v1.Incident
-	41, // 59: tocsin.v1.IncidentService.ResolveIncident:output_type -> tocsin.v1.Incident
-	41, // 60: tocsin.v1.IncidentService.EscalateIncident:output_type -> tocsin.v1.Incident
-	7,  // 61: tocsin.v1.IncidentService.ListIncidents:output_type -> tocsin.v1.ListIncidentsResponse
-	41, // 62: tocsin.v1.IncidentService.GetIncident:output_type -> tocsin.v1.Incident
-	41, // 63: tocsin.v1.IncidentService.CreateIncident:output_type -> tocsin.v1.Incident
-	41, // 64: tocsin.v1.IncidentService.UnacknowledgeIncident:output_type -> tocsin.v1.Incident
-	41, // 65: tocsin.v1.IncidentService.ReopenIncident:output_type -> tocsin.v1.Incident
-	41, // 66: tocsin.v1.IncidentService.SnoozeIncident:output_type -> tocsin.v1.Incident
-	41, // 67: tocsin.v1.IncidentService.ReassignIncident:output_type -> tocsin.v1.Incident
-	41, // 68: tocsin.v1.IncidentService.MergeIncidents:output_type -> tocsin.v1.Incident
-	41, // 69: tocsin.v1.IncidentService.SplitIncident:output_type -> tocsin.v1.Incident
-	19, // 70: tocsin.v1.IncidentService.BatchAcknowledgeIncidents:output_type -> tocsin.v1.BatchChangeIncidentsResponse
-	19, // 71: tocsin.v1.IncidentService.BatchResolveIncidents:output_type -> tocsin.v1.BatchChangeIncidentsResponse
-	41, // 72: tocsin.v1.IncidentService.SetIncidentPriority:output_type -> tocsin.v1.Incident
-	41, // 73: tocsin.v1.IncidentService.SetIncidentUrgency:output_type -> tocsin.v1.Incident
-	44, // 74: tocsin.v1.IncidentService.AddIncidentNote:output_type -> tocsin.v1.TimelineEntry
-	41, // 75: tocsin.v1.IncidentService.RequestResponders:output_type -> tocsin.v1.Incident
-	26, // 76: tocsin.v1.IncidentService.ListAlerts:output_type -> tocsin.v1.ListAlertsResponse
-	28, // 77: tocsin.v1.IncidentService.ListTimeline:output_type -> tocsin.v1.ListTimelineResponse
-	30, // 78: tocsin.v1.IncidentService.ListDeliveries:output_type -> tocsin.v1.ListDeliveriesResponse
-	32, // 79: tocsin.v1.IncidentService.ExplainPaging:output_type -> tocsin.v1.ExplainPagingResponse
-	34, // 80: tocsin.v1.IncidentService.WatchIncidents:output_type -> tocsin.v1.WatchIncidentsResponse
-	58, // [58:81] is the sub-list for method output_type
-	35, // [35:58] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	42, // 11: tocsin.v1.SnoozeIncidentRequest.duration:type_name -> google.protobuf.Duration
+	16, // 12: tocsin.v1.BatchAcknowledgeIncidentsRequest.incidents:type_name -> tocsin.v1.IncidentVersion
+	37, // 13: tocsin.v1.BatchAcknowledgeIncidentsRequest.client_time:type_name -> google.protobuf.Timestamp
+	16, // 14: tocsin.v1.BatchResolveIncidentsRequest.incidents:type_name -> tocsin.v1.IncidentVersion
+	37, // 15: tocsin.v1.BatchResolveIncidentsRequest.client_time:type_name -> google.protobuf.Timestamp
+	35, // 16: tocsin.v1.BatchChangeIncidentsResponse.results:type_name -> tocsin.v1.BatchChangeIncidentsResponse.Result
+	40, // 17: tocsin.v1.SetIncidentPriorityRequest.priority:type_name -> tocsin.v1.Incident.Priority
+	39, // 18: tocsin.v1.SetIncidentUrgencyRequest.urgency:type_name -> tocsin.v1.Incident.Urgency
+	43, // 19: tocsin.v1.ListAlertsResponse.alerts:type_name -> tocsin.v1.Alert
+	44, // 20: tocsin.v1.ListTimelineResponse.entries:type_name -> tocsin.v1.TimelineEntry
+	45, // 21: tocsin.v1.ListDeliveriesResponse.deliveries:type_name -> tocsin.v1.Delivery
+	1,  // 22: tocsin.v1.ExplainPagingResponse.reason:type_name -> tocsin.v1.ExplainPagingResponse.Reason
+	36, // 23: tocsin.v1.ExplainPagingResponse.facts:type_name -> tocsin.v1.ExplainPagingResponse.Fact
+	45, // 24: tocsin.v1.ExplainPagingResponse.deliveries:type_name -> tocsin.v1.Delivery
+	2,  // 25: tocsin.v1.WatchIncidentsResponse.kind:type_name -> tocsin.v1.WatchIncidentsResponse.Kind
+	41, // 26: tocsin.v1.WatchIncidentsResponse.incident:type_name -> tocsin.v1.Incident
+	46, // 27: tocsin.v1.WatchIncidentsResponse.changes:type_name -> tocsin.v1.TimelineEntry.Type
+	37, // 28: tocsin.v1.WatchIncidentsResponse.event_time:type_name -> google.protobuf.Timestamp
+	41, // 29: tocsin.v1.BatchChangeIncidentsResponse.Result.incident:type_name -> tocsin.v1.Incident
+	20, // 30: tocsin.v1.BatchChangeIncidentsResponse.Result.error:type_name -> tocsin.v1.ItemError
+	37, // 31: tocsin.v1.ExplainPagingResponse.Fact.fact_time:type_name -> google.protobuf.Timestamp
+	1,  // 32: tocsin.v1.ExplainPagingResponse.Fact.reason:type_name -> tocsin.v1.ExplainPagingResponse.Reason
+	3,  // 33: tocsin.v1.IncidentService.AcknowledgeIncident:input_type -> tocsin.v1.AcknowledgeIncidentRequest
+	4,  // 34: tocsin.v1.IncidentService.ResolveIncident:input_type -> tocsin.v1.ResolveIncidentRequest
+	5,  // 35: tocsin.v1.IncidentService.EscalateIncident:input_type -> tocsin.v1.EscalateIncidentRequest
+	6,  // 36: tocsin.v1.IncidentService.ListIncidents:input_type -> tocsin.v1.ListIncidentsRequest
+	8,  // 37: tocsin.v1.IncidentService.GetIncident:input_type -> tocsin.v1.GetIncidentRequest
+	9,  // 38: tocsin.v1.IncidentService.CreateIncident:input_type -> tocsin.v1.CreateIncidentRequest
+	10, // 39: tocsin.v1.IncidentService.UnacknowledgeIncident:input_type -> tocsin.v1.UnacknowledgeIncidentRequest
+	11, // 40: tocsin.v1.IncidentService.ReopenIncident:input_type -> tocsin.v1.ReopenIncidentRequest
+	12, // 41: tocsin.v1.IncidentService.SnoozeIncident:input_type -> tocsin.v1.SnoozeIncidentRequest
+	13, // 42: tocsin.v1.IncidentService.ReassignIncident:input_type -> tocsin.v1.ReassignIncidentRequest
+	14, // 43: tocsin.v1.IncidentService.MergeIncidents:input_type -> tocsin.v1.MergeIncidentsRequest
+	15, // 44: tocsin.v1.IncidentService.SplitIncident:input_type -> tocsin.v1.SplitIncidentRequest
+	17, // 45: tocsin.v1.IncidentService.BatchAcknowledgeIncidents:input_type -> tocsin.v1.BatchAcknowledgeIncidentsRequest
+	18, // 46: tocsin.v1.IncidentService.BatchResolveIncidents:input_type -> tocsin.v1.BatchResolveIncidentsRequest
+	21, // 47: tocsin.v1.IncidentService.SetIncidentPriority:input_type -> tocsin.v1.SetIncidentPriorityRequest
+	22, // 48: tocsin.v1.IncidentService.SetIncidentUrgency:input_type -> tocsin.v1.SetIncidentUrgencyRequest
+	23, // 49: tocsin.v1.IncidentService.AddIncidentNote:input_type -> tocsin.v1.AddIncidentNoteRequest
+	24, // 50: tocsin.v1.IncidentService.RequestResponders:input_type -> tocsin.v1.RequestRespondersRequest
+	25, // 51: tocsin.v1.IncidentService.ListAlerts:input_type -> tocsin.v1.ListAlertsRequest
+	27, // 52: tocsin.v1.IncidentService.ListTimeline:input_type -> tocsin.v1.ListTimelineRequest
+	29, // 53: tocsin.v1.IncidentService.ListDeliveries:input_type -> tocsin.v1.ListDeliveriesRequest
+	31, // 54: tocsin.v1.IncidentService.ExplainPaging:input_type -> tocsin.v1.ExplainPagingRequest
+	33, // 55: tocsin.v1.IncidentService.WatchIncidents:input_type -> tocsin.v1.WatchIncidentsRequest
+	41, // 56: tocsin.v1.IncidentService.AcknowledgeIncident:output_type -> tocsin.v1.Incident
+	41, // 57: tocsin.v1.IncidentService.ResolveIncident:output_type -> tocsin.v1.Incident
+	41, // 58: tocsin.v1.IncidentService.EscalateIncident:output_type -> tocsin.v1.Incident
+	7,  // 59: tocsin.v1.IncidentService.ListIncidents:output_type -> tocsin.v1.ListIncidentsResponse
+	41, // 60: tocsin.v1.IncidentService.GetIncident:output_type -> tocsin.v1.Incident
+	41, // 61: tocsin.v1.IncidentService.CreateIncident:output_type -> tocsin.v1.Incident
+	41, // 62: tocsin.v1.IncidentService.UnacknowledgeIncident:output_type -> tocsin.v1.Incident
+	41, // 63: tocsin.v1.IncidentService.ReopenIncident:output_type -> tocsin.v1.Incident
+	41, // 64: tocsin.v1.IncidentService.SnoozeIncident:output_type -> tocsin.v1.Incident
+	41, // 65: tocsin.v1.IncidentService.ReassignIncident:output_type -> tocsin.v1.Incident
+	41, // 66: tocsin.v1.IncidentService.MergeIncidents:output_type -> tocsin.v1.Incident
+	41, // 67: tocsin.v1.IncidentService.SplitIncident:output_type -> tocsin.v1.Incident
+	19, // 68: tocsin.v1.IncidentService.BatchAcknowledgeIncidents:output_type -> tocsin.v1.BatchChangeIncidentsResponse
+	19, // 69: tocsin.v1.IncidentService.BatchResolveIncidents:output_type -> tocsin.v1.BatchChangeIncidentsResponse
+	41, // 70: tocsin.v1.IncidentService.SetIncidentPriority:output_type -> tocsin.v1.Incident
+	41, // 71: tocsin.v1.IncidentService.SetIncidentUrgency:output_type -> tocsin.v1.Incident
+	44, // 72: tocsin.v1.IncidentService.AddIncidentNote:output_type -> tocsin.v1.TimelineEntry
+	41, // 73: tocsin.v1.IncidentService.RequestResponders:output_type -> tocsin.v1.Incident
+	26, // 74: tocsin.v1.IncidentService.ListAlerts:output_type -> tocsin.v1.ListAlertsResponse
+	28, // 75: tocsin.v1.IncidentService.ListTimeline:output_type -> tocsin.v1.ListTimelineResponse
+	30, // 76: tocsin.v1.IncidentService.ListDeliveries:output_type -> tocsin.v1.ListDeliveriesResponse
+	32, // 77: tocsin.v1.IncidentService.ExplainPaging:output_type -> tocsin.v1.ExplainPagingResponse
+	34, // 78: tocsin.v1.IncidentService.WatchIncidents:output_type -> tocsin.v1.WatchIncidentsResponse
+	56, // [56:79] is the sub-list for method output_type
+	33, // [33:56] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_incident_service_proto_init() }

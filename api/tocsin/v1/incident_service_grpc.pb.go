@@ -83,9 +83,9 @@ type IncidentServiceClient interface {
 	// triggered again and its acknowledgements are withdrawn. A double tap does
 	// not skip a level when expected_level is set.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED,
-	// NO_POLICY (it was never on one), NO_LEVEL_LEFT (at the last level with no
-	// loops left, unless wrap is set) or NO_SUCH_LEVEL.
+	// Errors: as for the service; INVALID_ARGUMENT for a level that the policy
+	// does not have; FAILED_PRECONDITION with INCIDENT_RESOLVED, NO_POLICY (it was
+	// never on one) or LAST_LEVEL (no loops are left, and wrap is not set).
 	EscalateIncident(ctx context.Context, in *EscalateIncidentRequest, opts ...grpc.CallOption) (*Incident, error)
 	// Lists incidents in the order of their creation, newest first by default.
 	// Filters combine with "and", the values of one with "or". Open incidents are
@@ -124,9 +124,10 @@ type IncidentServiceClient interface {
 	SnoozeIncident(ctx context.Context, in *SnoozeIncidentRequest, opts ...grpc.CallOption) (*Incident, error)
 	// Gives the incident to people or to a policy, and pages them. To people: its
 	// escalation ends, and it falls back to its policy when nobody acknowledges
-	// within fallback_after. To a policy: it begins there at level 1.
+	// within 15 minutes. To a policy: it begins there at level 1.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION (INCIDENT_RESOLVED);
+	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED, or
+	// with NOBODY_REACHABLE when none of the people has a working way to be woken;
 	// NOT_FOUND for a user or policy that does not exist.
 	ReassignIncident(ctx context.Context, in *ReassignIncidentRequest, opts ...grpc.CallOption) (*Incident, error)
 	// Moves the alerts of the sources into this incident and resolves the sources
@@ -134,16 +135,16 @@ type IncidentServiceClient interface {
 	// people are not added. Later events for a moved alert arrive here.
 	// A source that was merged before counts as the incident that it went into.
 	//
-	// Errors: as for the service; INVALID_ARGUMENT (MERGE_INTO_ITSELF);
-	// FAILED_PRECONDITION (INCIDENT_RESOLVED) when this one, or a source that was
-	// not merged, is resolved.
+	// Errors: as for the service; INVALID_ARGUMENT for a merge into itself;
+	// FAILED_PRECONDITION with TARGET_RESOLVED, or with INCIDENT_RESOLVED for a
+	// source that is resolved and was not merged.
 	MergeIncidents(ctx context.Context, in *MergeIncidentsRequest, opts ...grpc.CallOption) (*Incident, error)
 	// Takes alerts out into a new incident, which is triggered and pages level 1.
 	// Answers the new incident.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED, or
-	// with LAST_ALERT when nothing would be left behind; NOT_FOUND for an alert
-	// that the incident does not hold.
+	// Errors: as for the service; INVALID_ARGUMENT when no alert would be left
+	// behind; FAILED_PRECONDITION (INCIDENT_RESOLVED); NOT_FOUND for an alert that
+	// the incident does not hold.
 	SplitIncident(ctx context.Context, in *SplitIncidentRequest, opts ...grpc.CallOption) (*Incident, error)
 	// Acknowledges exactly the named incidents, each on its own: one that moved
 	// on since the caller saw it is reported, and the others go through. What
@@ -165,7 +166,8 @@ type IncidentServiceClient interface {
 	// high steps end, the low ones begin, and escalation ends unless the policy
 	// escalates low urgency. An acknowledged incident pages nobody either way.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION (INCIDENT_RESOLVED).
+	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED, or
+	// with PRIORITY_FORCES_HIGH when P1 or P2 is to be lowered.
 	SetIncidentUrgency(ctx context.Context, in *SetIncidentUrgencyRequest, opts ...grpc.CallOption) (*Incident, error)
 	// Writes a note into the timeline; also of a resolved incident. Pages nobody
 	// and does not move the etag.
@@ -175,8 +177,9 @@ type IncidentServiceClient interface {
 	// Calls for help: pages more people without taking the incident from anybody.
 	// Who is asked answers by acknowledging.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION (INCIDENT_RESOLVED);
-	// NOT_FOUND for a user or policy that does not exist.
+	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED, or
+	// with NOBODY_REACHABLE when none of the people has a working way to be woken;
+	// NOT_FOUND for a user that does not exist.
 	RequestResponders(ctx context.Context, in *RequestRespondersRequest, opts ...grpc.CallOption) (*Incident, error)
 	// Lists an incident's alerts, newest first.
 	//
@@ -492,9 +495,9 @@ type IncidentServiceServer interface {
 	// triggered again and its acknowledgements are withdrawn. A double tap does
 	// not skip a level when expected_level is set.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED,
-	// NO_POLICY (it was never on one), NO_LEVEL_LEFT (at the last level with no
-	// loops left, unless wrap is set) or NO_SUCH_LEVEL.
+	// Errors: as for the service; INVALID_ARGUMENT for a level that the policy
+	// does not have; FAILED_PRECONDITION with INCIDENT_RESOLVED, NO_POLICY (it was
+	// never on one) or LAST_LEVEL (no loops are left, and wrap is not set).
 	EscalateIncident(context.Context, *EscalateIncidentRequest) (*Incident, error)
 	// Lists incidents in the order of their creation, newest first by default.
 	// Filters combine with "and", the values of one with "or". Open incidents are
@@ -533,9 +536,10 @@ type IncidentServiceServer interface {
 	SnoozeIncident(context.Context, *SnoozeIncidentRequest) (*Incident, error)
 	// Gives the incident to people or to a policy, and pages them. To people: its
 	// escalation ends, and it falls back to its policy when nobody acknowledges
-	// within fallback_after. To a policy: it begins there at level 1.
+	// within 15 minutes. To a policy: it begins there at level 1.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION (INCIDENT_RESOLVED);
+	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED, or
+	// with NOBODY_REACHABLE when none of the people has a working way to be woken;
 	// NOT_FOUND for a user or policy that does not exist.
 	ReassignIncident(context.Context, *ReassignIncidentRequest) (*Incident, error)
 	// Moves the alerts of the sources into this incident and resolves the sources
@@ -543,16 +547,16 @@ type IncidentServiceServer interface {
 	// people are not added. Later events for a moved alert arrive here.
 	// A source that was merged before counts as the incident that it went into.
 	//
-	// Errors: as for the service; INVALID_ARGUMENT (MERGE_INTO_ITSELF);
-	// FAILED_PRECONDITION (INCIDENT_RESOLVED) when this one, or a source that was
-	// not merged, is resolved.
+	// Errors: as for the service; INVALID_ARGUMENT for a merge into itself;
+	// FAILED_PRECONDITION with TARGET_RESOLVED, or with INCIDENT_RESOLVED for a
+	// source that is resolved and was not merged.
 	MergeIncidents(context.Context, *MergeIncidentsRequest) (*Incident, error)
 	// Takes alerts out into a new incident, which is triggered and pages level 1.
 	// Answers the new incident.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED, or
-	// with LAST_ALERT when nothing would be left behind; NOT_FOUND for an alert
-	// that the incident does not hold.
+	// Errors: as for the service; INVALID_ARGUMENT when no alert would be left
+	// behind; FAILED_PRECONDITION (INCIDENT_RESOLVED); NOT_FOUND for an alert that
+	// the incident does not hold.
 	SplitIncident(context.Context, *SplitIncidentRequest) (*Incident, error)
 	// Acknowledges exactly the named incidents, each on its own: one that moved
 	// on since the caller saw it is reported, and the others go through. What
@@ -574,7 +578,8 @@ type IncidentServiceServer interface {
 	// high steps end, the low ones begin, and escalation ends unless the policy
 	// escalates low urgency. An acknowledged incident pages nobody either way.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION (INCIDENT_RESOLVED).
+	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED, or
+	// with PRIORITY_FORCES_HIGH when P1 or P2 is to be lowered.
 	SetIncidentUrgency(context.Context, *SetIncidentUrgencyRequest) (*Incident, error)
 	// Writes a note into the timeline; also of a resolved incident. Pages nobody
 	// and does not move the etag.
@@ -584,8 +589,9 @@ type IncidentServiceServer interface {
 	// Calls for help: pages more people without taking the incident from anybody.
 	// Who is asked answers by acknowledging.
 	//
-	// Errors: as for the service; FAILED_PRECONDITION (INCIDENT_RESOLVED);
-	// NOT_FOUND for a user or policy that does not exist.
+	// Errors: as for the service; FAILED_PRECONDITION with INCIDENT_RESOLVED, or
+	// with NOBODY_REACHABLE when none of the people has a working way to be woken;
+	// NOT_FOUND for a user that does not exist.
 	RequestResponders(context.Context, *RequestRespondersRequest) (*Incident, error)
 	// Lists an incident's alerts, newest first.
 	//
