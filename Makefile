@@ -57,6 +57,7 @@ formatcheck: $(GOLANGCI) ## Fail if the Go code is not formatted
 
 .PHONY: generate
 generate: ## Write the Go code and the OpenAPI document out of proto/
+	@.ci/need npm
 	.ci/generate
 
 .PHONY: checkgenerate
@@ -65,6 +66,7 @@ checkgenerate: generate ## Fail if generated code is not what proto/ says
 
 .PHONY: breaking
 breaking: ## Fail if proto/ breaks its clients; AGAINST=<commit> compares with that
+	@.ci/need npm
 	.ci/breaking $(AGAINST)
 
 .PHONY: fuzz
