@@ -67,7 +67,7 @@ func line(s string) string {
 }
 
 // clip cuts s to limit runes, the last of which is an ellipsis then.
-func clip(s string, limit int) string {
+func clip(s string, limit int) string { //nolint:unparam // two limits, of which both are 1024 today
 	if len(s) <= limit || utf8.RuneCountInString(s) <= limit {
 		return s
 	}

@@ -94,8 +94,8 @@ func (b *alertmanagerBody) member(a promAlert, action event.Action) event.Event 
 	e := b.common(a)
 	e.Action = action
 	e.Severity = severity(a.Labels.first("severity", "priority"), details)
-	if print := a.fingerprint(); print != "" {
-		e.DedupKey = event.Key("alertmanager", "alertmanager:"+print)
+	if id := a.fingerprint(); id != "" {
+		e.DedupKey = event.Key("alertmanager", "alertmanager:"+id)
 	}
 	e.Summary = a.summary()
 	e.Timestamp = instant(a.StartsAt)
@@ -138,8 +138,8 @@ func (c *collector) addGroup(b alertmanagerBody) {
 	if b.GroupKey != "" {
 		sum := sha256.Sum256([]byte(b.GroupKey))
 		e.DedupKey = "alertmanager:group:" + hex.EncodeToString(sum[:])
-	} else if print := labelSum(b.GroupLabels); print != "" {
-		e.DedupKey = "alertmanager:group:" + print
+	} else if sum := labelSum(b.GroupLabels); sum != "" {
+		e.DedupKey = "alertmanager:group:" + sum
 	}
 	name := first.Labels.first("alertname")
 	if name == "" {
@@ -202,8 +202,8 @@ func (a *promAlert) summary() string {
 }
 
 func (a *promAlert) fingerprint() string {
-	if print := strings.TrimSpace(string(a.Fingerprint)); print != "" {
-		return print
+	if sent := strings.TrimSpace(string(a.Fingerprint)); sent != "" {
+		return sent
 	}
 	return labelSum(a.Labels)
 }

@@ -100,7 +100,7 @@ func unauthorized() answer {
 // refusal answers a body that was refused before anything was stored.
 func refusal(err error) answer {
 	var a answer
-	if r, ok := errors.AsType[*v2Refusal](err); ok {
+	if r, ok := errors.AsType[*v2Error](err); ok {
 		a = problem(http.StatusBadRequest, r.Message, r.Errors...)
 	} else if f, ok := errors.AsType[*fault.Error](err); ok {
 		a = problem(refusedStatus(f), "The body cannot be taken", f.Message)
@@ -121,7 +121,7 @@ func refusedStatus(f *fault.Error) int {
 // refusalV2 is refusal in the words of Events v2.
 func refusalV2(err error) answer {
 	a := answer{status: http.StatusBadRequest, err: err}
-	if r, ok := errors.AsType[*v2Refusal](err); ok {
+	if r, ok := errors.AsType[*v2Error](err); ok {
 		a.body = r
 	} else if f, ok := errors.AsType[*fault.Error](err); ok {
 		a.status, a.body = refusedStatus(f), invalidEvent(f.Message)
@@ -167,7 +167,7 @@ func failure(err error, exhausted int) answer {
 // failureV2 is failure in the words of Events v2.
 func failureV2(err error) answer {
 	a := failure(err, http.StatusTooManyRequests)
-	body, _ := a.body.(problemBody) //nolint:errcheck // problem made it
+	body, _ := a.body.(problemBody)
 	switch a.status {
 	case http.StatusTooManyRequests:
 		body.Status = "throttle exceeded"

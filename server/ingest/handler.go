@@ -105,8 +105,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := h.route(r, id)
 	a.write(w)
 	level := slog.LevelDebug
-	if a.status >= http.StatusInternalServerError {
-		level = slog.LevelWarn
+	if a.status >= http.StatusInternalServerError || (a.status >= http.StatusBadRequest && a.integration != "") {
+		level = slog.LevelWarn // a page that did not come in, of somebody we know
 	}
 	if !h.Log.Enabled(r.Context(), level) {
 		return
@@ -207,17 +207,21 @@ func (h *Handler) enqueue(r *http.Request) answer {
 	case len(m.RoutingKey) != KeyLength:
 		problems = []string{"Length of 'routing_key' is incorrect (should be 32 characters)"}
 	}
-	if problems = append(problems, m.problems()...); len(problems) > 0 {
-		return refusalV2(invalidEvent(problems...))
+	if problems = append(problems, m.problems()...); len(problems) == 0 && !WellFormedKey(string(m.RoutingKey)) {
+		problems = []string{"Invalid routing key"}
 	}
-	if !WellFormedKey(string(m.RoutingKey)) {
-		return refusalV2(invalidEvent("Invalid routing key"))
+	var from Integration
+	if WellFormedKey(string(m.RoutingKey)) {
+		from, err = h.integration(r.Context(), string(m.RoutingKey))
 	}
-	from, err := h.integration(r.Context(), string(m.RoutingKey))
-	if fault.KindOf(err) == fault.Unauthenticated {
+	switch {
+	case len(problems) > 0: // the integration is for the log only: whose page was refused
+		a := refusalV2(invalidEvent(problems...))
+		a.integration = from.ID
+		return a
+	case fault.KindOf(err) == fault.Unauthenticated:
 		return refusalV2(invalidEvent("Invalid routing key")) // and no 202, so that a wrong key is noticed
-	}
-	if err != nil {
+	case err != nil:
 		return failureV2(err)
 	}
 	a := h.takeV2(r.Context(), from, m)

@@ -294,6 +294,24 @@ func TestKeysAreNeverLogged(t *testing.T) {
 	}
 }
 
+func TestRefusedPagesOfKnownSendersAreLogged(t *testing.T) {
+	t.Parallel()
+	known := ingest.Integration{ID: "in1"}
+	for name, body := range map[string]string{"/v2/enqueue": v2(`"event_action":"page"`), "/integrations/" + key: "{"} {
+		var log bytes.Buffer
+		b := &backend{integration: known}
+		b.handler(&log).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "POST", name, strings.NewReader(body)))
+		if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "integration=in1") || !strings.Contains(got, "status=400") {
+			t.Errorf("log = %q, want a warning with the integration and the status", got)
+		}
+	}
+	var log bytes.Buffer
+	new(backend).handler(&log).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "POST", "/v2/enqueue", strings.NewReader("{}")))
+	if strings.Contains(log.String(), "WARN") {
+		t.Errorf("log = %q, want no warning about strangers: they could fill the disk", log.String())
+	}
+}
+
 func TestAnswersAreOfTheAcceptor(t *testing.T) {
 	t.Parallel()
 	b := &backend{outcome: ingest.OutcomeIgnored, reason: "maintenance"}

@@ -65,28 +65,28 @@ func (p *v2Payload) UnmarshalJSON(b []byte) error {
 	return overlook(json.Unmarshal(b, &p.v2Fields))
 }
 
-// v2Refusal is how Events v2 says what is wrong with an event: its senders
+// v2Error is how Events v2 says what is wrong with an event: its senders
 // show these texts, and some compare them.
-type v2Refusal struct {
+type v2Error struct {
 	Status  string   `json:"status"`
 	Message string   `json:"message"`
 	Errors  []string `json:"errors"`
 }
 
-func (r *v2Refusal) Error() string { return r.Message + ": " + strings.Join(r.Errors, "; ") }
+func (r *v2Error) Error() string { return r.Message + ": " + strings.Join(r.Errors, "; ") }
 
-func invalidEvent(errs ...string) *v2Refusal {
-	return &v2Refusal{Status: "invalid event", Message: "Event object is invalid", Errors: errs}
+func invalidEvent(errs ...string) *v2Error {
+	return &v2Error{Status: "invalid event", Message: "Event object is invalid", Errors: errs}
 }
 
-// parseV2 reads a prepared body. The error is a *v2Refusal.
+// parseV2 reads a prepared body. The error is a *v2Error.
 func parseV2(body []byte) (v2Message, error) {
 	var m v2Message
 	switch err := decodeObject(body, &m); {
 	case errors.Is(err, errNotObject):
 		return v2Message{}, invalidEvent("Event must be a JSON object")
 	case err != nil:
-		return v2Message{}, &v2Refusal{
+		return v2Message{}, &v2Error{
 			Status: "Unrecognized object", Message: "Event object format is unrecognized", Errors: []string{"JSON parse error"},
 		}
 	}

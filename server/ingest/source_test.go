@@ -175,8 +175,10 @@ func TestGeneric(t *testing.T) {
 		{"a first curl", `{"summary":"s","dedup_key":"k"}`, []string{"trigger k error s"}},
 		{"word and case", `{"event_action":"Trigger","summary":"s","dedup_key":"k","severity":"Sev-1"}`, []string{"trigger k critical s"}},
 		{"a long key", `{"event_action":"resolve","dedup_key":"` + long + `"}`, []string{"resolve " + event.Key("generic", long) + " error "}},
-		{"a batch", `[{"event_action":"acknowledge","dedup_key":"a"},5,{"event_action":"resolve","dedup_key":7},{"event_action":"nap"}]`,
-			[]string{"acknowledge a error ", "trigger unreadable error Unreadable generic event", "resolve 7 error "}},
+		{
+			"a batch", `[{"event_action":"acknowledge","dedup_key":"a"},5,{"event_action":"resolve","dedup_key":7},{"event_action":"nap"}]`,
+			[]string{"acknowledge a error ", "trigger unreadable error Unreadable generic event", "resolve 7 error "},
+		},
 		{"empty batch", `[]`, nil},
 		{"nothing to go by", `{"event_action":"resolve"}`, []string{"trigger unreadable error Unreadable generic event"}},
 		{"no summary", `{"event_action":"trigger","dedup_key":"k","summary":"  "}`, []string{"trigger unreadable error Unreadable generic event"}},
