@@ -78,6 +78,9 @@ func (s *Server) survivor(ctx context.Context) (pid int, ok bool) {
 	if err == nil && pid > 1 && runsIn(pid, s.opts.Dir) {
 		return pid, true
 	}
+	if Ping(ctx, s.Socket()) != nil {
+		return 0, false // the usual case: nobody is there
+	}
 	info, err := s.client.Info(ctx, "server").Result()
 	if err != nil {
 		return 0, false
@@ -108,7 +111,7 @@ func (s *Server) ready(ctx context.Context, p *process) error {
 	defer tick.Stop()
 	said := time.Now()
 	for {
-		err := s.client.Ping(ctx).Err()
+		err := Ping(ctx, s.Socket())
 		if err == nil {
 			return nil
 		}

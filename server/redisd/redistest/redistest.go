@@ -149,11 +149,9 @@ func (s *Server) start() error {
 }
 
 func (s *Server) wait() error {
-	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), MaxRetries: -1, DisableIdentity: true, DialerRetries: 1})
-	defer func() { _ = c.Close() }()
 	var err error
 	for deadline := time.Now().Add(readyWithin); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if err = c.Ping(context.Background()).Err(); err == nil {
+		if err = redisd.Ping(context.Background(), s.Socket()); err == nil {
 			return nil
 		}
 	}
