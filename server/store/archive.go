@@ -1,0 +1,276 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"compress/flate"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store/storepb"
+)
+
+// archive is an archived incident with all that was beside it. It is the same
+// key in another encoding, so that whoever acts on it late finds it: a commit
+// unpacks it, and a late receipt rewrites it.
+type archive struct {
+	incident   *incident.Incident
+	timeline   []incident.Entry
+	alerts     []incident.Alert
+	deliveries []incident.Delivery
+	prefix     prefix
+}
+
+// maxArchive bounds what an archive may inflate to.
+const maxArchive = 64 << 20
+
+// deflaters are kept: a fresh one allocates more than a megabyte.
+//
+//nolint:gochecknoglobals // pool
+var deflaters = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(io.Discard, flate.BestCompression) // fails for unknown levels only
+	return w
+}}
+
+func deflate(b []byte) []byte {
+	var out bytes.Buffer
+	w, _ := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&out)
+	_, _ = w.Write(b) // a bytes.Buffer takes all
+	_ = w.Close()
+	return out.Bytes()
+}
+
+func inflate(b []byte, most int64) ([]byte, error) {
+	r := flate.NewReader(bytes.NewReader(b))
+	out, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("inflate: %w", err)
+	}
+	if int64(len(out)) > most {
+		return nil, fmt.Errorf("inflate: more than %d bytes", most)
+	}
+	return out, nil
+}
+
+func packArchive(a *archive) []byte {
+	return deflate(marshal(&storepb.Archive{
+		Incident: incidentToProto(a.incident), Timeline: each(a.timeline, entryToProto),
+		Alerts: each(a.alerts, alertToProto), Deliveries: each(a.deliveries, deliveryToProto),
+	}))
+}
+
+func unpackArchive(id incident.ID, pre prefix, body []byte) (*archive, error) {
+	raw, err := inflate(body, maxArchive)
+	if err != nil {
+		return nil, err
+	}
+	var m storepb.Archive
+	if err := proto.Unmarshal(raw, &m); err != nil {
+		return nil, err
+	}
+	return &archive{
+		incident: incidentFromProto(id, pre, m.GetIncident()), prefix: pre,
+		timeline: each(m.GetTimeline(), entryFromProto), alerts: each(m.GetAlerts(), alertFromProto),
+		deliveries: each(m.GetDeliveries(), deliveryFromProto),
+	}, nil
+}
+
+// Record is an incident with everything beside it.
+type Record struct {
+	Incident   *incident.Incident
+	Timeline   []incident.Entry
+	Alerts     []incident.Alert
+	Deliveries []incident.Delivery
+	Archived   bool
+}
+
+// Record returns an incident with everything beside it, archived or not.
+func (s *Store) Record(ctx context.Context, id incident.ID) (Record, error) {
+	in, a, err := s.load(ctx, id)
+	if err != nil {
+		return Record{}, err
+	}
+	if a != nil {
+		return Record{Incident: in, Timeline: a.timeline, Alerts: a.alerts, Deliveries: a.deliveries, Archived: true}, nil
+	}
+	r := Record{Incident: in}
+	if r.Timeline, err = s.Timeline(ctx, id, 1, 0); err != nil {
+		return Record{}, err
+	}
+	if r.Alerts, err = s.Alerts(ctx, id); err != nil {
+		return Record{}, err
+	}
+	if r.Deliveries, err = s.Deliveries(ctx, IncidentDoc(id)); err != nil {
+		return Record{}, err
+	}
+	sortRecord(&r)
+	return r, nil
+}
+
+// sortRecord puts alerts and deliveries in an order that does not depend on Redis.
+func sortRecord(r *Record) {
+	slices.SortFunc(r.Alerts, func(a, b incident.Alert) int {
+		return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Key, b.Key))
+	})
+	slices.SortFunc(r.Deliveries, func(a, b incident.Delivery) int {
+		return cmp.Or(a.Queued.Compare(b.Queued), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// ErrNotClosed is what archiving an open incident gets.
+//
+//nolint:gochecknoglobals // sentinel for errors.Is
+var ErrNotClosed = fault.New(fault.Precondition, "NOT_CLOSED", "only a resolved incident is archived")
+
+// Archive packs a resolved incident into one value: timeline, alerts and
+// deliveries inside, their own keys gone. It writes the facts row that analytics
+// read; zone tells where a person lives. Archiving twice changes nothing.
+func (s *Store) Archive(ctx context.Context, id incident.ID, zone func(roster.UserID) string) error {
+	for range 8 {
+		r, err := s.Record(ctx, id)
+		if err != nil {
+			return failed(err, "archive incident %s", id)
+		}
+		if r.Archived {
+			return nil
+		}
+		if r.Incident.Open() {
+			return failed(ErrNotClosed, "archive incident %s", id)
+		}
+		done, err := s.pack(ctx, r, zone)
+		if done || err != nil {
+			return failed(err, "archive incident %s", id)
+		}
+	}
+	return failed(ErrRevisionMoved, "archive incident %s", id)
+}
+
+// pack replaces what was read by its archive; false when it has changed since.
+func (s *Store) pack(ctx context.Context, r Record, zone func(roster.UserID) string) (bool, error) {
+	in, plan := r.Incident, newPlan()
+	d := IncidentDoc(in.ID)
+	p, err := d.Partition()
+	if err != nil {
+		return false, err
+	}
+	a := &archive{incident: in, timeline: r.Timeline, alerts: r.Alerts, deliveries: r.Deliveries}
+	plan.guard(ErrRevisionMoved, "doc", docKey(p, d), revisionText(in.Revision), "")
+	// Records beside the document change without its revision: they are guarded themselves.
+	for _, al := range r.Alerts {
+		plan.guard(ErrRevisionMoved, "field", alertsKey(p, in.ID), alertField(al.Service, al.Key), marshal(alertRecord(al)))
+	}
+	for _, dv := range r.Deliveries {
+		raw, _, ok := parseDelivery(dv.ID)
+		if !ok {
+			continue
+		}
+		stored, err := s.rdb.HGet(ctx, deliveriesKey(p, d), string(raw)).Bytes()
+		if err != nil {
+			return false, failed(err, "read delivery %s", dv.ID)
+		}
+		if now, err := openDelivery(dv.ID, stored); err != nil || now != dv {
+			return false, err // it has just changed: read all again
+		}
+		plan.guard(ErrRevisionMoved, "field", deliveriesKey(p, d), raw, stored)
+	}
+	pre := prefix{
+		Revision: in.Revision + 1, Generation: in.Generation, Status: uint8(in.Status),
+		Encoding: encodingArchive, Nonce: plan.nonce,
+	}
+	plan.write("SET", docKey(p, d), seal(pre, packArchive(a)))
+	for _, key := range []string{timelineKey(p, in.ID), alertsKey(p, in.ID), deliveriesKey(p, d)} {
+		plan.write("DEL", key)
+	}
+	row, day := factsOf(r, zone), factsDay(in.Created)
+	plan.write("HSET", factsKey(p, day), string(in.ID), marshal(row.proto()))
+	plan.write("EXPIRE", factsKey(p, day), int(factsKept.Seconds()))
+	return s.plain(ctx, plan, Wake{Partition: p})
+}
+
+// plain carries out a plan that is no decision: true when it was committed,
+// false when a guard missed.
+func (s *Store) plain(ctx context.Context, plan *plan, wake Wake) (bool, error) {
+	o := s.commits.do(ctx, plan.call(wake))[0]
+	if o.err != nil {
+		return false, o.err
+	}
+	v, err := plan.read(o.reply)
+	return v.code == codeCommitted || v.code == codeRepeated, err
+}
+
+// commitArchived carries out a commit on an archived incident: all of it is
+// written as it was, and the decision on top, in one step.
+func (s *Store) commitArchived(ctx context.Context, d *draft) Result {
+	_, a, err := s.load(ctx, d.doc.Incident)
+	if err != nil {
+		return Result{Err: failed(err, "commit %s", d.doc)}
+	}
+	if a == nil || a.prefix.Revision != d.c.Before.Revision {
+		return Result{Err: failed(ErrRevisionMoved, "commit %s", d.doc)}
+	}
+	again := &draft{c: d.c, partition: d.partition, doc: d.doc, plan: newPlan(), unpack: a}
+	again.wake.Partition = d.partition
+	if err := again.build(); err != nil {
+		return Result{Err: err}
+	}
+	return s.settle(ctx, again, s.commits.do(ctx, again.plan.call(again.wake))[0])
+}
+
+// mergeArchived changes a delivery inside an archive. done is false when the
+// incident is not archived.
+func (s *Store) mergeArchived(
+	ctx context.Context, id incident.ID, delivery string, change func(old incident.Delivery, found bool) (incident.Delivery, bool),
+) (done bool, dv incident.Delivery, changed bool, err error) {
+	for range 8 {
+		_, a, err := s.load(ctx, id)
+		if fault.KindOf(err) == fault.NotFound || (a == nil && err == nil) {
+			return false, dv, false, nil
+		}
+		if err != nil {
+			return true, dv, false, err
+		}
+		i := slices.IndexFunc(a.deliveries, func(x incident.Delivery) bool { return x.ID == delivery })
+		if i < 0 {
+			_, _ = change(dv, false) // nothing is added to an archive
+			return true, dv, false, nil
+		}
+		now, changed := change(a.deliveries[i], true)
+		if !changed {
+			return true, a.deliveries[i], false, nil
+		}
+		a.deliveries[i] = now
+		if ok, err := s.repack(ctx, id, a); ok || err != nil {
+			return true, now, true, err
+		}
+	}
+	return true, dv, false, ErrRevisionMoved
+}
+
+// repack writes a changed archive; false when somebody else was faster.
+func (s *Store) repack(ctx context.Context, id incident.ID, a *archive) (bool, error) {
+	p, err := PartitionOfIncident(id)
+	if err != nil {
+		return false, err
+	}
+	plan := newPlan()
+	plan.guard(ErrRevisionMoved, "doc", incidentKey(p, id), revisionText(a.prefix.Revision), string(encodingArchive))
+	pre := a.prefix
+	pre.Revision, pre.Nonce = pre.Revision+1, plan.nonce
+	plan.write("SET", incidentKey(p, id), seal(pre, packArchive(a)))
+	return s.plain(ctx, plan, Wake{Partition: p})
+}
+
+// factsDay is the day of a facts row: that of the creation, so that an incident
+// that is archived again replaces its row.
+func factsDay(created time.Time) string { return created.UTC().Format("20060102") }

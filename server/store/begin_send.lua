@@ -1,0 +1,47 @@
+#!lua flags=allow-oom
+-- Begins pages: the last look before a provider is called. An acknowledgement
+-- that was committed before this script lets none of the incident's pages go.
+--
+-- KEYS[1..]  three for each page:
+--            string  the document, whose prefix has the generation; unguarded pages do not look
+--            hash    the deliveries of the document
+--            string  leads from the delivery to the document
+-- ARGV[1]    now, Unix milliseconds
+-- ARGV[2]    milliseconds after which a send whose outcome is unknown is done again
+-- ARGV[3]    nonce of this call: a retried call finds its own attempts
+-- ARGV[4]    seconds that a delivery can be found by its id
+-- ARGV[5]    first state that is final
+-- ARGV[6..]  five for each page: generation (six digits) or "" = unguarded; field of the delivery;
+--            its record, prefix included; name of the document; 1 = keep the hash for that long only
+--
+-- A record begins with its state (2), the attempt (13, Unix milliseconds) and the nonce (8).
+-- Returns for each page: 1 go, 2 the incident moved on, 3 being sent by somebody, 4 has its end.
+local now, redo, nonce, keep, final = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
+local results = {}
+local arg = 6
+for k = 1, #KEYS, 3 do
+  local generation, field, record, name, expire = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
+  arg = arg + 5
+  local verdict = 1
+  if generation ~= '' and redis.call('GETRANGE', KEYS[k], 10, 15) ~= generation then
+    verdict = 2
+  else
+    local old = redis.call('HGET', KEYS[k + 1], field)
+    if old then
+      if tonumber(string.sub(old, 1, 2)) >= final then
+        verdict = 4
+      elseif string.sub(old, 16, 23) ~= nonce and now - tonumber(string.sub(old, 3, 15)) < redo then
+        verdict = 3
+      end
+    end
+  end
+  if verdict == 1 then
+    redis.call('HSET', KEYS[k + 1], field, record)
+    redis.call('SET', KEYS[k + 2], name, 'EX', keep)
+    if expire == '1' then
+      redis.call('EXPIRE', KEYS[k + 1], keep)
+    end
+  end
+  results[#results + 1] = verdict
+end
+return results

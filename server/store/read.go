@@ -1,0 +1,311 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tocsin-oncall/tocsin/server/attention"
+	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store/storepb"
+)
+
+func isNil(err error) bool { return errors.Is(err, redis.Nil) }
+
+func notFound(id incident.ID) error {
+	return fault.New(fault.NotFound, "INCIDENT_NOT_FOUND", "there is no incident of that name", "incident", string(id))
+}
+
+// Incident returns an incident, archived or not. NotFound when there is none.
+func (s *Store) Incident(ctx context.Context, id incident.ID) (*incident.Incident, error) {
+	in, _, err := s.load(ctx, id)
+	return in, err
+}
+
+// load returns an incident, and its archive when it is archived.
+func (s *Store) load(ctx context.Context, id incident.ID) (*incident.Incident, *archive, error) {
+	p, err := PartitionOfIncident(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := s.rdb.Get(ctx, incidentKey(p, id)).Bytes()
+	if isNil(err) {
+		return nil, nil, notFound(id)
+	}
+	if err != nil {
+		return nil, nil, failed(err, "read incident %s", id)
+	}
+	return decodeIncident(id, raw)
+}
+
+func decodeIncident(id incident.ID, raw []byte) (*incident.Incident, *archive, error) {
+	pre, body, err := open(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read incident %s: %w", id, err)
+	}
+	if pre.Encoding == encodingArchive {
+		a, err := unpackArchive(id, pre, body)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the archive of incident %s: %w", id, err)
+		}
+		return a.incident, a, nil
+	}
+	var m storepb.Incident
+	if err := proto.Unmarshal(body, &m); err != nil {
+		return nil, nil, fmt.Errorf("read incident %s: %w", id, err)
+	}
+	return incidentFromProto(id, pre, &m), nil, nil
+}
+
+// Incidents returns the incidents in the order of the ids, nil for those that do not exist.
+func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.Incident, error) {
+	found := make([]*incident.Incident, len(ids))
+	cmds := make([]*redis.StringCmd, len(ids))
+	pipe := s.rdb.Pipeline()
+	for i, id := range ids {
+		if p, err := PartitionOfIncident(id); err == nil {
+			cmds[i] = pipe.Get(ctx, incidentKey(p, id))
+		}
+	}
+	if pipe.Len() == 0 {
+		return found, nil
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
+		return nil, failed(err, "read %d incidents", len(ids))
+	}
+	for i, cmd := range cmds {
+		if cmd == nil {
+			continue
+		}
+		raw, err := cmd.Bytes()
+		if isNil(err) {
+			continue
+		}
+		if err != nil {
+			return nil, failed(err, "read incident %s", ids[i])
+		}
+		if found[i], _, err = decodeIncident(ids[i], raw); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Person returns the document of a person, a fresh one (Revision 0) when there
+// is none yet: commit that with Before nil.
+func (s *Store) Person(ctx context.Context, id roster.UserID) (*attention.Person, error) {
+	raw, err := s.rdb.Get(ctx, personKey(PartitionOf(string(id)), id)).Bytes()
+	if isNil(err) {
+		return &attention.Person{User: id}, nil
+	}
+	if err != nil {
+		return nil, failed(err, "read what %s was told", id)
+	}
+	pre, body, err := open(raw)
+	if err != nil {
+		return nil, fmt.Errorf("read what %s was told: %w", id, err)
+	}
+	var m storepb.Person
+	if err := proto.Unmarshal(body, &m); err != nil {
+		return nil, fmt.Errorf("read what %s was told: %w", id, err)
+	}
+	return personFromProto(id, pre, &m), nil
+}
+
+// Alerts returns the alerts of an incident, in no particular order.
+func (s *Store) Alerts(ctx context.Context, id incident.ID) ([]incident.Alert, error) {
+	p, err := PartitionOfIncident(id)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := s.rdb.HGetAll(ctx, alertsKey(p, id)).Result()
+	if err != nil {
+		return nil, failed(err, "read the alerts of incident %s", id)
+	}
+	if len(fields) == 0 {
+		a, err := s.archived(ctx, id)
+		if a == nil || err != nil {
+			return nil, err
+		}
+		return a.alerts, nil
+	}
+	alerts := make([]incident.Alert, 0, len(fields))
+	for field, raw := range fields {
+		a, err := decodeAlert(field, raw)
+		if err != nil {
+			return nil, fmt.Errorf("read the alerts of incident %s: %w", id, err)
+		}
+		alerts = append(alerts, a)
+	}
+	return alerts, nil
+}
+
+// archived returns the archive of an incident, nil when it is not archived or not there.
+func (s *Store) archived(ctx context.Context, id incident.ID) (*archive, error) {
+	_, a, err := s.load(ctx, id)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, nil
+	}
+	return a, err
+}
+
+func decodeAlert(field, raw string) (incident.Alert, error) {
+	var m storepb.Alert
+	if err := proto.Unmarshal([]byte(raw), &m); err != nil {
+		return incident.Alert{}, err
+	}
+	service, key, _ := strings.Cut(field, "\x00")
+	m.Service, m.Key = service, key
+	return alertFromProto(&m), nil
+}
+
+// Alert returns one alert of an incident; false when it has none of that key.
+func (s *Store) Alert(ctx context.Context, id incident.ID, service catalog.ServiceID, key string) (incident.Alert, bool, error) {
+	p, err := PartitionOfIncident(id)
+	if err != nil {
+		return incident.Alert{}, false, err
+	}
+	field := alertField(service, key)
+	raw, err := s.rdb.HGet(ctx, alertsKey(p, id), field).Result()
+	if isNil(err) {
+		a, err := s.archived(ctx, id)
+		if a == nil || err != nil {
+			return incident.Alert{}, false, err
+		}
+		for _, alert := range a.alerts {
+			if alert.Service == service && alert.Key == key {
+				return alert, true, nil
+			}
+		}
+		return incident.Alert{}, false, nil
+	}
+	if err != nil {
+		return incident.Alert{}, false, failed(err, "read an alert of incident %s", id)
+	}
+	a, err := decodeAlert(field, raw)
+	return a, err == nil, err
+}
+
+// Linked returns which incident each dedup key of a service leads to. Keys that
+// lead nowhere are absent.
+func (s *Store) Linked(ctx context.Context, service catalog.ServiceID, keys ...string) (map[string]incident.ID, error) {
+	linked := make(map[string]incident.ID, len(keys))
+	if len(keys) == 0 {
+		return linked, nil
+	}
+	ids, err := s.rdb.HMGet(ctx, keysKey(PartitionOf(string(service)), service), keys...).Result()
+	if err != nil {
+		return nil, failed(err, "look up dedup keys of service %s", service)
+	}
+	for i, id := range ids {
+		if id, ok := id.(string); ok {
+			linked[keys[i]] = incident.ID(id)
+		}
+	}
+	return linked, nil
+}
+
+// LinkedKey names a dedup key of a service.
+type LinkedKey struct {
+	Service catalog.ServiceID
+	Key     string
+}
+
+// LinkedAll is [Store.Linked] for the keys of many services, in one trip.
+func (s *Store) LinkedAll(ctx context.Context, keys []LinkedKey) (map[LinkedKey]incident.ID, error) {
+	linked := make(map[LinkedKey]incident.ID, len(keys))
+	if len(keys) == 0 {
+		return linked, nil
+	}
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.StringCmd, len(keys))
+	for i, k := range keys {
+		cmds[i] = pipe.HGet(ctx, keysKey(PartitionOf(string(k.Service)), k.Service), k.Key)
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
+		return nil, failed(err, "look up %d dedup keys", len(keys))
+	}
+	for i, cmd := range cmds {
+		switch id, err := cmd.Result(); {
+		case err == nil:
+			linked[keys[i]] = incident.ID(id)
+		case !isNil(err):
+			return nil, failed(err, "look up a dedup key of service %s", keys[i].Service)
+		}
+	}
+	return linked, nil
+}
+
+// Timeline returns entries of an incident from sequence number from on (1 is the
+// first), at most n, all of them when n is 0.
+func (s *Store) Timeline(ctx context.Context, id incident.ID, from, n int) ([]incident.Entry, error) {
+	p, err := PartitionOfIncident(id)
+	if err != nil {
+		return nil, err
+	}
+	from = max(from, 1)
+	last := int64(-1)
+	if n > 0 {
+		last = int64(from + n - 2)
+	}
+	raw, err := s.rdb.LRange(ctx, timelineKey(p, id), int64(from-1), last).Result()
+	if err != nil {
+		return nil, failed(err, "read the timeline of incident %s", id)
+	}
+	if len(raw) == 0 {
+		a, err := s.archived(ctx, id)
+		if a == nil || err != nil || from > len(a.timeline) {
+			return nil, err
+		}
+		end := len(a.timeline)
+		if n > 0 {
+			end = min(end, from-1+n)
+		}
+		return a.timeline[from-1 : end], nil
+	}
+	return decodeTimeline(id, raw)
+}
+
+func decodeTimeline(id incident.ID, raw []string) ([]incident.Entry, error) {
+	entries := make([]incident.Entry, len(raw))
+	for i, r := range raw {
+		var m storepb.Entry
+		if err := proto.Unmarshal([]byte(r), &m); err != nil {
+			return nil, fmt.Errorf("read the timeline of incident %s: %w", id, err)
+		}
+		entries[i] = entryFromProto(&m)
+	}
+	return entries, nil
+}
+
+// LastEntry returns the last entry of an incident's timeline, which a further
+// repeat may replace; false when there is none.
+func (s *Store) LastEntry(ctx context.Context, id incident.ID) (incident.Entry, bool, error) {
+	p, err := PartitionOfIncident(id)
+	if err != nil {
+		return incident.Entry{}, false, err
+	}
+	raw, err := s.rdb.LIndex(ctx, timelineKey(p, id), -1).Result()
+	if isNil(err) {
+		a, err := s.archived(ctx, id)
+		if a == nil || err != nil || len(a.timeline) == 0 {
+			return incident.Entry{}, false, err
+		}
+		return a.timeline[len(a.timeline)-1], true, nil
+	}
+	if err != nil {
+		return incident.Entry{}, false, failed(err, "read the timeline of incident %s", id)
+	}
+	entries, err := decodeTimeline(id, []string{raw})
+	if err != nil {
+		return incident.Entry{}, false, err
+	}
+	return entries[0], true, nil
+}

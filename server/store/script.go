@@ -1,0 +1,51 @@
+package store
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The scripts. Each is a file that says what its keys, arguments and results
+// are; they are addressed by their hash, so versions may run side by side.
+var (
+	//go:embed commit.lua
+	commitSource string
+	//go:embed append.lua
+	appendSource string
+	//go:embed begin_send.lua
+	beginSendSource string
+	//go:embed receipt.lua
+	receiptSource string
+	//go:embed heartbeat.lua
+	heartbeatSource string
+	//go:embed turn.lua
+	turnSource string
+	//go:embed trim.lua
+	trimSource string
+	//go:embed allow.lua
+	allowSource string
+
+	commitScript    = redis.NewScript(commitSource)    //nolint:gochecknoglobals // embedded script
+	appendScript    = redis.NewScript(appendSource)    //nolint:gochecknoglobals // embedded script
+	beginSendScript = redis.NewScript(beginSendSource) //nolint:gochecknoglobals // embedded script
+	receiptScript   = redis.NewScript(receiptSource)   //nolint:gochecknoglobals // embedded script
+	heartbeatScript = redis.NewScript(heartbeatSource) //nolint:gochecknoglobals // embedded script
+	turnScript      = redis.NewScript(turnSource)      //nolint:gochecknoglobals // embedded script
+	trimScript      = redis.NewScript(trimSource)      //nolint:gochecknoglobals // embedded script
+	allowScript     = redis.NewScript(allowSource)     //nolint:gochecknoglobals // embedded script
+)
+
+// run executes one script on its own, loading it where it is not known.
+func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) *redis.Cmd {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	return script.Run(ctx, s.rdb, keys, args...)
+}
+
+// allow runs one plain command at full memory too, where Redis itself would
+// refuse it: whatever responders, timers and ownership need has to go on.
+func (s *Store) allow(ctx context.Context, command, key string, args ...any) *redis.Cmd {
+	return s.run(ctx, allowScript, []string{key}, append([]any{command}, args...)...)
+}

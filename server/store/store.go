@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tocsin-oncall/tocsin/server/fault"
+)
+
+// Store is the state of an installation in Redis.
+type Store struct {
+	o    Options
+	rdb  redis.UniversalClient
+	kind string
+
+	commits *batcher
+	appends *batcher
+	running sync.WaitGroup
+	wakes   hub
+	numbers numbers
+}
+
+// Open connects and checks that the data there is in a form that this version
+// writes. It fails with Unavailable while Redis cannot be reached.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	o = o.withDefaults()
+	rdb, kind, err := o.dial()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{o: o, rdb: rdb, kind: kind}
+	if err := s.checkFormat(ctx); err != nil {
+		_ = rdb.Close() // the first error tells more
+		return nil, err
+	}
+	s.commits = s.newBatcher(commitScript)
+	s.appends = s.newBatcher(appendScript)
+	return s, nil
+}
+
+// Close ends the batches under way and the connections. Calls that are still
+// waiting get Unavailable.
+func (s *Store) Close() error {
+	s.commits.close()
+	s.appends.close()
+	s.running.Wait()
+	if err := s.rdb.Close(); err != nil {
+		return failed(err, "close the connections to the store")
+	}
+	return nil
+}
+
+// Instance is the name of this process among the members.
+func (s *Store) Instance() string { return s.o.Instance }
+
+// checkFormat writes what the data is written as, or compares it.
+func (s *Store) checkFormat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
+	parts := strconv.Itoa(Partitions)
+	for field, want := range map[string]string{"partitions": parts, "map": string(mapEpoch)} {
+		if err := s.rdb.HSetNX(ctx, formatKey, field, want).Err(); err != nil && !isOOM(err) {
+			return failed(err, "reach the store")
+		}
+		got, err := s.rdb.HGet(ctx, formatKey, field).Result()
+		if err != nil {
+			return failed(err, "read the form of the stored data")
+		}
+		if got != want {
+			return fault.New(fault.Precondition, "FOREIGN_FORMAT", "the data in Redis was written in another form",
+				"field", field, "found", got, "want", want)
+		}
+	}
+	return nil
+}
+
+// Ping reports whether Redis answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return failed(s.rdb.Ping(ctx).Err(), "ping the store")
+}
+
+// Writable reports whether Redis takes writes of the kind that commits make.
+func (s *Store) Writable(ctx context.Context) error {
+	return failed(s.allow(ctx, "HSET", formatKey, "probe", "1").Err(), "write to the store")
+}
+
+// Full reports whether Redis refuses new events for want of memory.
+func (s *Store) Full(ctx context.Context) (bool, error) {
+	err := s.rdb.HSet(ctx, formatKey, "probe", "1").Err()
+	if isOOM(err) {
+		return true, nil
+	}
+	return false, failed(err, "write to the store")
+}
+
+func isOOM(err error) bool { return redis.HasErrorPrefix(err, "OOM") }
+
+// numbers hands out human numbers from a block, so that one trip serves several.
+type numbers struct {
+	mu         sync.Mutex
+	next, last int64
+}
+
+// numberBlock is small, so that numbers of several instances stay close in time.
+const numberBlock = 16
+
+// NextNumber returns the next human number. Gaps are allowed, repeats are not.
+func (s *Store) NextNumber(ctx context.Context) (int64, error) {
+	s.numbers.mu.Lock()
+	defer s.numbers.mu.Unlock()
+	if s.numbers.next >= s.numbers.last {
+		last, err := s.allow(ctx, "INCRBY", numberKey, numberBlock).Int64()
+		if err != nil {
+			return 0, failed(err, "take the next incident number")
+		}
+		s.numbers.next, s.numbers.last = last-numberBlock, last
+	}
+	s.numbers.next++
+	return s.numbers.next, nil
+}
+
+// Clock returns how far the reference node's clock is ahead of this one: the
+// instances agree on time by it. The answer is half a round trip inexact, which
+// the second value gives.
+func (s *Store) Clock(ctx context.Context) (offset, within time.Duration, err error) {
+	begin := s.o.Now()
+	var there time.Time
+	if c, ok := s.rdb.(*redis.ClusterClient); ok {
+		node, err := c.MasterForKey(ctx, membersKey)
+		if err != nil {
+			return 0, 0, failed(err, "find the reference clock")
+		}
+		there, err = node.Time(ctx).Result()
+		if err != nil {
+			return 0, 0, failed(err, "read the reference clock")
+		}
+	} else if there, err = s.rdb.Time(ctx).Result(); err != nil {
+		return 0, 0, failed(err, "read the reference clock")
+	}
+	trip := s.o.Now().Sub(begin)
+	return there.Sub(begin.Add(trip / 2)), trip / 2, nil
+}
+
+// Info returns the fields of Redis's INFO and the settings that matter to
+// durability, for `doctor` and `status`. Settings that the server does not let
+// us read are absent.
+func (s *Store) Info(ctx context.Context) (map[string]string, error) {
+	raw, err := s.rdb.Info(ctx).Result()
+	if err != nil {
+		return nil, failed(err, "ask the store about itself")
+	}
+	info := parseInfo(raw)
+	for _, name := range []string{"appendonly", "appendfsync", "maxmemory", "maxmemory-policy", "min-replicas-to-write"} {
+		got, err := s.rdb.ConfigGet(ctx, name).Result()
+		if err == nil {
+			info["config:"+name] = got[name]
+		}
+	}
+	info["kind"] = s.kind
+	return info, nil
+}
+
+func (s *Store) String() string { return fmt.Sprintf("store(%s)", s.kind) }
