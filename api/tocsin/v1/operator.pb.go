@@ -29,28 +29,28 @@ const (
 )
 
 // Whether it can page. An unknown value counts as not ready.
-type Status_Readiness int32
+type SystemStatus_Readiness int32
 
 const (
 	// Never sent.
-	Status_READINESS_UNSPECIFIED Status_Readiness = 0
+	SystemStatus_READINESS_UNSPECIFIED SystemStatus_Readiness = 0
 	// It can.
-	Status_READINESS_READY Status_Readiness = 1
+	SystemStatus_READINESS_READY SystemStatus_Readiness = 1
 	// It can, and something is wrong; see `problems`.
-	Status_READINESS_DEGRADED Status_Readiness = 2
+	SystemStatus_READINESS_DEGRADED SystemStatus_Readiness = 2
 	// It cannot; see `problems`.
-	Status_READINESS_NOT_READY Status_Readiness = 3
+	SystemStatus_READINESS_NOT_READY SystemStatus_Readiness = 3
 )
 
-// Enum value maps for Status_Readiness.
+// Enum value maps for SystemStatus_Readiness.
 var (
-	Status_Readiness_name = map[int32]string{
+	SystemStatus_Readiness_name = map[int32]string{
 		0: "READINESS_UNSPECIFIED",
 		1: "READINESS_READY",
 		2: "READINESS_DEGRADED",
 		3: "READINESS_NOT_READY",
 	}
-	Status_Readiness_value = map[string]int32{
+	SystemStatus_Readiness_value = map[string]int32{
 		"READINESS_UNSPECIFIED": 0,
 		"READINESS_READY":       1,
 		"READINESS_DEGRADED":    2,
@@ -58,30 +58,30 @@ var (
 	}
 )
 
-func (x Status_Readiness) Enum() *Status_Readiness {
-	p := new(Status_Readiness)
+func (x SystemStatus_Readiness) Enum() *SystemStatus_Readiness {
+	p := new(SystemStatus_Readiness)
 	*p = x
 	return p
 }
 
-func (x Status_Readiness) String() string {
+func (x SystemStatus_Readiness) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (Status_Readiness) Descriptor() protoreflect.EnumDescriptor {
+func (SystemStatus_Readiness) Descriptor() protoreflect.EnumDescriptor {
 	return file_tocsin_v1_operator_proto_enumTypes[0].Descriptor()
 }
 
-func (Status_Readiness) Type() protoreflect.EnumType {
+func (SystemStatus_Readiness) Type() protoreflect.EnumType {
 	return &file_tocsin_v1_operator_proto_enumTypes[0]
 }
 
-func (x Status_Readiness) Number() protoreflect.EnumNumber {
+func (x SystemStatus_Readiness) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use Status_Readiness.Descriptor instead.
-func (Status_Readiness) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use SystemStatus_Readiness.Descriptor instead.
+func (SystemStatus_Readiness) EnumDescriptor() ([]byte, []int) {
 	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1, 0}
 }
 
@@ -205,18 +205,18 @@ func (x *GetStatusRequest) GetVerbose() bool {
 }
 
 // How this installation is.
-type Status struct {
+type SystemStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether it can page.
-	Readiness Status_Readiness `protobuf:"varint,1,opt,name=readiness,proto3,enum=tocsin.v1.Status_Readiness" json:"readiness,omitempty"`
+	Readiness SystemStatus_Readiness `protobuf:"varint,1,opt,name=readiness,proto3,enum=tocsin.v1.SystemStatus_Readiness" json:"readiness,omitempty"`
 	// What is wrong, and what helps; one sentence each, the worst first.
 	Problems []string `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
 	// Whether paging is held.
 	Hold *Hold `protobuf:"bytes,3,opt,name=hold,proto3" json:"hold,omitempty"`
 	// The running instances.
-	Instances []*Status_Instance `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
+	Instances []*SystemStatus_Instance `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
 	// The partitions that are not idle and healthy; all of them in a verbose status.
-	Partitions []*Status_Partition `protobuf:"bytes,5,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	Partitions []*SystemStatus_Partition `protobuf:"bytes,5,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// How many partitions nobody owns.
 	UnownedPartitionCount int32 `protobuf:"varint,6,opt,name=unowned_partition_count,json=unownedPartitionCount,proto3" json:"unowned_partition_count,omitempty"`
 	// How many events wait to be read, over all partitions.
@@ -234,7 +234,7 @@ type Status struct {
 	// How many of them are triggered.
 	TriggeredIncidentCount int64 `protobuf:"varint,13,opt,name=triggered_incident_count,json=triggeredIncidentCount,proto3" json:"triggered_incident_count,omitempty"`
 	// Who counts in a policy and cannot be woken, at most 100.
-	Unreachable []*Status_Unreachable `protobuf:"bytes,14,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	Unreachable []*SystemStatus_Unreachable `protobuf:"bytes,14,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	// How old the configuration in use is: the age of its last confirmation.
 	ConfigurationAge *durationpb.Duration `protobuf:"bytes,15,opt,name=configuration_age,json=configurationAge,proto3" json:"configuration_age,omitempty"`
 	// Redis: its version, and what is wrong with its settings.
@@ -247,20 +247,20 @@ type Status struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Status) Reset() {
-	*x = Status{}
+func (x *SystemStatus) Reset() {
+	*x = SystemStatus{}
 	mi := &file_tocsin_v1_operator_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Status) String() string {
+func (x *SystemStatus) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Status) ProtoMessage() {}
+func (*SystemStatus) ProtoMessage() {}
 
-func (x *Status) ProtoReflect() protoreflect.Message {
+func (x *SystemStatus) ProtoReflect() protoreflect.Message {
 	mi := &file_tocsin_v1_operator_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -272,131 +272,131 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Status.ProtoReflect.Descriptor instead.
-func (*Status) Descriptor() ([]byte, []int) {
+// Deprecated: Use SystemStatus.ProtoReflect.Descriptor instead.
+func (*SystemStatus) Descriptor() ([]byte, []int) {
 	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Status) GetReadiness() Status_Readiness {
+func (x *SystemStatus) GetReadiness() SystemStatus_Readiness {
 	if x != nil {
 		return x.Readiness
 	}
-	return Status_READINESS_UNSPECIFIED
+	return SystemStatus_READINESS_UNSPECIFIED
 }
 
-func (x *Status) GetProblems() []string {
+func (x *SystemStatus) GetProblems() []string {
 	if x != nil {
 		return x.Problems
 	}
 	return nil
 }
 
-func (x *Status) GetHold() *Hold {
+func (x *SystemStatus) GetHold() *Hold {
 	if x != nil {
 		return x.Hold
 	}
 	return nil
 }
 
-func (x *Status) GetInstances() []*Status_Instance {
+func (x *SystemStatus) GetInstances() []*SystemStatus_Instance {
 	if x != nil {
 		return x.Instances
 	}
 	return nil
 }
 
-func (x *Status) GetPartitions() []*Status_Partition {
+func (x *SystemStatus) GetPartitions() []*SystemStatus_Partition {
 	if x != nil {
 		return x.Partitions
 	}
 	return nil
 }
 
-func (x *Status) GetUnownedPartitionCount() int32 {
+func (x *SystemStatus) GetUnownedPartitionCount() int32 {
 	if x != nil {
 		return x.UnownedPartitionCount
 	}
 	return 0
 }
 
-func (x *Status) GetInboxLength() int64 {
+func (x *SystemStatus) GetInboxLength() int64 {
 	if x != nil {
 		return x.InboxLength
 	}
 	return 0
 }
 
-func (x *Status) GetInboxAge() *durationpb.Duration {
+func (x *SystemStatus) GetInboxAge() *durationpb.Duration {
 	if x != nil {
 		return x.InboxAge
 	}
 	return nil
 }
 
-func (x *Status) GetTimerLag() *durationpb.Duration {
+func (x *SystemStatus) GetTimerLag() *durationpb.Duration {
 	if x != nil {
 		return x.TimerLag
 	}
 	return nil
 }
 
-func (x *Status) GetUnsentAge() *durationpb.Duration {
+func (x *SystemStatus) GetUnsentAge() *durationpb.Duration {
 	if x != nil {
 		return x.UnsentAge
 	}
 	return nil
 }
 
-func (x *Status) GetDeadLetterCount() int64 {
+func (x *SystemStatus) GetDeadLetterCount() int64 {
 	if x != nil {
 		return x.DeadLetterCount
 	}
 	return 0
 }
 
-func (x *Status) GetOpenIncidentCount() int64 {
+func (x *SystemStatus) GetOpenIncidentCount() int64 {
 	if x != nil {
 		return x.OpenIncidentCount
 	}
 	return 0
 }
 
-func (x *Status) GetTriggeredIncidentCount() int64 {
+func (x *SystemStatus) GetTriggeredIncidentCount() int64 {
 	if x != nil {
 		return x.TriggeredIncidentCount
 	}
 	return 0
 }
 
-func (x *Status) GetUnreachable() []*Status_Unreachable {
+func (x *SystemStatus) GetUnreachable() []*SystemStatus_Unreachable {
 	if x != nil {
 		return x.Unreachable
 	}
 	return nil
 }
 
-func (x *Status) GetConfigurationAge() *durationpb.Duration {
+func (x *SystemStatus) GetConfigurationAge() *durationpb.Duration {
 	if x != nil {
 		return x.ConfigurationAge
 	}
 	return nil
 }
 
-func (x *Status) GetRedisWarnings() []string {
+func (x *SystemStatus) GetRedisWarnings() []string {
 	if x != nil {
 		return x.RedisWarnings
 	}
 	return nil
 }
 
-func (x *Status) GetRedisVersion() string {
+func (x *SystemStatus) GetRedisVersion() string {
 	if x != nil {
 		return x.RedisVersion
 	}
 	return ""
 }
 
-func (x *Status) GetStatusTime() *timestamppb.Timestamp {
+func (x *SystemStatus) GetStatusTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.StatusTime
 	}
@@ -1317,7 +1317,7 @@ func (x *ListDroppedEventsResponse) GetTotals() map[string]int64 {
 }
 
 // One running instance.
-type Status_Instance struct {
+type SystemStatus_Instance struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its id: made at its start.
 	InstanceId string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
@@ -1339,20 +1339,20 @@ type Status_Instance struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Status_Instance) Reset() {
-	*x = Status_Instance{}
+func (x *SystemStatus_Instance) Reset() {
+	*x = SystemStatus_Instance{}
 	mi := &file_tocsin_v1_operator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Status_Instance) String() string {
+func (x *SystemStatus_Instance) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Status_Instance) ProtoMessage() {}
+func (*SystemStatus_Instance) ProtoMessage() {}
 
-func (x *Status_Instance) ProtoReflect() protoreflect.Message {
+func (x *SystemStatus_Instance) ProtoReflect() protoreflect.Message {
 	mi := &file_tocsin_v1_operator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1364,61 +1364,61 @@ func (x *Status_Instance) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Status_Instance.ProtoReflect.Descriptor instead.
-func (*Status_Instance) Descriptor() ([]byte, []int) {
+// Deprecated: Use SystemStatus_Instance.ProtoReflect.Descriptor instead.
+func (*SystemStatus_Instance) Descriptor() ([]byte, []int) {
 	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1, 0}
 }
 
-func (x *Status_Instance) GetInstanceId() string {
+func (x *SystemStatus_Instance) GetInstanceId() string {
 	if x != nil {
 		return x.InstanceId
 	}
 	return ""
 }
 
-func (x *Status_Instance) GetHost() string {
+func (x *SystemStatus_Instance) GetHost() string {
 	if x != nil {
 		return x.Host
 	}
 	return ""
 }
 
-func (x *Status_Instance) GetVersion() string {
+func (x *SystemStatus_Instance) GetVersion() string {
 	if x != nil {
 		return x.Version
 	}
 	return ""
 }
 
-func (x *Status_Instance) GetStartTime() *timestamppb.Timestamp {
+func (x *SystemStatus_Instance) GetStartTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.StartTime
 	}
 	return nil
 }
 
-func (x *Status_Instance) GetHeartbeatTime() *timestamppb.Timestamp {
+func (x *SystemStatus_Instance) GetHeartbeatTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.HeartbeatTime
 	}
 	return nil
 }
 
-func (x *Status_Instance) GetPartitionCount() int32 {
+func (x *SystemStatus_Instance) GetPartitionCount() int32 {
 	if x != nil {
 		return x.PartitionCount
 	}
 	return 0
 }
 
-func (x *Status_Instance) GetClockOffset() *durationpb.Duration {
+func (x *SystemStatus_Instance) GetClockOffset() *durationpb.Duration {
 	if x != nil {
 		return x.ClockOffset
 	}
 	return nil
 }
 
-func (x *Status_Instance) GetSchema() int32 {
+func (x *SystemStatus_Instance) GetSchema() int32 {
 	if x != nil {
 		return x.Schema
 	}
@@ -1426,7 +1426,7 @@ func (x *Status_Instance) GetSchema() int32 {
 }
 
 // One partition.
-type Status_Partition struct {
+type SystemStatus_Partition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which, from 0.
 	Partition int32 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -1448,20 +1448,20 @@ type Status_Partition struct {
 	sizeCache       protoimpl.SizeCache
 }
 
-func (x *Status_Partition) Reset() {
-	*x = Status_Partition{}
+func (x *SystemStatus_Partition) Reset() {
+	*x = SystemStatus_Partition{}
 	mi := &file_tocsin_v1_operator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Status_Partition) String() string {
+func (x *SystemStatus_Partition) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Status_Partition) ProtoMessage() {}
+func (*SystemStatus_Partition) ProtoMessage() {}
 
-func (x *Status_Partition) ProtoReflect() protoreflect.Message {
+func (x *SystemStatus_Partition) ProtoReflect() protoreflect.Message {
 	mi := &file_tocsin_v1_operator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1473,61 +1473,61 @@ func (x *Status_Partition) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Status_Partition.ProtoReflect.Descriptor instead.
-func (*Status_Partition) Descriptor() ([]byte, []int) {
+// Deprecated: Use SystemStatus_Partition.ProtoReflect.Descriptor instead.
+func (*SystemStatus_Partition) Descriptor() ([]byte, []int) {
 	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1, 1}
 }
 
-func (x *Status_Partition) GetPartition() int32 {
+func (x *SystemStatus_Partition) GetPartition() int32 {
 	if x != nil {
 		return x.Partition
 	}
 	return 0
 }
 
-func (x *Status_Partition) GetInstanceId() string {
+func (x *SystemStatus_Partition) GetInstanceId() string {
 	if x != nil {
 		return x.InstanceId
 	}
 	return ""
 }
 
-func (x *Status_Partition) GetInboxLength() int64 {
+func (x *SystemStatus_Partition) GetInboxLength() int64 {
 	if x != nil {
 		return x.InboxLength
 	}
 	return 0
 }
 
-func (x *Status_Partition) GetInboxAge() *durationpb.Duration {
+func (x *SystemStatus_Partition) GetInboxAge() *durationpb.Duration {
 	if x != nil {
 		return x.InboxAge
 	}
 	return nil
 }
 
-func (x *Status_Partition) GetTimerLag() *durationpb.Duration {
+func (x *SystemStatus_Partition) GetTimerLag() *durationpb.Duration {
 	if x != nil {
 		return x.TimerLag
 	}
 	return nil
 }
 
-func (x *Status_Partition) GetWorkLength() int64 {
+func (x *SystemStatus_Partition) GetWorkLength() int64 {
 	if x != nil {
 		return x.WorkLength
 	}
 	return 0
 }
 
-func (x *Status_Partition) GetWorkAge() *durationpb.Duration {
+func (x *SystemStatus_Partition) GetWorkAge() *durationpb.Duration {
 	if x != nil {
 		return x.WorkAge
 	}
 	return nil
 }
 
-func (x *Status_Partition) GetDeadLetterCount() int64 {
+func (x *SystemStatus_Partition) GetDeadLetterCount() int64 {
 	if x != nil {
 		return x.DeadLetterCount
 	}
@@ -1535,7 +1535,7 @@ func (x *Status_Partition) GetDeadLetterCount() int64 {
 }
 
 // Somebody on whom a page would be wasted.
-type Status_Unreachable struct {
+type SystemStatus_Unreachable struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who.
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
@@ -1549,20 +1549,20 @@ type Status_Unreachable struct {
 	sizeCache          protoimpl.SizeCache
 }
 
-func (x *Status_Unreachable) Reset() {
-	*x = Status_Unreachable{}
+func (x *SystemStatus_Unreachable) Reset() {
+	*x = SystemStatus_Unreachable{}
 	mi := &file_tocsin_v1_operator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Status_Unreachable) String() string {
+func (x *SystemStatus_Unreachable) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Status_Unreachable) ProtoMessage() {}
+func (*SystemStatus_Unreachable) ProtoMessage() {}
 
-func (x *Status_Unreachable) ProtoReflect() protoreflect.Message {
+func (x *SystemStatus_Unreachable) ProtoReflect() protoreflect.Message {
 	mi := &file_tocsin_v1_operator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1574,33 +1574,33 @@ func (x *Status_Unreachable) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Status_Unreachable.ProtoReflect.Descriptor instead.
-func (*Status_Unreachable) Descriptor() ([]byte, []int) {
+// Deprecated: Use SystemStatus_Unreachable.ProtoReflect.Descriptor instead.
+func (*SystemStatus_Unreachable) Descriptor() ([]byte, []int) {
 	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1, 2}
 }
 
-func (x *Status_Unreachable) GetUser() string {
+func (x *SystemStatus_Unreachable) GetUser() string {
 	if x != nil {
 		return x.User
 	}
 	return ""
 }
 
-func (x *Status_Unreachable) GetDisplayName() string {
+func (x *SystemStatus_Unreachable) GetDisplayName() string {
 	if x != nil {
 		return x.DisplayName
 	}
 	return ""
 }
 
-func (x *Status_Unreachable) GetReason() string {
+func (x *SystemStatus_Unreachable) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
 	return ""
 }
 
-func (x *Status_Unreachable) GetEscalationPolicies() []string {
+func (x *SystemStatus_Unreachable) GetEscalationPolicies() []string {
 	if x != nil {
 		return x.EscalationPolicies
 	}
@@ -1613,14 +1613,14 @@ const file_tocsin_v1_operator_proto_rawDesc = "" +
 	"\n" +
 	"\x18tocsin/v1/operator.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tocsin/v1/event.proto\x1a\x18tocsin/v1/incident.proto\"1\n" +
 	"\x10GetStatusRequest\x12\x1d\n" +
-	"\averbose\x18\x01 \x01(\bB\x03\xe0A\x01R\averbose\"\xd4\x10\n" +
-	"\x06Status\x12>\n" +
-	"\treadiness\x18\x01 \x01(\x0e2\x1b.tocsin.v1.Status.ReadinessB\x03\xe0A\x03R\treadiness\x12\x1f\n" +
+	"\averbose\x18\x01 \x01(\bB\x03\xe0A\x01R\averbose\"\xf2\x10\n" +
+	"\fSystemStatus\x12D\n" +
+	"\treadiness\x18\x01 \x01(\x0e2!.tocsin.v1.SystemStatus.ReadinessB\x03\xe0A\x03R\treadiness\x12\x1f\n" +
 	"\bproblems\x18\x02 \x03(\tB\x03\xe0A\x03R\bproblems\x12(\n" +
-	"\x04hold\x18\x03 \x01(\v2\x0f.tocsin.v1.HoldB\x03\xe0A\x03R\x04hold\x12=\n" +
-	"\tinstances\x18\x04 \x03(\v2\x1a.tocsin.v1.Status.InstanceB\x03\xe0A\x03R\tinstances\x12@\n" +
+	"\x04hold\x18\x03 \x01(\v2\x0f.tocsin.v1.HoldB\x03\xe0A\x03R\x04hold\x12C\n" +
+	"\tinstances\x18\x04 \x03(\v2 .tocsin.v1.SystemStatus.InstanceB\x03\xe0A\x03R\tinstances\x12F\n" +
 	"\n" +
-	"partitions\x18\x05 \x03(\v2\x1b.tocsin.v1.Status.PartitionB\x03\xe0A\x03R\n" +
+	"partitions\x18\x05 \x03(\v2!.tocsin.v1.SystemStatus.PartitionB\x03\xe0A\x03R\n" +
 	"partitions\x12;\n" +
 	"\x17unowned_partition_count\x18\x06 \x01(\x05B\x03\xe0A\x03R\x15unownedPartitionCount\x12&\n" +
 	"\finbox_length\x18\a \x01(\x03B\x03\xe0A\x03R\vinboxLength\x12;\n" +
@@ -1631,8 +1631,8 @@ const file_tocsin_v1_operator_proto_rawDesc = "" +
 	" \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\tunsentAge\x12/\n" +
 	"\x11dead_letter_count\x18\v \x01(\x03B\x03\xe0A\x03R\x0fdeadLetterCount\x123\n" +
 	"\x13open_incident_count\x18\f \x01(\x03B\x03\xe0A\x03R\x11openIncidentCount\x12=\n" +
-	"\x18triggered_incident_count\x18\r \x01(\x03B\x03\xe0A\x03R\x16triggeredIncidentCount\x12D\n" +
-	"\vunreachable\x18\x0e \x03(\v2\x1d.tocsin.v1.Status.UnreachableB\x03\xe0A\x03R\vunreachable\x12K\n" +
+	"\x18triggered_incident_count\x18\r \x01(\x03B\x03\xe0A\x03R\x16triggeredIncidentCount\x12J\n" +
+	"\vunreachable\x18\x0e \x03(\v2#.tocsin.v1.SystemStatus.UnreachableB\x03\xe0A\x03R\vunreachable\x12K\n" +
 	"\x11configuration_age\x18\x0f \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x10configurationAge\x12*\n" +
 	"\x0eredis_warnings\x18\x10 \x03(\tB\x03\xe0A\x03R\rredisWarnings\x12(\n" +
 	"\rredis_version\x18\x11 \x01(\tB\x03\xe0A\x03R\fredisVersion\x12@\n" +
@@ -1765,9 +1765,9 @@ const file_tocsin_v1_operator_proto_rawDesc = "" +
 	"\x06totals\x18\x03 \x03(\v20.tocsin.v1.ListDroppedEventsResponse.TotalsEntryB\x03\xe0A\x03R\x06totals\x1a9\n" +
 	"\vTotalsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x012\x9d\x06\n" +
-	"\x0fOperatorService\x12X\n" +
-	"\tGetStatus\x12\x1b.tocsin.v1.GetStatusRequest\x1a\x11.tocsin.v1.Status\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/operator/status\x12z\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x012\xa3\x06\n" +
+	"\x0fOperatorService\x12^\n" +
+	"\tGetStatus\x12\x1b.tocsin.v1.GetStatusRequest\x1a\x17.tocsin.v1.SystemStatus\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/operator/status\x12z\n" +
 	"\x0fListDeadLetters\x12!.tocsin.v1.ListDeadLettersRequest\x1a\".tocsin.v1.ListDeadLettersResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/operator/deadLetters\x12\x86\x01\n" +
 	"\x10RetryDeadLetters\x12\".tocsin.v1.RetryDeadLettersRequest\x1a#.tocsin.v1.RetryDeadLettersResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/operator/deadLetters:retry\x12Y\n" +
 	"\n" +
@@ -1791,10 +1791,10 @@ func file_tocsin_v1_operator_proto_rawDescGZIP() []byte {
 var file_tocsin_v1_operator_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_tocsin_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_tocsin_v1_operator_proto_goTypes = []any{
-	(Status_Readiness)(0),             // 0: tocsin.v1.Status.Readiness
+	(SystemStatus_Readiness)(0),       // 0: tocsin.v1.SystemStatus.Readiness
 	(DroppedEvent_Cause)(0),           // 1: tocsin.v1.DroppedEvent.Cause
 	(*GetStatusRequest)(nil),          // 2: tocsin.v1.GetStatusRequest
-	(*Status)(nil),                    // 3: tocsin.v1.Status
+	(*SystemStatus)(nil),              // 3: tocsin.v1.SystemStatus
 	(*Hold)(nil),                      // 4: tocsin.v1.Hold
 	(*HoldPagingRequest)(nil),         // 5: tocsin.v1.HoldPagingRequest
 	(*ResumePagingRequest)(nil),       // 6: tocsin.v1.ResumePagingRequest
@@ -1808,9 +1808,9 @@ var file_tocsin_v1_operator_proto_goTypes = []any{
 	(*DroppedEvent)(nil),              // 14: tocsin.v1.DroppedEvent
 	(*ListDroppedEventsRequest)(nil),  // 15: tocsin.v1.ListDroppedEventsRequest
 	(*ListDroppedEventsResponse)(nil), // 16: tocsin.v1.ListDroppedEventsResponse
-	(*Status_Instance)(nil),           // 17: tocsin.v1.Status.Instance
-	(*Status_Partition)(nil),          // 18: tocsin.v1.Status.Partition
-	(*Status_Unreachable)(nil),        // 19: tocsin.v1.Status.Unreachable
+	(*SystemStatus_Instance)(nil),     // 17: tocsin.v1.SystemStatus.Instance
+	(*SystemStatus_Partition)(nil),    // 18: tocsin.v1.SystemStatus.Partition
+	(*SystemStatus_Unreachable)(nil),  // 19: tocsin.v1.SystemStatus.Unreachable
 	nil,                               // 20: tocsin.v1.ListDroppedEventsResponse.TotalsEntry
 	(*durationpb.Duration)(nil),       // 21: google.protobuf.Duration
 	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
@@ -1822,16 +1822,16 @@ var file_tocsin_v1_operator_proto_goTypes = []any{
 	(*httpbody.HttpBody)(nil),         // 28: google.api.HttpBody
 }
 var file_tocsin_v1_operator_proto_depIdxs = []int32{
-	0,  // 0: tocsin.v1.Status.readiness:type_name -> tocsin.v1.Status.Readiness
-	4,  // 1: tocsin.v1.Status.hold:type_name -> tocsin.v1.Hold
-	17, // 2: tocsin.v1.Status.instances:type_name -> tocsin.v1.Status.Instance
-	18, // 3: tocsin.v1.Status.partitions:type_name -> tocsin.v1.Status.Partition
-	21, // 4: tocsin.v1.Status.inbox_age:type_name -> google.protobuf.Duration
-	21, // 5: tocsin.v1.Status.timer_lag:type_name -> google.protobuf.Duration
-	21, // 6: tocsin.v1.Status.unsent_age:type_name -> google.protobuf.Duration
-	19, // 7: tocsin.v1.Status.unreachable:type_name -> tocsin.v1.Status.Unreachable
-	21, // 8: tocsin.v1.Status.configuration_age:type_name -> google.protobuf.Duration
-	22, // 9: tocsin.v1.Status.status_time:type_name -> google.protobuf.Timestamp
+	0,  // 0: tocsin.v1.SystemStatus.readiness:type_name -> tocsin.v1.SystemStatus.Readiness
+	4,  // 1: tocsin.v1.SystemStatus.hold:type_name -> tocsin.v1.Hold
+	17, // 2: tocsin.v1.SystemStatus.instances:type_name -> tocsin.v1.SystemStatus.Instance
+	18, // 3: tocsin.v1.SystemStatus.partitions:type_name -> tocsin.v1.SystemStatus.Partition
+	21, // 4: tocsin.v1.SystemStatus.inbox_age:type_name -> google.protobuf.Duration
+	21, // 5: tocsin.v1.SystemStatus.timer_lag:type_name -> google.protobuf.Duration
+	21, // 6: tocsin.v1.SystemStatus.unsent_age:type_name -> google.protobuf.Duration
+	19, // 7: tocsin.v1.SystemStatus.unreachable:type_name -> tocsin.v1.SystemStatus.Unreachable
+	21, // 8: tocsin.v1.SystemStatus.configuration_age:type_name -> google.protobuf.Duration
+	22, // 9: tocsin.v1.SystemStatus.status_time:type_name -> google.protobuf.Timestamp
 	22, // 10: tocsin.v1.Hold.hold_time:type_name -> google.protobuf.Timestamp
 	22, // 11: tocsin.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
 	22, // 12: tocsin.v1.DeadLetter.dead_time:type_name -> google.protobuf.Timestamp
@@ -1847,12 +1847,12 @@ var file_tocsin_v1_operator_proto_depIdxs = []int32{
 	27, // 22: tocsin.v1.DroppedEvent.action:type_name -> tocsin.v1.Event.Action
 	14, // 23: tocsin.v1.ListDroppedEventsResponse.dropped_events:type_name -> tocsin.v1.DroppedEvent
 	20, // 24: tocsin.v1.ListDroppedEventsResponse.totals:type_name -> tocsin.v1.ListDroppedEventsResponse.TotalsEntry
-	22, // 25: tocsin.v1.Status.Instance.start_time:type_name -> google.protobuf.Timestamp
-	22, // 26: tocsin.v1.Status.Instance.heartbeat_time:type_name -> google.protobuf.Timestamp
-	21, // 27: tocsin.v1.Status.Instance.clock_offset:type_name -> google.protobuf.Duration
-	21, // 28: tocsin.v1.Status.Partition.inbox_age:type_name -> google.protobuf.Duration
-	21, // 29: tocsin.v1.Status.Partition.timer_lag:type_name -> google.protobuf.Duration
-	21, // 30: tocsin.v1.Status.Partition.work_age:type_name -> google.protobuf.Duration
+	22, // 25: tocsin.v1.SystemStatus.Instance.start_time:type_name -> google.protobuf.Timestamp
+	22, // 26: tocsin.v1.SystemStatus.Instance.heartbeat_time:type_name -> google.protobuf.Timestamp
+	21, // 27: tocsin.v1.SystemStatus.Instance.clock_offset:type_name -> google.protobuf.Duration
+	21, // 28: tocsin.v1.SystemStatus.Partition.inbox_age:type_name -> google.protobuf.Duration
+	21, // 29: tocsin.v1.SystemStatus.Partition.timer_lag:type_name -> google.protobuf.Duration
+	21, // 30: tocsin.v1.SystemStatus.Partition.work_age:type_name -> google.protobuf.Duration
 	2,  // 31: tocsin.v1.OperatorService.GetStatus:input_type -> tocsin.v1.GetStatusRequest
 	8,  // 32: tocsin.v1.OperatorService.ListDeadLetters:input_type -> tocsin.v1.ListDeadLettersRequest
 	10, // 33: tocsin.v1.OperatorService.RetryDeadLetters:input_type -> tocsin.v1.RetryDeadLettersRequest
@@ -1860,7 +1860,7 @@ var file_tocsin_v1_operator_proto_depIdxs = []int32{
 	6,  // 35: tocsin.v1.OperatorService.ResumePaging:input_type -> tocsin.v1.ResumePagingRequest
 	12, // 36: tocsin.v1.OperatorService.ExportIncidents:input_type -> tocsin.v1.ExportIncidentsRequest
 	15, // 37: tocsin.v1.OperatorService.ListDroppedEvents:input_type -> tocsin.v1.ListDroppedEventsRequest
-	3,  // 38: tocsin.v1.OperatorService.GetStatus:output_type -> tocsin.v1.Status
+	3,  // 38: tocsin.v1.OperatorService.GetStatus:output_type -> tocsin.v1.SystemStatus
 	9,  // 39: tocsin.v1.OperatorService.ListDeadLetters:output_type -> tocsin.v1.ListDeadLettersResponse
 	11, // 40: tocsin.v1.OperatorService.RetryDeadLetters:output_type -> tocsin.v1.RetryDeadLettersResponse
 	4,  // 41: tocsin.v1.OperatorService.HoldPaging:output_type -> tocsin.v1.Hold

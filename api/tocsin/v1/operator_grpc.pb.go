@@ -47,7 +47,7 @@ type OperatorServiceClient interface {
 	// known; `problems` says what is not.
 	//
 	// Errors: as for the service.
-	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*Status, error)
+	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*SystemStatus, error)
 	// Lists work that was given up after repeated failures, oldest first.
 	//
 	// Errors: as for the service.
@@ -93,9 +93,9 @@ func NewOperatorServiceClient(cc grpc.ClientConnInterface) OperatorServiceClient
 	return &operatorServiceClient{cc}
 }
 
-func (c *operatorServiceClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*Status, error) {
+func (c *operatorServiceClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*SystemStatus, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Status)
+	out := new(SystemStatus)
 	err := c.cc.Invoke(ctx, OperatorService_GetStatus_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ type OperatorServiceServer interface {
 	// known; `problems` says what is not.
 	//
 	// Errors: as for the service.
-	GetStatus(context.Context, *GetStatusRequest) (*Status, error)
+	GetStatus(context.Context, *GetStatusRequest) (*SystemStatus, error)
 	// Lists work that was given up after repeated failures, oldest first.
 	//
 	// Errors: as for the service.
@@ -234,7 +234,7 @@ type OperatorServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedOperatorServiceServer struct{}
 
-func (UnimplementedOperatorServiceServer) GetStatus(context.Context, *GetStatusRequest) (*Status, error) {
+func (UnimplementedOperatorServiceServer) GetStatus(context.Context, *GetStatusRequest) (*SystemStatus, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
 }
 func (UnimplementedOperatorServiceServer) ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error) {
