@@ -66,15 +66,18 @@ type DeviceServiceClient interface {
 	// that is unknown, used or over 10 minutes old.
 	PreviewEnrolment(ctx context.Context, in *PreviewEnrolmentRequest, opts ...grpc.CallOption) (*Enrolment, error)
 	// Exchanges a code for a device and its credential, which is shown this once.
-	// Needs no other credential.
+	// Needs no other credential. When the answer is lost, the code is used up: ask
+	// for a new link.
 	//
 	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
 	EnrolDevice(ctx context.Context, in *EnrolDeviceRequest, opts ...grpc.CallOption) (*EnrolDeviceResponse, error)
 	// Makes the caller's app a device, or brings it up to date: one record for
-	// each install_id. Answers a new credential for a new device; for one that
-	// exists already, the call needs that device's own credential, and the
-	// answer has none.
+	// each install_id. Answers a credential for a new device. One that exists
+	// already is brought up to date by its own credential, and the answer has
+	// none. Called without it, by a sign-in of the same person, the call revokes
+	// the old record and makes a new one, so that an answer that was lost locks
+	// nobody out; of another person's device it is refused.
 	//
 	// The address of another person's device moves only after the phone has
 	// shown that it holds it, see ConfirmDeviceAddress; until then the device has
@@ -337,15 +340,18 @@ type DeviceServiceServer interface {
 	// that is unknown, used or over 10 minutes old.
 	PreviewEnrolment(context.Context, *PreviewEnrolmentRequest) (*Enrolment, error)
 	// Exchanges a code for a device and its credential, which is shown this once.
-	// Needs no other credential.
+	// Needs no other credential. When the answer is lost, the code is used up: ask
+	// for a new link.
 	//
 	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
 	EnrolDevice(context.Context, *EnrolDeviceRequest) (*EnrolDeviceResponse, error)
 	// Makes the caller's app a device, or brings it up to date: one record for
-	// each install_id. Answers a new credential for a new device; for one that
-	// exists already, the call needs that device's own credential, and the
-	// answer has none.
+	// each install_id. Answers a credential for a new device. One that exists
+	// already is brought up to date by its own credential, and the answer has
+	// none. Called without it, by a sign-in of the same person, the call revokes
+	// the old record and makes a new one, so that an answer that was lost locks
+	// nobody out; of another person's device it is refused.
 	//
 	// The address of another person's device moves only after the phone has
 	// shown that it holds it, see ConfirmDeviceAddress; until then the device has

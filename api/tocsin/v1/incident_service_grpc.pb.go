@@ -70,7 +70,7 @@ type IncidentServiceClient interface {
 	// Of a resolved incident the answer is that incident, unchanged. Also somebody
 	// who is not assigned may acknowledge: whoever answers first, helps.
 	//
-	// Errors: as for the service; PERMISSION_DENIED (SHADOW) for an observer.
+	// Errors: as for the service.
 	AcknowledgeIncident(ctx context.Context, in *AcknowledgeIncidentRequest, opts ...grpc.CallOption) (*Incident, error)
 	// Ends the incident: nobody is paged for it any more, and its open alerts are
 	// closed. A monitor that still sees the condition opens a new incident, or
@@ -202,9 +202,10 @@ type IncidentServiceClient interface {
 	// final state, until the caller hangs up. Every message carries a cursor;
 	// watching again from the last one skips nothing, though a change may come
 	// twice (compare `revision`). To begin without a gap, list first and watch
-	// from the list's watch_cursor. Over HTTP the answers are lines of JSON, or
-	// server-sent events with the cursor as event id when the caller accepts
-	// text/event-stream; `Last-Event-ID` then resumes like `cursor`.
+	// from the list's watch_cursor. Over HTTP the answers are lines of JSON, each
+	// {"result": ...} or a last {"error": ...}; or, when the caller accepts
+	// text/event-stream, server-sent events with the cursor as event id, where
+	// `Last-Event-ID` resumes like `cursor`.
 	//
 	// Errors: as for the service; OUT_OF_RANGE (CURSOR_TOO_OLD) when the cursor is
 	// over 24 hours old or of another installation: list again and watch from there.
@@ -482,7 +483,7 @@ type IncidentServiceServer interface {
 	// Of a resolved incident the answer is that incident, unchanged. Also somebody
 	// who is not assigned may acknowledge: whoever answers first, helps.
 	//
-	// Errors: as for the service; PERMISSION_DENIED (SHADOW) for an observer.
+	// Errors: as for the service.
 	AcknowledgeIncident(context.Context, *AcknowledgeIncidentRequest) (*Incident, error)
 	// Ends the incident: nobody is paged for it any more, and its open alerts are
 	// closed. A monitor that still sees the condition opens a new incident, or
@@ -614,9 +615,10 @@ type IncidentServiceServer interface {
 	// final state, until the caller hangs up. Every message carries a cursor;
 	// watching again from the last one skips nothing, though a change may come
 	// twice (compare `revision`). To begin without a gap, list first and watch
-	// from the list's watch_cursor. Over HTTP the answers are lines of JSON, or
-	// server-sent events with the cursor as event id when the caller accepts
-	// text/event-stream; `Last-Event-ID` then resumes like `cursor`.
+	// from the list's watch_cursor. Over HTTP the answers are lines of JSON, each
+	// {"result": ...} or a last {"error": ...}; or, when the caller accepts
+	// text/event-stream, server-sent events with the cursor as event id, where
+	// `Last-Event-ID` resumes like `cursor`.
 	//
 	// Errors: as for the service; OUT_OF_RANGE (CURSOR_TOO_OLD) when the cursor is
 	// over 24 hours old or of another installation: list again and watch from there.
