@@ -1,0 +1,214 @@
+package apns
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/push"
+)
+
+const (
+	pageGrace    = 30 * time.Second // a page may reach a phone this long after its deadline; the app shows it as missed
+	maxClockSkew = time.Minute
+
+	priorityNow  = 10
+	priorityCalm = 5
+
+	typeAlert      = "alert"
+	typeBackground = "background"
+)
+
+// Provider pushes to one app in one environment.
+type Provider struct {
+	app      string
+	env      push.Environment
+	topic    string
+	entitled bool
+	signer   *Signer
+	pool     *pool
+	log      *slog.Logger
+	now      func() time.Time
+	skew     atomic.Int64 // nanoseconds, theirs minus ours
+}
+
+// New checks the configuration, signs once, and starts to connect. An error
+// names the app and says how to mend what is wrong.
+func New(c Config) (*Provider, error) {
+	if c.Now == nil {
+		c.Now = time.Now //nolint:forbidigo // the default of an injected clock
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Connections == 0 {
+		c.Connections = defaultLanes
+	}
+	if c.Environment == "" {
+		c.Environment = push.Production
+	}
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("apns app %q: %w", c.App, err)
+	}
+	signer, err := NewSigner(c.TeamID, c.KeyID, c.Key, c.Now())
+	if err != nil {
+		return nil, fmt.Errorf("apns app %q: %w", c.App, err)
+	}
+	base, trust, err := c.endpoint()
+	if err != nil {
+		return nil, fmt.Errorf("apns app %q: %w", c.App, err)
+	}
+	p := &Provider{
+		app: c.App, env: c.Environment, topic: c.BundleID, entitled: c.CriticalEntitled,
+		signer: signer, log: c.Log, now: c.Now,
+	}
+	p.pool = newPool(&dialer{
+		base: base, trust: trust,
+		make: func(base *url.URL, via http.RoundTripper) Client { return &httpClient{base: base, via: via} },
+	}, c.Connections, func(reason string) { c.Metrics.ConnectionClosed("apns", c.App, c.Environment, reason) })
+	return p, nil
+}
+
+// Close ends the connections, under whatever is on them.
+func (p *Provider) Close() error {
+	p.pool.close()
+	return nil
+}
+
+// Stats implements push.Reporter.
+func (p *Provider) Stats() push.Stats {
+	st := push.Stats{ClockSkew: time.Duration(p.skew.Load())}
+	st.Connections, st.InFlight = p.pool.stats()
+	if b, err := p.signer.Bearer(p.now()); err == nil {
+		st.TokenAge = p.now().Sub(b.Issued)
+	}
+	return st
+}
+
+// Send implements push.Provider.
+func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
+	if !validToken(a.Device.Token) {
+		return push.Outcome{Class: push.Park, Reason: "MalformedToken", Local: true, Alert: "a phone has a token that is none"}
+	}
+	n, shrunk, err := p.notification(a)
+	if err != nil {
+		return push.Outcome{Class: push.OurBug, Reason: "Payload: " + err.Error(), Local: true, Alert: "a payload could not be built"}
+	}
+	bearer, err := p.signer.Bearer(p.now())
+	if err != nil {
+		return push.Outcome{Class: push.AuthConfig, Reason: "Sign: " + err.Error(), Alert: alertAuth}
+	}
+	n.Bearer = bearer.JWT
+	began := clock()
+	l, err := p.pool.acquire(ctx, a.Message.Kind.Loud(), a.Avoid)
+	if err != nil {
+		p.log.DebugContext(ctx, "no apns connection", slog.String("app", p.app), slog.Any("error", err))
+		return push.Outcome{Class: push.RetryLater, Reason: "NoConnection", Bytes: len(n.Payload), Shrunk: shrunk}
+	}
+	o := p.attempt(ctx, l, n, a, bearer)
+	o.Via, o.Bytes, o.Shrunk, o.Elapsed = l.id, len(n.Payload), shrunk, clock().Sub(began)
+	return o
+}
+
+// attempt makes the request on a lane and gives the lane back.
+func (p *Provider) attempt(ctx context.Context, l *lane, n *Notification, a push.Attempt, bearer Bearer) push.Outcome {
+	slow := time.AfterFunc(slowAnswer, func() { p.pool.suspect(l) })
+	res, err := l.client.PushWithContext(ctx, n)
+	slow.Stop()
+	if err != nil {
+		return p.lost(l, err)
+	}
+	o := Classify(res.StatusCode, res.Reason, res.Timestamp)
+	o.ProviderID = res.ApnsID
+	if res.UniqueID != "" {
+		o.ProviderID = res.UniqueID
+	}
+	o.Raw = string(res.Raw[:min(len(res.Raw), 512)])
+	p.pool.release(l, o.Class == push.Accepted, false)
+	p.compareClocks(res, &o)
+	p.special(l, &o, a, bearer)
+	return o
+}
+
+// lost turns a transport error into an outcome: the message goes on to
+// another connection at once, since APNs replaces by collapse id what it may
+// have taken already.
+func (p *Provider) lost(l *lane, err error) push.Outcome {
+	f := fateOf(err)
+	p.pool.release(l, false, f.refused)
+	o := push.Outcome{Class: push.RetryNow, Reason: f.reason, Unknown: !f.unsent}
+	switch {
+	case f.timeout:
+		p.pool.suspect(l)
+	case f.refused:
+		o.Class = push.RetryLater
+		if l.casualty.CompareAndSwap(false, true) {
+			o.Class = push.RetryNow
+		}
+	default:
+		// Everything on the connection comes back at once; for the breaker
+		// that is one failure, not a hundred.
+		o.Also = !l.casualty.CompareAndSwap(false, true)
+		p.pool.retire(l, f.reason)
+	}
+	return o
+}
+
+// special handles the answers whose meaning depends on more than themselves.
+func (p *Provider) special(l *lane, o *push.Outcome, a push.Attempt, bearer Bearer) {
+	switch {
+	case o.Status == http.StatusForbidden && o.Reason == reasonExpiredToken:
+		// Apple keeps refusing on a connection whose token it once found expired.
+		p.pool.retire(l, o.Reason)
+		if !p.signer.Expire(bearer, p.now()) {
+			o.Class, o.Alert = push.AuthConfig, alertSkew
+		}
+	case o.Status == http.StatusTooManyRequests && o.Reason == reasonTooManyUpdates:
+		p.pool.retire(l, o.Reason)
+	case o.Reason == reasonShutdown || o.Reason == "IdleTimeout":
+		o.Also = !l.casualty.CompareAndSwap(false, true)
+		p.pool.retire(l, o.Reason)
+	case o.Scope == push.ScopeDevice && o.RetryAfter == 0:
+		o.RetryAfter = min(4*time.Second, time.Second<<min(max(a.Number-1, 0), 2)) // Apple names no time
+	}
+}
+
+// compareClocks notes how far the server's clock is from ours, to the second
+// that its Date header has.
+func (p *Provider) compareClocks(res *Response, o *push.Outcome) {
+	if res.Date.IsZero() {
+		return
+	}
+	skew := res.Date.Sub(p.now())
+	p.skew.Store(int64(skew))
+	if skew.Abs() > maxClockSkew && o.Alert == "" {
+		o.Alert = "this machine's clock and Apple's differ by more than a minute"
+	}
+}
+
+// notification builds the request of an attempt.
+func (p *Provider) notification(a push.Attempt) (*Notification, string, error) {
+	m := a.Message
+	body, shrunk, err := Build(m, a.Device, a.Form, p.entitled)
+	if err != nil {
+		return nil, "", err
+	}
+	n := &Notification{
+		ApnsID: m.DeliveryID, DeviceToken: string(a.Device.Token), Topic: p.topic,
+		Expiration: time.Unix(0, 0), Priority: priorityCalm, PushType: typeAlert, Payload: body,
+	}
+	if a.Form != push.FormMinimal { // the safe form has only what cannot be wrong
+		n.CollapseID = m.CollapseID
+	}
+	switch {
+	case m.Kind.Loud():
+		n.Priority, n.Expiration = priorityNow, m.Deadline.Add(pageGrace)
+	case m.Kind == push.KindHeartbeat:
+		n.PushType = typeBackground
+	}
+	return n, shrunk, nil
+}

@@ -1,0 +1,454 @@
+package push
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// place is where a job is. A job is in exactly one.
+type place uint8
+
+const (
+	placeNew     place = iota
+	placeBehind        // an older delivery of its slot is in flight
+	placeQueued        // ready, waiting for its turn
+	placeWaiting       // for a timer
+	placeFlying        // an attempt is being made
+	placeEnded
+)
+
+// job is a delivery on its way. The sender's lock guards it, except d, done
+// and the fields that only change between attempts, which the worker reads.
+type job struct {
+	d    Delivery
+	done func(Result)
+	env  Environment
+
+	home     *bulkhead
+	via      *provider // of the attempt in flight
+	place    place
+	enqueued time.Time
+	timer    *time.Timer
+	round    int // distinguishes a timer from its successors
+	ahead    *job
+	next     *job // the newer delivery of the slot that waits for this one
+
+	form       Form
+	avoid      string
+	attempts   int
+	failures   int
+	instant    int // consecutive retries without a wait
+	last       Outcome
+	tries      []Try
+	abandoned  bool
+	triedOther bool // environment
+	unpaid     bool // a retry that the budget has not allowed yet
+	held       bool // waits for the provider to come back
+	told       bool // that the provider is down
+}
+
+func (j *job) slot() (slot, bool) {
+	s := slot{j.d.Device.ID, j.d.Message.CollapseID}
+	return s, s.device != "" && s.collapse != ""
+}
+
+// bulkhead is everything that one app at one provider in one environment has
+// for itself. The sender's lock guards it.
+type bulkhead struct {
+	key          appKey
+	via          *provider
+	maxInFlight  int
+	maxQueue     int
+	limiter      *rate.Limiter // nil is no limit
+	limiterTimer *time.Timer
+
+	pages, others queue
+	live          map[*job]struct{}
+	flying        int
+
+	breaker     breaker
+	budget      budget
+	brake       brake
+	quota       quota
+	pausedUntil time.Time
+	pauseProbe  time.Time
+}
+
+// provider counts the attempts that still use a Provider, so that a replaced
+// one is closed after the last of them.
+type provider struct {
+	p       Provider
+	users   int
+	retired bool
+}
+
+func newBulkhead(k appKey, a App) *bulkhead {
+	b := &bulkhead{key: k, via: &provider{p: a.Via}, live: make(map[*job]struct{})}
+	b.configure(a)
+	return b
+}
+
+func (b *bulkhead) configure(a App) {
+	b.maxInFlight, b.maxQueue = a.MaxInFlight, a.MaxQueue
+	if b.maxInFlight <= 0 {
+		b.maxInFlight = DefaultMaxInFlight
+	}
+	if b.maxQueue <= 0 {
+		b.maxQueue = DefaultMaxQueue
+	}
+	b.limiter = nil
+	if a.PerSecond > 0 {
+		b.limiter = rate.NewLimiter(rate.Limit(a.PerSecond), max(1, int(a.PerSecond/10)))
+	}
+}
+
+func (b *bulkhead) all() []*job { return slices.Collect(maps.Keys(b.live)) }
+
+func (b *bulkhead) queueFor(j *job) *queue {
+	if j.d.Message.Kind.Loud() {
+		return &b.pages
+	}
+	return &b.others
+}
+
+func (b *bulkhead) pop() *job {
+	if j := b.pages.pop(); j != nil {
+		return j
+	}
+	return b.others.pop()
+}
+
+func (b *bulkhead) state(now time.Time) AppState {
+	st := AppState{
+		Provider: b.key.provider, App: b.key.app, Environment: b.key.env,
+		Breaker: b.breaker.state, Since: b.breaker.since, InFlight: b.flying,
+	}
+	if now.Before(b.pausedUntil) {
+		st.PausedUntil = b.pausedUntil
+	}
+	for j := range b.live {
+		if !j.d.Message.Kind.Loud() {
+			st.Others++
+			continue
+		}
+		st.Pages++
+		st.Oldest = max(st.Oldest, now.Sub(j.enqueued))
+	}
+	return st
+}
+
+// queue is first in, first out; jobs that ended while in it are skipped.
+type queue struct {
+	jobs []*job
+	head int
+}
+
+func (q *queue) push(j *job) { q.jobs = append(q.jobs, j) }
+
+func (q *queue) pop() *job {
+	for q.head < len(q.jobs) {
+		j := q.jobs[q.head]
+		q.jobs[q.head] = nil
+		q.head++
+		if q.head == len(q.jobs) {
+			q.jobs, q.head = q.jobs[:0], 0
+		} else if q.head >= 1024 && 2*q.head >= len(q.jobs) {
+			q.jobs = append(q.jobs[:0], q.jobs[q.head:]...)
+			q.head = 0
+		}
+		if j.place == placeQueued {
+			return j
+		}
+	}
+	return nil
+}
+
+// admit takes a new job in, or ends it at once.
+func (s *Sender) admit(now time.Time, j *job) {
+	j.enqueued = now
+	m := &j.d.Message
+	if m.At.IsZero() {
+		m.At = now
+	}
+	b := s.apps[appKey{j.d.Device.Platform.Provider(), j.d.Device.App, j.env}]
+	switch err := m.Validate(); {
+	case s.closing:
+		s.end(now, j, EndStopped, AddressKeep)
+	case err != nil:
+		j.last = Outcome{Class: OurBug, Reason: err.Error(), Local: true}
+		s.end(now, j, EndRejected, AddressKeep)
+	case b == nil:
+		j.last = Outcome{Class: Park, Reason: "UnknownApp", Local: true}
+		s.alert(now, appKey{string(j.d.Device.Platform), j.d.Device.App, j.env}, "a phone belongs to an app that is not configured", "UnknownApp")
+		s.end(now, j, EndRejected, AddressPark)
+	case !now.Before(m.Deadline):
+		j.home = b
+		s.end(now, j, EndExpired, AddressKeep)
+	case len(b.live) >= b.maxQueue:
+		j.home = b
+		j.last = Outcome{Class: RetryLater, Reason: "QueueFull", Local: true}
+		s.alert(now, b.key, "the queue of an app is full", "QueueFull")
+		s.end(now, j, EndProviderDown, AddressKeep)
+	default:
+		s.line(now, b, j)
+	}
+}
+
+// line puts the job into its slot's line: it takes the place of what waits
+// there and goes behind what is in flight, so that a page and its clear never
+// overtake each other.
+func (s *Sender) line(now time.Time, b *bulkhead, j *job) {
+	j.home = b
+	if key, ok := j.slot(); ok {
+		if prev := s.latest[key]; prev != nil {
+			if older(j, prev) {
+				s.end(now, j, EndSuperseded, AddressKeep)
+				return
+			}
+			ahead := prev
+			if prev.place != placeFlying {
+				ahead, prev.ahead = prev.ahead, nil
+				s.end(now, prev, EndSuperseded, AddressKeep)
+			}
+			if ahead != nil {
+				ahead.next, j.ahead = j, ahead
+			}
+		}
+		s.latest[key] = j
+	}
+	b.live[j] = struct{}{}
+	if j.ahead != nil {
+		j.place = placeBehind
+		return
+	}
+	s.ready(now, j)
+	s.pump(now, b)
+}
+
+func older(j, than *job) bool {
+	a, b := &j.d.Message, &than.d.Message
+	return a.IncidentID == b.IncidentID && a.Revision < b.Revision
+}
+
+func (s *Sender) ready(_ time.Time, j *job) {
+	j.place = placeQueued
+	j.home.queueFor(j).push(j)
+}
+
+// wake queues what waits for the provider to come back.
+func (s *Sender) wake(now time.Time, b *bulkhead) {
+	for j := range b.live {
+		j.told = false
+		if j.place == placeWaiting && j.held {
+			s.stopTimer(j)
+			s.ready(now, j)
+		}
+	}
+	s.pump(now, b)
+}
+
+// pump starts as many attempts as the app may have in flight.
+func (s *Sender) pump(now time.Time, b *bulkhead) {
+	for j := s.next(now, b); j != nil; j = s.next(now, b) {
+		s.workers.Go(func() { s.work(b, j) })
+	}
+}
+
+// next takes the next job that may fly now, and counts it as flying.
+func (s *Sender) next(now time.Time, b *bulkhead) *job {
+	for b.flying < b.maxInFlight && !s.closing {
+		if !s.paced(now, b) {
+			return nil
+		}
+		j := b.pop()
+		if j == nil {
+			return nil
+		}
+		if !s.mayFly(now, b, j) {
+			continue
+		}
+		if b.limiter != nil {
+			b.limiter.AllowN(now, 1)
+		}
+		if j.attempts == 0 {
+			b.budget.first(now)
+		}
+		b.flying++
+		j.via = b.via
+		j.via.users++
+		j.place, j.held, j.unpaid = placeFlying, false, false
+		return j
+	}
+	return nil
+}
+
+// paced tells whether the app's own rate allows an attempt now; if not, the
+// pump runs again when it does.
+func (s *Sender) paced(now time.Time, b *bulkhead) bool {
+	if b.limiter == nil || b.limiter.TokensAt(now) >= 1 {
+		return true
+	}
+	if b.limiterTimer == nil {
+		missing := (1 - b.limiter.TokensAt(now)) / float64(b.limiter.Limit())
+		b.limiterTimer = time.AfterFunc(time.Duration(missing*float64(time.Second))+time.Millisecond, func() {
+			s.locked(func(now time.Time) {
+				b.limiterTimer = nil
+				s.pump(now, b)
+			})
+		})
+	}
+	return false
+}
+
+// mayFly checks everything that may hold a job back; a job that is held back
+// has been sent to wait, or has ended.
+func (s *Sender) mayFly(now time.Time, b *bulkhead, j *job) bool {
+	m := &j.d.Message
+	if !now.Before(m.Deadline) {
+		s.end(now, j, EndExpired, AddressKeep)
+		return false
+	}
+	if ph := s.phone(now, j); ph != nil {
+		if now.Before(ph.pausedUntil) {
+			s.wait(now, j, ph.pausedUntil)
+			return false
+		}
+		if !m.Kind.Loud() && j.attempts == 0 {
+			if ok, until := ph.silent(now); !ok {
+				s.wait(now, j, until)
+				return false
+			}
+		}
+	}
+	if j.unpaid && !b.budget.retry(now) {
+		s.wait(now, j, now.Add(time.Second+time.Duration(s.jitter()*float64(time.Second))))
+		return false
+	}
+	if now.Before(b.pausedUntil) && (!m.HighUrgency || now.Before(b.pauseProbe)) {
+		s.hold(now, j, b.pausedUntil, m.Kind.Loud())
+		return false
+	}
+	if ok, until := b.breaker.allow(now); !ok {
+		s.hold(now, j, until, true)
+		return false
+	}
+	b.pauseProbe = now.Add(probeTransport)
+	return true
+}
+
+func (s *Sender) phone(now time.Time, j *job) *phone {
+	id := j.d.Device.ID
+	if id == "" {
+		return nil
+	}
+	ph := s.phones[id]
+	if ph == nil {
+		if j.d.Message.Kind.Loud() {
+			return nil // nothing to remember of it
+		}
+		ph = s.remember(now, id)
+	}
+	return ph
+}
+
+func (s *Sender) remember(now time.Time, id string) *phone {
+	if ph := s.phones[id]; ph != nil {
+		return ph
+	}
+	if s.sweepAt++; s.sweepAt >= 4096 {
+		s.sweepAt = 0
+		maps.DeleteFunc(s.phones, func(_ string, p *phone) bool { return p.idle(now) })
+	}
+	ph := &phone{}
+	s.phones[id] = ph
+	return ph
+}
+
+// hold keeps a job while its provider cannot be used, or ends it so that the
+// caller goes another way at once.
+func (s *Sender) hold(now time.Time, j *job, until time.Time, down bool) {
+	if down {
+		if !j.d.Persist {
+			s.end(now, j, EndProviderDown, AddressKeep)
+			return
+		}
+		if !j.told && j.d.Progress != nil {
+			s.ended = append(s.ended, ending{tell: j.d.Progress, what: Progress{Down: true}})
+		}
+		j.told = true
+	}
+	s.wait(now, j, until)
+	j.held = true
+}
+
+// wait puts a job aside until a moment, or until its deadline, when it ends.
+func (s *Sender) wait(_ time.Time, j *job, until time.Time) {
+	j.place = placeWaiting
+	j.round++
+	round := j.round
+	if until.After(j.d.Message.Deadline) {
+		until = j.d.Message.Deadline
+	}
+	j.timer = time.AfterFunc(max(0, until.Sub(s.now())), func() {
+		s.locked(func(now time.Time) {
+			if j.place != placeWaiting || j.round != round {
+				return
+			}
+			if !now.Before(j.d.Message.Deadline) {
+				s.end(now, j, EndExpired, AddressKeep)
+				return
+			}
+			s.ready(now, j)
+			s.pump(now, j.home)
+		})
+	})
+}
+
+func (s *Sender) stopTimer(j *job) {
+	if j.timer != nil {
+		j.timer.Stop()
+		j.timer = nil
+	}
+	j.round++
+}
+
+// work makes attempts until nothing may fly for the moment.
+func (s *Sender) work(b *bulkhead, j *job) {
+	for j != nil {
+		began := s.now()
+		o, end := s.attempt(j)
+		s.locked(func(now time.Time) {
+			s.settle(now, b, j, o, end, began)
+			j = s.next(now, b)
+			s.pump(now, b)
+		})
+	}
+}
+
+// attempt asks the caller whether to begin, and makes one attempt. A nonzero
+// End ends the job without one having been made.
+func (s *Sender) attempt(j *job) (Outcome, End) {
+	ctx, cancel := s.attemptContext()
+	defer cancel()
+	number := j.attempts + 1
+	if j.d.Begin != nil {
+		if o, end := begin(ctx, &j.d, number); end != 0 || o.Class != 0 {
+			return o, end
+		}
+		if !s.now().Before(j.d.Message.Deadline) {
+			return Outcome{Class: RetryLater, Reason: "Deadline", Local: true}, EndExpired
+		}
+	}
+	if dl := j.d.Message.Deadline; dl.Sub(s.now()) < s.timeout {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadline(ctx, dl)
+		defer stop()
+	}
+	device := j.d.Device
+	device.Environment = j.env
+	return j.via.p.Send(ctx, Attempt{Message: &j.d.Message, Device: &device, Form: j.form, Number: number, Avoid: j.avoid}), 0
+}

@@ -1,0 +1,173 @@
+package fcm
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/push"
+)
+
+// What an operator is told.
+const (
+	alertProject = "FCM does not know the project or the address asked for: check the app's project id"
+	alertRequest = "FCM refuses the form of our request"
+	alertSender  = "a phone's token belongs to another Firebase project"
+	alertPartner = "the APNs or web push credential stored in the Firebase project is wrong"
+	alertAuth    = "Google refuses the service account: check that it still exists and may send messages"
+	alertUnknown = "FCM gave an answer that is not understood"
+)
+
+const defaultQuotaPause = time.Minute // Google: without a Retry-After, a minute
+
+// Answer is what FCM's error body says.
+// https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
+type Answer struct {
+	Status  string   // of google.rpc.Status, for example "NOT_FOUND"
+	Message string   // for people
+	Code    string   // of FcmError, for example "UNREGISTERED"
+	Fields  []string // of BadRequest
+	Project bool     // a QuotaFailure names the project
+}
+
+// ParseAnswer reads an error body. Nothing in it can make it fail: what is
+// not Google's form is an empty Answer.
+func ParseAnswer(body []byte) Answer {
+	var raw struct {
+		Error struct {
+			Status  string            `json:"status"`
+			Message string            `json:"message"`
+			Details []json.RawMessage `json:"details"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(body, &raw) != nil {
+		return Answer{}
+	}
+	a := Answer{Status: short(raw.Error.Status), Message: short(raw.Error.Message)}
+	for _, d := range raw.Error.Details {
+		var detail struct {
+			Type       string                     `json:"@type"`
+			ErrorCode  string                     `json:"errorCode"`
+			Field      []struct{ Field string }   `json:"fieldViolations"`
+			Violations []struct{ Subject string } `json:"violations"`
+		}
+		if json.Unmarshal(d, &detail) != nil {
+			continue
+		}
+		switch {
+		case strings.HasSuffix(detail.Type, "FcmError"):
+			a.Code = short(detail.ErrorCode)
+		case strings.HasSuffix(detail.Type, "BadRequest"):
+			for _, f := range detail.Field {
+				a.Fields = append(a.Fields, short(f.Field))
+			}
+		case strings.HasSuffix(detail.Type, "QuotaFailure"):
+			for _, v := range detail.Violations {
+				a.Project = a.Project || strings.HasPrefix(v.Subject, "project")
+			}
+		}
+	}
+	return a
+}
+
+func short(s string) string { return s[:min(len(s), 200)] }
+
+// badToken tells whether the answer is about the token's form. Google names
+// the field only sometimes; more often there is only this sentence.
+func (a *Answer) badToken() bool {
+	for _, f := range a.Fields {
+		if f == "message.token" {
+			return true
+		}
+	}
+	return strings.Contains(a.Message, "registration token is not a valid FCM registration token")
+}
+
+// row is what one answer of FCM means. The first that fits counts.
+type row struct {
+	status int
+	code   string // of FcmError; "*" fits any, "" only none
+	token  bool   // only when the answer is about the token's form
+	out    push.Outcome
+}
+
+//nolint:gochecknoglobals // look-up table
+var table = []row{
+	{404, "UNREGISTERED", false, push.Outcome{Class: push.DropAddress}},
+	{404, "*", false, push.Outcome{Class: push.OurBug, Alert: alertProject}},
+	{400, "INVALID_ARGUMENT", true, push.Outcome{Class: push.DropAddress, Suspect: true, Verify: true}},
+	{400, "", true, push.Outcome{Class: push.DropAddress, Suspect: true, Verify: true}},
+	{400, "*", false, push.Outcome{Class: push.OurBug, Safe: true, Alert: alertRequest}},
+	{403, "SENDER_ID_MISMATCH", false, push.Outcome{Class: push.Park, Alert: alertSender}},
+	{401, "THIRD_PARTY_AUTH_ERROR", false, push.Outcome{Class: push.AuthConfig, Alert: alertPartner}},
+	{401, "*", false, push.Outcome{Class: push.AuthConfig, Alert: alertAuth}},
+	{403, "*", false, push.Outcome{Class: push.AuthConfig, Alert: alertAuth}},
+	{413, "*", false, push.Outcome{Class: push.TooLarge}},
+	{429, "*", false, push.Outcome{Class: push.RetryLater, Scope: push.ScopeQuota}},
+	{500, "*", false, push.Outcome{Class: push.RetryLater}},
+	{502, "*", false, push.Outcome{Class: push.RetryLater}},
+	{503, "*", false, push.Outcome{Class: push.RetryLater}},
+	{504, "*", false, push.Outcome{Class: push.RetryLater}},
+}
+
+// Classify says what an answer of FCM means: its status, Retry-After header
+// and body. now is for a Retry-After that is a date.
+func Classify(status int, header http.Header, body []byte, now time.Time) push.Outcome {
+	a := ParseAnswer(body)
+	o := byStatus(status)
+	for i := range table {
+		r := &table[i]
+		if r.status == status && (r.code == "*" || r.code == a.Code) && (!r.token || a.badToken()) {
+			o = r.out
+			break
+		}
+	}
+	o.Status, o.Reason = status, a.reason()
+	if o.Class != push.Accepted && a.Status == "" {
+		o.Raw = string(body[:min(len(body), 512)])
+	}
+	if o.Class == push.RetryLater {
+		o.RetryAfter = RetryAfter(header.Get("Retry-After"), now)
+	}
+	if status == http.StatusTooManyRequests {
+		if o.RetryAfter == 0 {
+			o.RetryAfter = defaultQuotaPause
+		}
+		if a.Project {
+			o.Scope = push.ScopeApp
+		}
+	}
+	return o
+}
+
+func (a *Answer) reason() string {
+	if a.Code != "" {
+		return a.Code
+	}
+	return a.Status
+}
+
+func byStatus(status int) push.Outcome {
+	switch {
+	case status >= 200 && status < 300:
+		return push.Outcome{Class: push.Accepted}
+	case status >= 500:
+		return push.Outcome{Class: push.RetryLater}
+	}
+	return push.Outcome{Class: push.OurBug, Alert: alertUnknown}
+}
+
+// RetryAfter reads the header of that name (RFC 9110, 10.2.3): seconds or a
+// date; 0 for what is neither, or past. It never exceeds a day.
+func RetryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	if s, err := strconv.ParseFloat(value, 64); err == nil && s > 0 {
+		return time.Duration(min(s, 86400) * float64(time.Second))
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(0, at.Sub(now)), 24*time.Hour)
+	}
+	return 0
+}

@@ -1,0 +1,30 @@
+// Package pushtest stands in for Apple's and Google's push services, and for
+// the phones behind them, so that a whole paging system runs end to end on
+// one machine without any vendor account.
+//
+// [NewAPNs] and [NewFCM] start simulators that speak the real protocols over
+// HTTP/2 and TLS on loopback: they check provider tokens, headers, sizes and
+// OAuth as the services do, answer with the services' own words, and can be
+// told to be slow, to refuse, to fall silent, to reset streams, to say GOAWAY
+// and to die in mid-request. Every request is recorded with its arrival time.
+//
+//	apple, err := pushtest.NewAPNs(pushtest.APNsOptions{})
+//	defer apple.Close()
+//	phone := pushtest.NewPhone(pushtest.PhoneOptions{Name: "Ann's iPhone", OnPush: func(n pushtest.Notification) { ... }})
+//	defer phone.Close()
+//	token := apple.Register(phone, "com.example.oncall")
+//	provider, err := apns.New(apns.Config{
+//		App: "oncall-ios", BundleID: "com.example.oncall", TeamID: "TEAM000001", KeyID: "KEY0000001",
+//		Key:          apple.NewKey("TEAM000001", "KEY0000001"),
+//		TestEndpoint: &apns.TestEndpoint{URL: apple.URL(), CA: apple.CA()},
+//	})
+//	apple.Script(token, pushtest.Reject(503, "ServiceUnavailable"), pushtest.Accept())
+//
+// A [Phone] shows what a phone would: it merges notifications by collapse id,
+// keeps one stored page per app while offline, drops what is too late, marks
+// what is stale or a duplicate. What it got is told by a callback, so that a
+// test or a demo can report receipts and act in its name.
+//
+// What is simulated is what is known from documents and from others'
+// experience. Passing here is no proof about a real phone.
+package pushtest

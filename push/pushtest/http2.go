@@ -1,0 +1,493 @@
+package pushtest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// server is a small HTTP/2 server on frames. net/http's own hides what the
+// simulators are for: stream ids, GOAWAY, RST_STREAM, peers that go silent.
+type server struct {
+	listener net.Listener
+	tls      *tls.Config
+	handle   func(*exchange)
+	streams  atomic.Uint32 // SETTINGS_MAX_CONCURRENT_STREAMS of new connections
+	perConn  atomic.Int64  // requests a connection serves before GOAWAY; 0 is no limit
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	opened int
+	down   bool // connections are refused
+	closed bool
+	quit   chan struct{}
+	wg     sync.WaitGroup
+}
+
+// exchange is one request and the way to answer it.
+type exchange struct {
+	conn   *conn
+	stream uint32
+	method string
+	path   string
+	header map[string]string
+	body   []byte
+	at     time.Time
+	inline bool // answered on the reading goroutine, which flushes
+}
+
+type conn struct {
+	server *server
+	id     int
+	gate   *gate
+	tls    *tls.Conn
+	read   *bufio.Reader
+	framer *http2.Framer
+
+	wmu     sync.Mutex // guards writing and what follows
+	write   *bufio.Writer
+	encoder *hpack.Encoder
+	block   bytes.Buffer
+
+	mu      sync.Mutex
+	open    map[uint32]*exchange
+	last    uint32
+	active  int
+	most    int // in flight at a time, so far
+	leaving bool
+	note    any // what the service remembers of the connection
+}
+
+const (
+	window      = 1 << 20
+	maxBody     = 1 << 20
+	idleTimeout = 10 * time.Minute
+)
+
+func newServer(address string, cert tls.Certificate, handle func(*exchange)) (*server, error) {
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", address) //nolint:noctx // a listener has no deadline
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		listener: l, handle: handle, conns: make(map[*conn]struct{}), quit: make(chan struct{}),
+		tls: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{http2.NextProtoTLS}, MinVersion: tls.VersionTLS12},
+	}
+	s.streams.Store(1000)
+	s.wg.Go(s.accept)
+	return s, nil
+}
+
+func (s *server) accept() {
+	for {
+		raw, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		if s.down || s.closed {
+			s.mu.Unlock()
+			_ = raw.Close()
+			continue
+		}
+		s.opened++
+		g := newGate(raw)
+		c := &conn{server: s, id: s.opened, gate: g, tls: tls.Server(g, s.tls), open: make(map[uint32]*exchange)}
+		s.conns[c] = struct{}{}
+		s.wg.Go(c.serve)
+		s.mu.Unlock()
+	}
+}
+
+func (s *server) close() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	close(s.quit)
+	conns := s.list()
+	s.mu.Unlock()
+	_ = s.listener.Close()
+	for _, c := range conns {
+		c.kill()
+	}
+	s.wg.Wait()
+}
+
+// after runs f when d has passed, unless the server closes before. A request
+// that waits is answered by f, no longer on the reading goroutine.
+func (s *server) after(e *exchange, d time.Duration, f func()) {
+	e.inline = false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.wg.Go(func() {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			f()
+		case <-s.quit:
+		}
+	})
+}
+
+// list is all connections; the caller holds the lock.
+func (s *server) list() []*conn {
+	all := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
+func (s *server) each(f func(*conn)) {
+	s.mu.Lock()
+	all := s.list()
+	s.mu.Unlock()
+	for _, c := range all {
+		f(c)
+	}
+}
+
+func (s *server) refuse(on bool) {
+	s.mu.Lock()
+	s.down = on
+	s.mu.Unlock()
+	if on {
+		s.each((*conn).kill)
+	}
+}
+
+func (s *server) connections() (opened, open, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.mu.Lock()
+		most = max(most, c.most)
+		c.mu.Unlock()
+	}
+	return s.opened, len(s.conns), most
+}
+
+// setStreams changes the limit, on open connections too.
+func (s *server) setStreams(n uint32) {
+	s.streams.Store(n)
+	s.each(func(c *conn) {
+		c.out(func() error {
+			return c.framer.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: n})
+		})
+	})
+}
+
+func (c *conn) serve() {
+	defer func() {
+		c.kill()
+		c.server.mu.Lock()
+		delete(c.server.conns, c)
+		c.server.mu.Unlock()
+	}()
+	_ = c.tls.SetDeadline(time.Now().Add(10 * time.Second)) //nolint:forbidigo // socket deadlines are real time
+	if err := c.tls.Handshake(); err != nil {               //nolint:noctx // bounded by the deadline above
+		return
+	}
+	c.read, c.write = bufio.NewReaderSize(c.tls, 32<<10), bufio.NewWriterSize(c.tls, 16<<10)
+	preface := make([]byte, len(http2.ClientPreface))
+	if _, err := io.ReadFull(c.read, preface); err != nil || string(preface) != http2.ClientPreface {
+		return
+	}
+	_ = c.tls.SetDeadline(time.Time{})
+	c.framer = http2.NewFramer(c.write, c.read)
+	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	c.framer.SetReuseFrames()
+	c.encoder = hpack.NewEncoder(&c.block)
+	c.out(func() error {
+		if err := c.framer.WriteSettings(
+			http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: c.server.streams.Load()},
+			http2.Setting{ID: http2.SettingInitialWindowSize, Val: window},
+		); err != nil {
+			return err
+		}
+		return c.framer.WriteWindowUpdate(0, window)
+	})
+	for {
+		if c.read.Buffered() == 0 {
+			c.flush()
+		}
+		_ = c.tls.SetReadDeadline(time.Now().Add(idleTimeout)) //nolint:forbidigo // socket deadlines are real time
+		f, err := c.framer.ReadFrame()
+		if err != nil {
+			if reset, ok := errors.AsType[http2.StreamError](err); ok {
+				c.reset(reset.StreamID, reset.Code)
+				continue
+			}
+			return
+		}
+		if err := c.frame(f); err != nil {
+			return
+		}
+	}
+}
+
+func (c *conn) frame(f http2.Frame) error {
+	switch f := f.(type) {
+	case *http2.MetaHeadersFrame:
+		e := &exchange{conn: c, stream: f.StreamID, header: make(map[string]string, len(f.Fields)), at: time.Now(), inline: true} //nolint:forbidigo // arrival
+		for _, h := range f.Fields {
+			switch h.Name {
+			case ":method":
+				e.method = h.Value
+			case ":path":
+				e.path = h.Value
+			default:
+				e.header[h.Name] = h.Value
+			}
+		}
+		if !c.begin(e) {
+			c.reset(f.StreamID, http2.ErrCodeRefusedStream)
+			return nil
+		}
+		if f.StreamEnded() {
+			c.server.handle(e)
+		}
+	case *http2.DataFrame:
+		return c.data(f)
+	case *http2.SettingsFrame:
+		if !f.IsAck() {
+			c.later(func() error { return c.framer.WriteSettingsAck() })
+		}
+	case *http2.PingFrame:
+		if !f.IsAck() {
+			data := f.Data
+			c.later(func() error { return c.framer.WritePing(true, data) })
+		}
+	case *http2.RSTStreamFrame:
+		c.done(f.StreamID)
+	}
+	return nil
+}
+
+func (c *conn) data(f *http2.DataFrame) error {
+	c.mu.Lock()
+	e := c.open[f.StreamID]
+	c.mu.Unlock()
+	if n := f.Header().Length; n > 0 { // what was used up is given back
+		c.later(func() error { return c.framer.WriteWindowUpdate(0, n) })
+	}
+	if e == nil {
+		return nil
+	}
+	e.body = append(e.body, f.Data()...)
+	if len(e.body) > maxBody {
+		return errors.New("body too large")
+	}
+	if f.StreamEnded() {
+		c.server.handle(e)
+	}
+	return nil
+}
+
+// begin admits a stream, if the limit and the state of the connection let it.
+func (c *conn) begin(e *exchange) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leaving || c.active >= int(c.server.streams.Load()) {
+		return false
+	}
+	c.last = max(c.last, e.stream)
+	c.active++
+	c.most = max(c.most, c.active)
+	c.open[e.stream] = e
+	return true
+}
+
+// done forgets a stream; it tells whether the stream was still open, and
+// whether the connection has now nothing left to do.
+func (c *conn) done(stream uint32) (was, drained bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, was = c.open[stream]; was {
+		delete(c.open, stream)
+		c.active--
+	}
+	return was, c.leaving && c.active == 0
+}
+
+// respond writes an answer and ends the stream.
+func (e *exchange) respond(status int, header map[string]string, body []byte) {
+	c := e.conn
+	was, drained := c.done(e.stream)
+	if !was {
+		return
+	}
+	write := func() error {
+		c.block.Reset()
+		fields := []hpack.HeaderField{{Name: ":status", Value: strconv.Itoa(status)}}
+		for k, v := range header {
+			fields = append(fields, hpack.HeaderField{Name: k, Value: v})
+		}
+		for _, f := range fields {
+			if err := c.encoder.WriteField(f); err != nil {
+				return err
+			}
+		}
+		err := c.framer.WriteHeaders(http2.HeadersFrameParam{
+			StreamID: e.stream, BlockFragment: c.block.Bytes(), EndHeaders: true, EndStream: len(body) == 0,
+		})
+		if err != nil || len(body) == 0 {
+			return err
+		}
+		return c.framer.WriteData(e.stream, true, body)
+	}
+	if e.inline {
+		c.later(write)
+	} else {
+		c.out(write)
+	}
+	if drained {
+		c.flush()
+		c.kill()
+	}
+}
+
+// fault does to the connection what f says.
+func (e *exchange) fault(f Fault) {
+	c := e.conn
+	switch f {
+	case CloseConnection:
+		c.kill()
+	case ResetStream:
+		c.reset(e.stream, http2.ErrCodeInternal)
+	case RefuseStream:
+		c.reset(e.stream, http2.ErrCodeRefusedStream)
+	case GoAwayBefore:
+		c.done(e.stream)
+		c.goAway(e.stream-2, "")
+	case GoAwayCovering:
+		c.goAway(e.stream, "")
+		c.kill()
+	case FreezeConnection:
+		c.gate.freeze(true)
+	}
+}
+
+func (c *conn) reset(stream uint32, code http2.ErrCode) {
+	c.done(stream)
+	c.out(func() error { return c.framer.WriteRSTStream(stream, code) })
+}
+
+// goAway says goodbye; streams above last have not been looked at.
+func (c *conn) goAway(last uint32, debug string) {
+	c.mu.Lock()
+	c.leaving = true
+	idle := c.active == 0
+	c.mu.Unlock()
+	c.out(func() error { return c.framer.WriteGoAway(last, http2.ErrCodeNo, []byte(debug)) })
+	if idle {
+		c.kill()
+	}
+}
+
+func (c *conn) lastStream() uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+// later writes without flushing: the reading goroutine flushes when it runs
+// out of input, so that a burst of answers leaves in one packet.
+func (c *conn) later(write func() error) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if c.framer == nil {
+		return
+	}
+	if err := write(); err != nil {
+		c.kill()
+	}
+}
+
+func (c *conn) out(write func() error) {
+	c.later(write)
+	c.flush()
+}
+
+func (c *conn) flush() {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if c.write == nil {
+		return
+	}
+	if err := c.write.Flush(); err != nil {
+		c.kill()
+	}
+}
+
+// kill ends the connection under TLS, as a crash does: no goodbye.
+func (c *conn) kill() { _ = c.gate.Close() }
+
+// gate is a network connection that can go silent without ending.
+type gate struct {
+	net.Conn
+	mu     sync.Mutex
+	cond   *sync.Cond
+	frozen bool
+	closed bool
+}
+
+func newGate(c net.Conn) *gate {
+	g := &gate{Conn: c}
+	g.cond = sync.NewCond(&g.mu)
+	return g
+}
+
+func (g *gate) freeze(on bool) {
+	g.mu.Lock()
+	g.frozen = on
+	g.mu.Unlock()
+	g.cond.Broadcast()
+}
+
+func (g *gate) Read(b []byte) (int, error) {
+	n, err := g.Conn.Read(b)
+	g.hold()
+	return n, err
+}
+
+func (g *gate) Write(b []byte) (int, error) {
+	g.hold()
+	return g.Conn.Write(b)
+}
+
+func (g *gate) hold() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.frozen && !g.closed {
+		g.cond.Wait()
+	}
+}
+
+func (g *gate) Close() error {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.cond.Broadcast()
+	return g.Conn.Close()
+}
