@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
 	"strings"
 
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -32,6 +34,28 @@ func (h Hash) Equal(o Hash) bool { return subtle.ConstantTimeCompare(h[:], o[:])
 
 // IsZero reports whether there is no credential.
 func (h Hash) IsZero() bool { return h == Hash{} }
+
+// MarshalText and UnmarshalText keep a hash as base64 in stored records.
+func (h Hash) MarshalText() ([]byte, error) {
+	if h.IsZero() {
+		return nil, nil
+	}
+	return base64.RawStdEncoding.AppendEncode(nil, h[:]), nil
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (h *Hash) UnmarshalText(text []byte) error {
+	*h = Hash{}
+	if len(text) == 0 {
+		return nil
+	}
+	raw, err := base64.RawStdEncoding.AppendDecode(nil, text)
+	if err != nil || len(raw) != len(h) {
+		return fmt.Errorf("a stored hash has %d bytes, not %d", len(raw), len(h))
+	}
+	*h = Hash(raw)
+	return nil
+}
 
 // NewIntegrationKey returns a new key for sending events, 32 characters of [a-z0-9].
 func NewIntegrationKey() string { return randomText(IntegrationKeyLength) }

@@ -1,0 +1,63 @@
+package directory
+
+import (
+	"iter"
+	"slices"
+	"strings"
+)
+
+// all yields the records of a kind that are in force, in no order.
+func all[R Record](s *Snapshot, kind Kind) iter.Seq[R] {
+	return func(yield func(R) bool) {
+		for _, r := range s.records[kind].all() {
+			if !r.meta().Deleted.IsZero() {
+				continue
+			}
+			if typed, ok := r.(R); ok && !yield(typed) {
+				return
+			}
+		}
+	}
+}
+
+// Users, and the functions after it, yield all records of their kind, in no order.
+func (s *Snapshot) Users() iter.Seq[*User]               { return all[*User](s, KindUser) }
+func (s *Snapshot) Teams() iter.Seq[*Team]               { return all[*Team](s, KindTeam) }
+func (s *Snapshot) Services() iter.Seq[*Service]         { return all[*Service](s, KindService) }
+func (s *Snapshot) Integrations() iter.Seq[*Integration] { return all[*Integration](s, KindIntegration) }
+func (s *Snapshot) Policies() iter.Seq[*Policy]          { return all[*Policy](s, KindPolicy) }
+func (s *Snapshot) Tokens() iter.Seq[*Token]             { return all[*Token](s, KindToken) }
+func (s *Snapshot) AllDevices() iter.Seq[*Device]        { return all[*Device](s, KindDevice) }
+
+// Count returns how many records of a kind are in force.
+func (s *Snapshot) Count(kind Kind) int {
+	n, _ := s.counts.get(kind)
+	return n
+}
+
+// ByName orders records by the last part of their resource name.
+func ByName[R Record](a, b R) int { return strings.Compare(a.key().ID, b.key().ID) }
+
+// ByAge orders records by creation, oldest first, then by name.
+func ByAge[R Record](a, b R) int { return older(a, b) }
+
+// Page returns the first n records of the sequence in the given order that come
+// after the record `after` (nil: from the first) and that keep accepts, and
+// whether there are more. It looks at every record of the sequence, and keeps
+// no more than twice a page of them.
+func Page[R Record](seq iter.Seq[R], order func(a, b R) int, after func(R) bool, keep func(R) bool, n int) (page []R, more bool) {
+	for r := range seq {
+		if (after != nil && !after(r)) || (keep != nil && !keep(r)) {
+			continue
+		}
+		if page = append(page, r); len(page) > 2*n+2 {
+			slices.SortFunc(page, order)
+			page = page[:n+1]
+		}
+	}
+	slices.SortFunc(page, order)
+	if len(page) > n {
+		return page[:n:n], true
+	}
+	return page, false
+}

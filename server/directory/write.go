@@ -1,0 +1,160 @@
+package directory
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/auth"
+)
+
+// stamp gives a record its next revision and times, and returns the change
+// that writes it on top of the revision was.
+func stamp(r Record, was uint64, now time.Time) (Change, error) {
+	m := r.meta()
+	now = now.UTC().Truncate(time.Millisecond)
+	if was == 0 || m.Created.IsZero() {
+		m.Created = now
+	}
+	m.Updated, m.Revision = now, was+1
+	payload, err := encode(r)
+	if err != nil {
+		return Change{}, err
+	}
+	return Change{
+		Stored: Stored{Key: r.key(), Revision: m.Revision, Created: m.Created, Updated: now, Payload: payload}, Was: was,
+	}, nil
+}
+
+// write turns the edit into changes with guards, and their audit records.
+func (e *Edit) write(next *Snapshot, by By) (prepared, error) {
+	p := prepared{next: next}
+	ordered := false
+	for _, k := range e.order {
+		old, existed := e.records[k.Kind].get(k.ID)
+		var was uint64
+		if existed {
+			was = old.meta().Revision
+		} else {
+			old = nil
+		}
+		now := e.puts[k]
+		ordered = ordered || structural(old, now)
+		action := "delete"
+		if now == nil {
+			p.changes = append(p.changes, Change{Stored: Stored{Key: k, Revision: was + 1, Updated: e.Now}, Was: was})
+		} else {
+			if action = "update"; !existed || !old.meta().Deleted.IsZero() {
+				action = "create"
+				now.meta().Created = time.Time{}
+			} else {
+				now.meta().Created = old.meta().Created
+			}
+			if e.gone[k] {
+				action = "delete"
+			}
+			change, err := stamp(now, was, e.Now)
+			if err != nil {
+				return prepared{}, err
+			}
+			p.changes = append(p.changes, change)
+		}
+		if k.Kind == KindVersion { // told by the record of its policy
+			continue
+		}
+		line, err := json.Marshal(auth.Audit{
+			At: e.Now, Actor: by.Principal.String(), Method: by.Method, Resource: k.String(), Action: action,
+			Change: strings.Join(differences(old, now), ", "), Request: by.Request, IP: by.IP,
+		})
+		if err != nil {
+			return prepared{}, fmt.Errorf("encode audit record of %s: %w", k, err)
+		}
+		p.audit = append(p.audit, line)
+	}
+	if len(p.changes) == 0 || !ordered {
+		return p, nil
+	}
+	change, err := e.structure()
+	if err != nil {
+		return prepared{}, err
+	}
+	p.changes = append(p.changes, change)
+	return p, nil
+}
+
+// structure returns the change that puts this edit into one order with every
+// other that bears on rules between records.
+func (e *Edit) structure() (Change, error) {
+	var was uint64
+	next := &internal{ID: structureID}
+	if old, ok := known[*internal](e.Snapshot, kindInternal, structureID); ok {
+		was, next.Created = old.Revision, old.Created
+	}
+	return stamp(next, was, e.Now)
+}
+
+// told is the fields whose values an audit record shows: short, and no secrets.
+var told = []string{ //nolint:gochecknoglobals // look-up table
+	"name", "email", "role", "inactive", "disabled", "team", "policy", "service", "user", "members", "catch_all",
+	"held", "held_reason", "privacy", "state", "State", "expires", "revoked", "epoch", "version",
+}
+
+// differences names the fields that differ between two states of a record,
+// with the values of those that are told. Either may be nil.
+func differences(old, now Record) []string {
+	before, after := fieldsOf(old), fieldsOf(now)
+	var out []string
+	for name := range after {
+		if _, ok := before[name]; !ok {
+			before[name] = nil
+		}
+	}
+	for name, a := range before {
+		b := after[name]
+		switch {
+		case string(a) == string(b):
+		case !slices.Contains(told, name):
+			out = append(out, name)
+		case old == nil:
+			out = append(out, name+": "+shorten(b))
+		default:
+			out = append(out, name+": "+shorten(a)+" -> "+shorten(b))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func shorten(raw json.RawMessage) string {
+	const most = 200
+	if len(raw) == 0 {
+		return "-"
+	}
+	if len(raw) > most {
+		return strings.ToValidUTF8(string(raw[:most]), "") + "…"
+	}
+	return string(raw)
+}
+
+// fieldsOf returns the stored fields of a record by name.
+func fieldsOf(r Record) map[string]json.RawMessage {
+	fields := map[string]json.RawMessage{}
+	if r == nil {
+		return fields
+	}
+	payload, err := encode(r)
+	if err != nil {
+		return fields
+	}
+	var e struct {
+		V json.RawMessage `json:"v"`
+	}
+	if json.Unmarshal(payload, &e) == nil {
+		_ = json.Unmarshal(payload, &fields)
+		delete(fields, "v")
+		_ = json.Unmarshal(e.V, &fields)
+	}
+	return fields
+}
