@@ -12,6 +12,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/store/storepb"
 )
 
@@ -28,6 +29,9 @@ type InboxEntry struct {
 	Config      string // position of the configuration that it was accepted under
 	Trace       string // W3C traceparent
 	Hops        int    // how often it was forwarded
+	// Target is the incident that a forwarded event is for: the alert's key was
+	// merged away, and the event goes to the partition of the target.
+	Target incident.ID
 }
 
 // seenKept is how long a sender's event id is remembered.
@@ -43,7 +47,8 @@ var ErrInboxFull = fault.New(fault.Exhausted, "INBOX_FULL", "too many events are
 //nolint:gochecknoglobals // sentinel for errors.Is
 var ErrStoreFull = fault.New(fault.Exhausted, "STORE_FULL", "the store has no memory left for events").After(5 * retryAfter)
 
-// Append makes events durable, in the partition of their service: when it
+// Append makes events durable, in the partition of their service or of their
+// target: when it
 // returns nil they will be handled. An event whose sender's id was seen within
 // the hour is left out. Entries of one partition are appended together or not
 // at all; on an error some partitions may have theirs, and the sender's retry
@@ -53,6 +58,13 @@ func (s *Store) Append(ctx context.Context, entries []InboxEntry) error {
 	parts := map[Partition][]InboxEntry{}
 	for _, e := range entries {
 		e.Partition = PartitionOf(string(e.Service))
+		if e.Target != "" {
+			p, err := PartitionOfIncident(e.Target)
+			if err != nil {
+				return err
+			}
+			e.Partition = p
+		}
 		if _, ok := parts[e.Partition]; !ok {
 			order = append(order, e.Partition)
 		}
@@ -107,7 +119,7 @@ func (s *Store) appended(o outcome) error {
 func inboxToProto(e InboxEntry) *storepb.InboxEntry {
 	return &storepb.InboxEntry{
 		Service: string(e.Service), Integration: string(e.Integration), Source: e.Source, Key: e.Key, Event: eventToProto(e.Event),
-		Received: ms(e.Received), Config: e.Config, Trace: e.Trace, Hops: int32(e.Hops),
+		Received: ms(e.Received), Config: e.Config, Trace: e.Trace, Hops: int32(e.Hops), Target: string(e.Target),
 	}
 }
 
@@ -115,7 +127,7 @@ func inboxFromProto(m *storepb.InboxEntry) InboxEntry {
 	return InboxEntry{
 		Service: catalog.ServiceID(m.GetService()), Integration: catalog.IntegrationID(m.GetIntegration()), Source: m.GetSource(),
 		Key: m.GetKey(), Event: eventFromProto(m.GetEvent()), Received: at(m.GetReceived()), Config: m.GetConfig(),
-		Trace: m.GetTrace(), Hops: int(m.GetHops()),
+		Trace: m.GetTrace(), Hops: int(m.GetHops()), Target: incident.ID(m.GetTarget()),
 	}
 }
 

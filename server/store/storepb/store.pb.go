@@ -1783,6 +1783,7 @@ type InboxEntry struct {
 	Trace         string                 `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
 	Hops          int32                  `protobuf:"varint,8,opt,name=hops,proto3" json:"hops,omitempty"`
 	Source        string                 `protobuf:"bytes,9,opt,name=source,proto3" json:"source,omitempty"`
+	Target        string                 `protobuf:"bytes,10,opt,name=target,proto3" json:"target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1876,6 +1877,13 @@ func (x *InboxEntry) GetHops() int32 {
 func (x *InboxEntry) GetSource() string {
 	if x != nil {
 		return x.Source
+	}
+	return ""
+}
+
+func (x *InboxEntry) GetTarget() string {
+	if x != nil {
+		return x.Target
 	}
 	return ""
 }
@@ -3607,7 +3615,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\aservice\x18\x10 \x01(\tR\aservice\x12\x10\n" +
 	"\x03key\x18\x11 \x01(\tR\x03key\x12\x1a\n" +
 	"\brevision\x18\x12 \x01(\x04R\brevision\x12\x14\n" +
-	"\x05trace\x18\x13 \x01(\tR\x05trace\"\xfe\x01\n" +
+	"\x05trace\x18\x13 \x01(\tR\x05trace\"\x96\x02\n" +
 	"\n" +
 	"InboxEntry\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12 \n" +
@@ -3618,7 +3626,9 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x06config\x18\x06 \x01(\tR\x06config\x12\x14\n" +
 	"\x05trace\x18\a \x01(\tR\x05trace\x12\x12\n" +
 	"\x04hops\x18\b \x01(\x05R\x04hops\x12\x16\n" +
-	"\x06source\x18\t \x01(\tR\x06source\"\xd8\x03\n" +
+	"\x06source\x18\t \x01(\tR\x06source\x12\x16\n" +
+	"\x06target\x18\n" +
+	" \x01(\tR\x06target\"\xd8\x03\n" +
 	"\x05Event\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\rR\x06action\x12\x1b\n" +
 	"\tdedup_key\x18\x02 \x01(\tR\bdedupKey\x12\x19\n" +

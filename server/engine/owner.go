@@ -1,0 +1,236 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/respond"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+// dueBatch is how many documents are decided at once.
+const dueBatch = 64
+
+// poisonPause is how long a document that no rule could decide is left alone.
+const poisonPause = 5 * time.Minute
+
+// owner runs one partition.
+type owner struct {
+	partition store.Partition
+	store     *store.Store
+	desk      *respond.Desk
+	directory Directory
+	notifier  Notifier
+	log       *slog.Logger
+	metrics   *Metrics
+	stop      context.CancelFunc
+
+	overtaken overtaken
+
+	wake chan struct{} // has room for one: something is to be done
+
+	mu    sync.Mutex
+	next  time.Time        // when the earliest document is due, as far as is known
+	inbox bool             // there may be entries
+	work  bool             // there may be work that nobody here has begun
+	begun map[string]bool  // items in hand, by id
+	queue []store.WorkItem // to begin
+	ended sync.WaitGroup
+}
+
+func newOwner(e *Engine, p store.Partition, stop context.CancelFunc) *owner {
+	return &owner{
+		partition: p, store: e.store, desk: e.desk, directory: e.Directory, notifier: e.Notifier,
+		log: e.log.With(slog.String("partition", p.String())), metrics: e.Metrics, stop: stop,
+		wake: make(chan struct{}, 1), inbox: true, work: true, begun: map[string]bool{},
+	}
+}
+
+// run is the loop of the partition. Its first round takes up what the owner
+// before it has left.
+func (o *owner) run(ctx context.Context) {
+	defer o.ended.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if err := o.round(ctx); err != nil && ctx.Err() == nil {
+			o.log.WarnContext(ctx, "partition interrupted", slog.Any("error", err))
+			sleep(ctx, 200*time.Millisecond)
+			o.poke()
+		}
+		timer.Reset(o.untilNext())
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// round does whatever there is to do now. Timers come first: an escalation
+// must not wait behind a storm of events.
+func (o *owner) round(ctx context.Context) error {
+	if err := o.tick(ctx); err != nil {
+		return err
+	}
+	if err := o.takeUp(ctx); err != nil {
+		return err
+	}
+	if o.take(&o.inbox) {
+		if err := o.drainInbox(ctx); err != nil {
+			o.set(&o.inbox)
+			return err
+		}
+	}
+	return nil
+}
+
+// tick decides the documents that are due. While paging is held they wait.
+func (o *owner) tick(ctx context.Context) error {
+	for {
+		now := o.desk.Now()
+		if o.nextDue().After(now) || o.desk.View().Settings().Held {
+			return nil
+		}
+		docs, next, err := o.store.Due(ctx, o.partition, now, dueBatch)
+		if err != nil {
+			return fmt.Errorf("look for due documents of partition %s: %w", o.partition, err)
+		}
+		o.setNext(next)
+		if err := o.decideDue(ctx, docs, now); err != nil {
+			o.setNext(now)
+			return err
+		}
+		if len(docs) < dueBatch {
+			return nil
+		}
+	}
+}
+
+// decideDue decides documents whose time has come. One that cannot be decided
+// is put off and reported, so that it does not hold up the others.
+func (o *owner) decideDue(ctx context.Context, docs []store.Doc, now time.Time) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(docs))
+	for i, d := range docs {
+		wg.Go(func() { errs[i] = o.decideOne(ctx, d, now) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		switch {
+		case err == nil, fault.KindOf(err) == fault.Conflict:
+		case fault.KindOf(err) == fault.Unavailable || ctx.Err() != nil:
+			return err
+		default:
+			o.log.ErrorContext(ctx, "timer put off: the document could not be decided", slog.String("document", docs[i].String()), slog.Any("error", err))
+			o.metrics.poisoned.Inc()
+			if err := o.store.Postpone(ctx, docs[i], now.Add(poisonPause)); err != nil {
+				return fmt.Errorf("put off the timer of %s: %w", docs[i], err)
+			}
+		}
+	}
+	return nil
+}
+
+func (o *owner) decideOne(ctx context.Context, d store.Doc, now time.Time) error {
+	if d.Person != "" {
+		return o.notifier.Tick(ctx, d, now)
+	}
+	in, err := o.desk.Do(ctx, d.Incident, incident.Tick{}, respond.Options{})
+	if err != nil {
+		return err
+	}
+	if due := in.Due(); !due.IsZero() && !due.After(now) {
+		o.setNext(due) // more is due at once: the next round decides it
+	}
+	return nil
+}
+
+// poke lets the loop look again.
+func (o *owner) poke() {
+	select {
+	case o.wake <- struct{}{}:
+	default: // it will
+	}
+}
+
+// woken takes in a hint that there is something to do.
+func (o *owner) woken(w store.Wake) {
+	o.mu.Lock()
+	if w.Kinds&store.WakeInbox != 0 {
+		o.inbox = true
+	}
+	if w.Kinds&store.WakeWork != 0 && !w.Local {
+		o.work = true
+	}
+	earlier := w.Kinds&store.WakeTimer != 0 && (o.next.IsZero() || w.Due.Before(o.next))
+	if earlier {
+		o.next = w.Due
+	}
+	poke := o.inbox || o.work || earlier
+	o.mu.Unlock()
+	if poke {
+		o.poke()
+	}
+}
+
+// feel takes in what the store holds for the partition.
+func (o *owner) feel(p store.Pulse) {
+	o.mu.Lock()
+	o.inbox = o.inbox || p.Inbox > 0
+	o.work = o.work || p.Work > len(o.begun)+len(o.queue)
+	if !p.Due.IsZero() && (o.next.IsZero() || p.Due.Before(o.next)) {
+		o.next = p.Due
+	}
+	poke := o.inbox || o.work || (!o.next.IsZero() && !o.next.After(o.desk.Now()))
+	o.mu.Unlock()
+	if poke {
+		o.poke()
+	}
+}
+
+// take returns a flag and clears it.
+func (o *owner) take(flag *bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := *flag
+	*flag = false
+	return was
+}
+
+func (o *owner) set(flag *bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	*flag = true
+}
+
+func (o *owner) nextDue() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.next
+}
+
+// setNext notes when the earliest document is due: never later than what is
+// known, so that a timer armed meanwhile is not forgotten.
+func (o *owner) setNext(at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.next = at
+}
+
+// idle is how long the loop sleeps when nothing is due; the pulse wakes it before.
+const idle = time.Minute
+
+func (o *owner) untilNext() time.Duration {
+	next := o.nextDue()
+	if next.IsZero() {
+		return idle
+	}
+	return min(max(next.Sub(o.desk.Now()), 0), idle)
+}

@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/respond"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+const (
+	workScan  = 512 // items read at once when taking up what others left
+	maxTries  = 5   // failed handlings, over all owners, before an item is a dead letter
+	firstWait = 250 * time.Millisecond
+	longWait  = 30 * time.Second
+)
+
+// begin takes an item that was written in this process. It never blocks.
+func (o *owner) begin(item store.WorkItem) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.begun[item.ID] {
+		return
+	}
+	o.begun[item.ID] = true
+	o.queue = append(o.queue, item)
+	o.poke()
+}
+
+// takeUp begins what was handed over in memory, what the store holds besides,
+// and what failed and has waited long enough.
+func (o *owner) takeUp(ctx context.Context) error {
+	if o.take(&o.work) {
+		if err := o.scan(ctx); err != nil {
+			o.set(&o.work)
+			return err
+		}
+	}
+	o.mu.Lock()
+	items := o.queue
+	o.queue = nil
+	o.mu.Unlock()
+	for _, item := range items {
+		o.hand(ctx, item)
+	}
+	return nil
+}
+
+// scan reads the work stream for items that nobody here has begun: those of
+// other instances' commits, and of the owner before this one.
+func (o *owner) scan(ctx context.Context) error {
+	after := ""
+	for {
+		items, err := o.store.Work(ctx, o.partition, after, workScan)
+		if err != nil {
+			return fmt.Errorf("read the work of partition %s: %w", o.partition, err)
+		}
+		for _, item := range items {
+			o.begin(item)
+			after = item.ID
+		}
+		if len(items) < workScan {
+			return nil
+		}
+	}
+}
+
+// hand gives an item to whoever does it, and sees to its end.
+func (o *owner) hand(ctx context.Context, item store.WorkItem) {
+	o.ended.Add(1)
+	end := func(err error) {
+		defer o.ended.Done()
+		o.end(ctx, item, err)
+	}
+	switch item.Work.Kind {
+	case incident.WorkCloseMerged:
+		w := item.Work
+		end(settled(o.desk.FinishMerge(ctx, w.Incident, w.Other, w.Actor)))
+	case incident.WorkUnlink:
+		w := item.Work
+		end(o.store.Unlink(ctx, w.Service, w.Key, w.Incident))
+	default:
+		o.notifier.Do(ctx, item, end)
+	}
+}
+
+// settled takes a precondition that does not hold any more as done: a merge
+// whose target has ended meanwhile leaves its source open, and pages go on.
+func settled(err error) error {
+	if k := fault.KindOf(err); k == fault.Precondition || k == fault.NotFound {
+		return nil
+	}
+	return err
+}
+
+// end takes a finished item away, or has it done again after a while.
+func (o *owner) end(ctx context.Context, item store.WorkItem, err error) {
+	if err == nil {
+		if err = o.store.WorkDone(ctx, o.partition, item.ID); err == nil {
+			o.forget(item)
+			return
+		}
+	}
+	if ctx.Err() != nil {
+		return // the next owner does it
+	}
+	o.metrics.failed.Inc()
+	wait := firstWait
+	if fault.KindOf(err) != fault.Unavailable { // an outage is not the item's fault
+		tries, countErr := o.store.WorkFailed(ctx, o.partition, item.ID)
+		if countErr == nil && tries >= maxTries {
+			o.giveUp(ctx, item, err)
+			return
+		}
+		wait = min(firstWait<<max(tries, 1), longWait)
+	}
+	o.log.WarnContext(ctx, "work failed; it is done again", slog.String("work", item.ID),
+		slog.String("incident", string(item.Work.Incident)), slog.Any("error", err))
+	o.again(ctx, item, wait/2+rand.N(wait)) //nolint:gosec // jitter
+}
+
+// again has an item done once more after a while.
+func (o *owner) again(ctx context.Context, item store.WorkItem, wait time.Duration) {
+	o.ended.Go(func() {
+		sleep(ctx, wait)
+		o.mu.Lock()
+		o.queue = append(o.queue, item)
+		o.mu.Unlock()
+		o.poke()
+	})
+}
+
+// giveUp makes an item a dead letter. A page that cannot be sent is not the
+// end of its incident: the next way of reaching the person runs at once.
+func (o *owner) giveUp(ctx context.Context, item store.WorkItem, cause error) {
+	w := item.Work
+	o.log.ErrorContext(ctx, "work given up", slog.String("work", item.ID), slog.String("incident", string(w.Incident)), slog.Any("error", cause))
+	o.metrics.dead.Inc()
+	if w.Kind == incident.WorkPage {
+		cmd := incident.Undelivered{User: w.User, Method: w.Method, Generation: w.Generation, Reason: "the page could not be carried out"}
+		if _, err := o.desk.Do(ctx, w.Incident, cmd, respond.Options{}); err != nil && fault.KindOf(err) != fault.NotFound {
+			o.log.ErrorContext(ctx, "the next way could not be pulled forward", slog.String("incident", string(w.Incident)), slog.Any("error", err))
+		}
+	}
+	err := o.store.DeadLetterWork(ctx, item, cause.Error())
+	if err != nil && !errors.Is(err, store.ErrInboxGone) {
+		o.log.ErrorContext(ctx, "dead letter not written; the work stays", slog.String("work", item.ID), slog.Any("error", err))
+		o.again(ctx, item, longWait)
+		return
+	}
+	o.forget(item)
+}
+
+func (o *owner) forget(item store.WorkItem) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.begun, item.ID)
+}

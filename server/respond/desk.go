@@ -1,0 +1,184 @@
+// Package respond carries out what people, timers and monitors want of
+// incidents: it reads the document, has [incident.Decide] decide, and makes
+// the decision durable. When somebody else was faster it reads and decides
+// again, so a caller sees either the effect of the command or a fault.
+//
+// A Desk is safe for concurrent use, and holds no state of its own.
+package respond
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+// Desk carries out commands.
+type Desk struct {
+	Store *store.Store
+	// View returns the present snapshot of the directory.
+	View func() incident.View
+	// Now returns the time that all instances agree on.
+	Now func() time.Time
+	// Committed is told of the work of every commit, so that it begins at once.
+	// It must not block.
+	Committed func([]store.WorkItem)
+}
+
+// Options of one command. The zero Options are right for timers.
+type Options struct {
+	// Request makes a retry safe: for 24 hours the same id is refused with
+	// store.ErrRequestAnswered, and the store has the first answer. It has to
+	// name the caller and the method too.
+	Request string
+	// Answer writes the answer that is kept for Request.
+	Answer func(*incident.Incident) []byte
+	// Etag, when set, is the version that the caller saw; another one refuses the command.
+	Etag uint32
+}
+
+// request returns what the store keeps of the options.
+func (o Options) request(in *incident.Incident) *store.Request {
+	if o.Request == "" {
+		return nil
+	}
+	r := &store.Request{ID: o.Request}
+	if o.Answer != nil {
+		r.Answer = o.Answer(in)
+	}
+	return r
+}
+
+// maxTries bounds how often a command is decided anew. Each try lost means
+// that another commit won, so the document as a whole goes on.
+const maxTries = 16
+
+// ErrStale says that the caller decided on a version that is no more.
+var ErrStale = fault.New(fault.Conflict, "ETAG_STALE", "the incident has changed since it was read; read it again") //nolint:gochecknoglobals // compared with errors.Is
+
+// Do carries out one command on one incident and returns the incident after
+// it. Errors: NotFound; Conflict when Etag is stale or the document is under
+// siege; whatever the rule refuses; Unavailable when Redis is out.
+func (d *Desk) Do(ctx context.Context, id incident.ID, cmd incident.Command, o Options) (*incident.Incident, error) {
+	in, _, err := d.do(ctx, id, func(context.Context, *incident.Incident) (incident.Command, error) { return cmd, nil }, o)
+	return in, err
+}
+
+// builder makes the command from the document that it will be decided on.
+type builder func(ctx context.Context, in *incident.Incident) (incident.Command, error)
+
+func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options) (*incident.Incident, incident.Decision, error) {
+	for range maxTries {
+		in, err := d.Store.Incident(ctx, id)
+		if err != nil {
+			return nil, incident.Decision{}, fmt.Errorf("read incident %s: %w", id, err)
+		}
+		if o.Etag != 0 && o.Etag != in.Version {
+			return nil, incident.Decision{}, ErrStale.With("incident", string(id))
+		}
+		cmd, err := build(ctx, in)
+		if err != nil {
+			return nil, incident.Decision{}, err
+		}
+		if cmd, err = d.complete(ctx, in, cmd); err != nil {
+			return nil, incident.Decision{}, err
+		}
+		dec, err := d.Decide(ctx, in, id, cmd)
+		if err != nil {
+			return nil, incident.Decision{}, fmt.Errorf("decide %T of incident %s: %w", cmd, id, err)
+		}
+		if !dec.Changed && len(dec.Alerts) == 0 && o.Request == "" {
+			return dec.Incident, dec, nil
+		}
+		c := Commit(in, dec)
+		c.Request = o.request(dec.Incident)
+		if c.Keys, err = d.keys(ctx, cmd, dec); err != nil {
+			return nil, incident.Decision{}, err
+		}
+		done, err := d.Store.Commit(ctx, c)
+		switch {
+		case err == nil:
+			d.Tell(done)
+			dec.Incident.Revision = done.Revision
+			return dec.Incident, dec, nil
+		case fault.KindOf(err) != fault.Conflict, errors.Is(err, store.ErrRequestAnswered):
+			return nil, incident.Decision{}, fmt.Errorf("commit %T of incident %s: %w", cmd, id, err)
+		}
+	}
+	return nil, incident.Decision{}, fault.New(fault.Conflict, "INCIDENT_BUSY", "the incident is changed faster than the command could be carried out; try again", "incident", string(id))
+}
+
+// complete adds to a command what its rule needs to know of records beside the document.
+func (d *Desk) complete(ctx context.Context, in *incident.Incident, cmd incident.Command) (incident.Command, error) {
+	var err error
+	switch c := cmd.(type) {
+	case incident.Resolve:
+		if in.AlertsOpen > 0 {
+			c.Alerts, err = d.openAlerts(ctx, in.ID)
+		}
+		return c, err
+	case incident.Tick:
+		if in.AutoResolveDue(d.Now()) {
+			if c.Alerts, err = d.openAlerts(ctx, in.ID); err != nil {
+				return nil, err
+			}
+		}
+		if in.ReceiptDue(d.Now()) {
+			if c.Receipts, err = d.receipts(ctx, in.ID); err != nil {
+				return nil, err
+			}
+		}
+		return c, nil
+	}
+	return cmd, nil
+}
+
+func (d *Desk) openAlerts(ctx context.Context, id incident.ID) ([]incident.Alert, error) {
+	all, err := d.Store.Alerts(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("read the alerts of incident %s: %w", id, err)
+	}
+	open := all[:0]
+	for _, a := range all {
+		if a.Open {
+			open = append(open, a)
+		}
+	}
+	return open, nil
+}
+
+// Decide has the rules decide, claiming the turn of a round-robin level when
+// one is reached. in is nil for a new incident, whose id is given.
+func (d *Desk) Decide(ctx context.Context, in *incident.Incident, id incident.ID, cmd incident.Command) (incident.Decision, error) {
+	view := &turns{View: d.View()}
+	for {
+		dec, err := incident.Decide(in, cmd, view, d.Now())
+		need, ok := errors.AsType[*incident.NeedTurn](err)
+		if !ok {
+			return dec, err
+		}
+		user, err := d.Store.ClaimTurn(ctx, need.Policy, need.Level, id, ready(need.Members))
+		if err != nil {
+			return dec, fmt.Errorf("claim the turn at level %d of policy %s: %w", need.Level+1, need.Policy, err)
+		}
+		view.claim(need.Policy, need.Level, user)
+	}
+}
+
+// ready returns the members of a round-robin level who can be asked.
+func ready(members []roster.UserID) []roster.UserID {
+	return slices.DeleteFunc(slices.Clone(members), func(u roster.UserID) bool { return u == "" })
+}
+
+// Tell reports the work of a commit to whoever does it.
+func (d *Desk) Tell(done store.Committed) {
+	if d.Committed != nil && len(done.Work) > 0 {
+		d.Committed(done.Work)
+	}
+}
