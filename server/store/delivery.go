@@ -229,8 +229,14 @@ func MergeDelivery(old, n incident.Delivery) incident.Delivery {
 		to *time.Time
 		at time.Time
 	}{
-		{&m.Deadline, n.Deadline}, {&m.Queued, n.Queued}, {&m.Accepted, n.Accepted}, {&m.Received, n.Received},
-		{&m.Displayed, n.Displayed}, {&m.Opened, n.Opened}, {&m.Acted, n.Acted}, {&m.Ended, n.Ended},
+		{&m.Deadline, n.Deadline},
+		{&m.Queued, n.Queued},
+		{&m.Accepted, n.Accepted},
+		{&m.Received, n.Received},
+		{&m.Displayed, n.Displayed},
+		{&m.Opened, n.Opened},
+		{&m.Acted, n.Acted},
+		{&m.Ended, n.Ended},
 	} {
 		if t.to.IsZero() || (!t.at.IsZero() && t.at.Before(*t.to)) {
 			*t.to = t.at

@@ -63,6 +63,7 @@ func factsKey(p Partition, day string) string { return p.key("facts:" + day) }
 
 // requestKey holds the answer to a request id; seenKey marks a sender's event id.
 func requestKey(p Partition, id string) string { return p.key("rq:" + short(id)) }
+
 func seenKey(p Partition, integration catalog.IntegrationID, id string) string {
 	return p.key("seen:" + short(string(integration)+"\x00"+id))
 }
