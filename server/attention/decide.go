@@ -128,7 +128,7 @@ func (t *turn) push(item Item, again bool) Outcome {
 	} else {
 		t.owe()
 	}
-	return Outcome{Verdict: OnCard, Sound: sound, Card: t.p.stormID(t.nextUpdate())}
+	return Outcome{Verdict: OnCard, Sound: sound, Card: t.p.CardID(t.nextUpdate())}
 }
 
 // maySound reports whether the limit allows a sound now.

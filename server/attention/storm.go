@@ -61,7 +61,7 @@ func (t *turn) update(sound bool) {
 	s.Sent++
 	s.Last, s.Update = t.now, time.Time{}
 	c := Card{
-		ID: p.stormID(s.Sent), Kind: CardStorm, Method: roster.PushAll, Urgency: incident.Low, Number: s.Sent,
+		ID: p.CardID(s.Sent), Kind: CardStorm, Method: roster.PushAll, Urgency: incident.Low, Number: s.Sent,
 		Collapse: name, Sound: t.sounded, At: t.now, Deadline: t.now.Add(cardLife), Retry: t.now.Add(retryEvery),
 	}
 	t.supersede(&c)
@@ -163,7 +163,8 @@ func (p *Person) stormName() string {
 	return "storm-" + user + "-" + strconv.FormatInt(p.Storm.Start.UnixMilli(), 36)
 }
 
-func (p *Person) stormID(n int) string { return p.stormName() + "#" + strconv.Itoa(n) }
+// CardID names update number n of the storm card: the work that its deliveries are made of.
+func (p *Person) CardID(n int) string { return p.stormName() + "#" + strconv.Itoa(n) }
 
 // UpdateNumber returns the number of the storm card's update that a card id
 // names; false when it is not one of the present storm's.

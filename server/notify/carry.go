@@ -1,0 +1,218 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+// errInFlight says that somebody else is sending this very delivery, or died
+// doing so a moment ago: it is asked again until it is clear.
+var errInFlight = errors.New("notify: the delivery is being sent by somebody else") //nolint:gochecknoglobals // compared with errors.Is
+
+// receiptPath is where a phone reports receipts; it knows the server.
+const receiptPath = "/v1/push/receipts"
+
+// push hands a leg to the sender of pushes, which owns retries and breakers.
+func (n *Notifier) push(l *leg) {
+	e, ctx := &l.d.e, n.context()
+	n.running.Add(1) // until the sender says how it ended
+	n.o.Push.Submit(push.Delivery{
+		Message: n.message(l), Device: l.phone.Push, Begin: l.begin,
+		// A page stays with a provider that is out: it may be back before the
+		// deadline. The person is reached another way meanwhile.
+		Persist: e.page,
+		Progress: func(p push.Progress) {
+			if p.Down {
+				n.metrics.fallbacks.WithLabelValues("breaker").Inc()
+				n.running.Go(func() { l.down(ctx, "the push service is out") })
+			}
+		},
+	}, func(r push.Result) {
+		n.running.Go(func() {
+			defer n.running.Done()
+			n.pushed(ctx, l, r)
+		})
+	})
+}
+
+// message is what the phone of the leg shows.
+func (n *Notifier) message(l *leg) push.Message {
+	e := &l.d.e
+	m := push.Message{
+		Kind: e.kind, DeliveryID: l.delivery.ID, Title: e.words.Title, Subtitle: e.words.Subtitle, Body: e.words.Body,
+		Redacted: e.words.Redacted, Details: e.details, OpenPages: e.open, CollapseID: e.collapse,
+		Sound: e.sound, Level: e.level, At: e.at, Deadline: e.deadline, PagedAt: e.pagedAt,
+		HighUrgency: e.urgency == incident.High && e.page,
+	}
+	if e.page {
+		badge := e.open
+		m.Badge = &badge
+	}
+	if in := e.incident; in != nil {
+		m.IncidentID, m.IncidentNumber, m.Revision = string(in.ID), in.Number, int64(in.Revision) //nolint:gosec // counts commits
+		m.ThreadID = string(in.Service)
+		if !e.words.Redacted || e.words.Subtitle != "" {
+			m.Severity = in.Severity.String()
+		}
+	}
+	if e.kind.Loud() {
+		m.ReceiptPath = receiptPath
+		n.sign(l, &m)
+	}
+	return m
+}
+
+// sign adds what the phone proves itself with. The action token goes only where
+// nobody but the phone reads it, or where the phone has nothing else (push.md A19).
+func (n *Notifier) sign(l *leg, m *push.Message) {
+	e := &l.d.e
+	b := auth.Binding{Delivery: l.delivery.ID, User: e.user.ID, Device: l.phone.ID, Epoch: l.phone.Epoch}
+	key, err := n.o.Signer.ReceiptKey(b, e.at)
+	if err != nil {
+		n.log.Error("page without a receipt key", slog.String("delivery", l.delivery.ID), slog.Any("error", err))
+	}
+	m.ReceiptKey = key
+	if e.kind != push.KindPage || e.incident == nil || len(e.with) > 0 || (l.phone.Native() && l.phone.Credential) {
+		return
+	}
+	b.Incident = e.incident.ID
+	if m.ActionToken, err = n.o.Signer.Action(b, e.at, e.deadline); err != nil {
+		n.log.Error("page without an action token", slog.String("delivery", l.delivery.ID), slog.Any("error", err))
+	}
+}
+
+// pushed takes in how a push ended.
+func (n *Notifier) pushed(ctx context.Context, l *leg, r push.Result) {
+	if r.Address != push.AddressKeep {
+		f := Fate{
+			Device: l.phone.ID, Token: l.phone.Push.Token, Address: r.Address, Environment: r.Environment,
+			Reason: r.Outcome.Reason, At: n.now(),
+		}
+		if err := n.o.Directory.Fate(ctx, f); err != nil {
+			n.log.WarnContext(ctx, "fate of a device not recorded", slog.String("device", string(l.phone.ID)), slog.Any("error", err))
+		}
+	}
+	why := clip(r.Outcome.Reason)
+	switch r.End {
+	case push.EndAccepted:
+		l.end(ctx, incident.DeliveryAccepted, why, r.Outcome.ProviderID)
+	case push.EndRejected:
+		l.end(ctx, incident.DeliveryRejected, orElse(why, "the push service refused it"), "")
+	case push.EndProviderDown:
+		n.metrics.fallbacks.WithLabelValues("breaker").Inc()
+		l.end(ctx, incident.DeliveryRejected, orElse(why, "the push service is out"), "")
+	case push.EndExpired:
+		l.end(ctx, incident.DeliveryExpired, orElse(why, "too late"), "")
+	case push.EndSuperseded:
+		l.end(ctx, incident.DeliveryWithdrawn, "a newer card took its place", "")
+	case push.EndNotNeeded:
+		l.end(ctx, incident.DeliveryWithdrawn, "not needed any more", "")
+	case push.EndStopped:
+		l.end(ctx, 0, "", "")
+	}
+}
+
+// carry brings a leg to its end over a channel, with our own tries.
+func (n *Notifier) carry(ctx context.Context, l *leg) {
+	e := &l.d.e
+	for number := 1; ; number++ {
+		if !n.now().Before(e.deadline) {
+			l.end(ctx, incident.DeliveryExpired, orElse(l.delivery.Reason, "too late"), "")
+			return
+		}
+		answer, err := n.attempt(ctx, l, number)
+		refused, final := errors.AsType[*Refused](err)
+		switch {
+		case err == nil:
+			l.end(ctx, incident.DeliveryAccepted, "", answer.ID)
+			return
+		case errors.Is(err, push.ErrNotNeeded):
+			l.end(ctx, incident.DeliveryWithdrawn, "not needed any more", "")
+			return
+		case final:
+			if refused.Address {
+				n.bounced(ctx, l, refused.Reason)
+			}
+			l.end(ctx, incident.DeliveryRejected, reason(err), "")
+			return
+		case ctx.Err() != nil:
+			l.end(ctx, 0, "", "")
+			return
+		}
+		l.delivery.Reason = reason(err)
+		pause := n.backoff(number)
+		if errors.Is(err, errInFlight) || fault.KindOf(err) == fault.Unavailable {
+			pause = time.Second
+		}
+		if !wait(ctx, pause) {
+			l.end(ctx, 0, "", "")
+			return
+		}
+	}
+}
+
+// attempt is one try over a channel, within the channel's own lane.
+func (n *Notifier) attempt(ctx context.Context, l *leg, number int) (Answer, error) {
+	kind := l.delivery.Kind
+	select {
+	case n.lanes[kind] <- struct{}{}:
+		defer func() { <-n.lanes[kind] }()
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
+	}
+	if err := l.begin(ctx, number); err != nil {
+		return Answer{}, err
+	}
+	e := &l.d.e
+	m := Message{
+		ID: l.delivery.ID, To: e.method.Address, Secret: e.method.Secret, User: e.user, Kind: e.letter,
+		Subject: e.words.Title, Lines: e.lines, Thread: e.collapse, Incidents: e.refs,
+		Reason: e.reason, At: e.at, Deadline: e.deadline,
+	}
+	if e.words.Subtitle != "" {
+		m.Subject += ": " + e.words.Subtitle
+	}
+	if e.incident != nil {
+		m.Link = n.o.Link(e.incident.ID)
+	}
+	return n.o.Channels[kind].Send(ctx, m)
+}
+
+func (n *Notifier) bounced(ctx context.Context, l *leg, why string) {
+	n.log.WarnContext(ctx, "an address does not take messages any more",
+		slog.String("user", string(l.delivery.User)), slog.String("method", string(l.delivery.Method)), slog.String("attempts", strconv.Itoa(l.delivery.Attempts)))
+	if err := n.o.Directory.Bounced(ctx, l.delivery.User, l.delivery.Method, clip(why)); err != nil {
+		n.log.WarnContext(ctx, "bounce not recorded", slog.String("user", string(l.delivery.User)), slog.Any("error", err))
+	}
+}
+
+// wait waits, and reports false when ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// isPush reports whether the method reaches phones.
+func isPush(m roster.Method) bool { return m.Kind == roster.Push }

@@ -1,0 +1,232 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+// Receipt is what a phone says about one delivery.
+type Receipt struct {
+	Delivery string
+	State    incident.DeliveryState // received, displayed, opened or suppressed
+	DeviceAt time.Time              // the phone's clock: never used for order
+	// Silent: the phone showed it without sound, as its channel, its switch or
+	// its focus made it.
+	Silent bool
+	Reason string // of suppressed: what kept it from being shown
+}
+
+// ReceiptStatus is what became of one receipt.
+type ReceiptStatus uint8
+
+// The statuses.
+const (
+	ReceiptRecorded ReceiptStatus = iota + 1 // by this call or an earlier one
+	ReceiptUnknown                           // no such delivery
+	ReceiptIgnored                           // older than seven days
+	ReceiptDenied                            // another device's delivery, or a key that is not for it
+	ReceiptInvalid                           // not a state that a phone may report
+)
+
+// MaxReceipts is how many receipts one call may bring.
+const MaxReceipts = 100
+
+// Report takes in what a phone says about deliveries. The caller is the phone
+// by its credential; or anybody with the receipt key of the one delivery. Each
+// receipt is judged on its own, and repeating it is safe (push.md 4.3, A18).
+func (n *Notifier) Report(ctx context.Context, caller auth.Principal, key string, receipts []Receipt) ([]ReceiptStatus, error) {
+	if len(receipts) > MaxReceipts {
+		return nil, fault.InvalidField("receipts", "at most %d in one call, there are %d", MaxReceipts, len(receipts))
+	}
+	statuses := make([]ReceiptStatus, len(receipts))
+	for i, r := range receipts {
+		status, err := n.report(ctx, caller, key, r)
+		if err != nil {
+			return nil, fmt.Errorf("take the receipt of delivery %s: %w", r.Delivery, err)
+		}
+		if status != ReceiptRecorded {
+			n.metrics.refused.WithLabelValues(refusalName(status)).Inc()
+		}
+		statuses[i] = status
+	}
+	return statuses, nil
+}
+
+func (n *Notifier) report(ctx context.Context, caller auth.Principal, key string, r Receipt) (ReceiptStatus, error) {
+	switch r.State {
+	case incident.DeliveryReceived, incident.DeliveryDisplayed, incident.DeliveryOpened, incident.DeliverySuppressed:
+	default:
+		return ReceiptInvalid, nil // acted is the server's to say
+	}
+	doc, dv, ok, err := n.o.Ledger.Delivery(ctx, r.Delivery)
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return ReceiptUnknown, nil
+	}
+	if !n.mayReport(caller, key, dv) {
+		n.log.WarnContext(ctx, "receipt denied", slog.String("delivery", r.Delivery), slog.String("caller", caller.String()))
+		return ReceiptDenied, nil
+	}
+	now := n.now()
+	status, err := n.apply(ctx, store.Receipt{
+		Delivery: r.Delivery, Device: dv.Device, State: r.State, At: now,
+		// A card that was sent to be silent is not mute for being so.
+		Silent: r.Silent && dv.Audible, Reason: clip(Scrub(r.Reason)),
+	})
+	if err != nil || status != store.ReceiptApplied {
+		return receiptStatus(status), err
+	}
+	n.heard(dv, r.State, now)
+	if err := n.others(ctx, dv, r, now); err != nil {
+		return 0, err
+	}
+	if r.State == incident.DeliverySuppressed {
+		return ReceiptRecorded, n.suppressed(ctx, doc, dv, r.Reason)
+	}
+	return ReceiptRecorded, nil
+}
+
+func (n *Notifier) apply(ctx context.Context, r store.Receipt) (store.ReceiptVerdict, error) {
+	done, err := n.o.Ledger.Receipt(ctx, r)
+	return done.Verdict, err
+}
+
+func receiptStatus(v store.ReceiptVerdict) ReceiptStatus {
+	switch v {
+	case store.ReceiptApplied, store.ReceiptKnown:
+		return ReceiptRecorded
+	case store.ReceiptUnknown:
+		return ReceiptUnknown
+	case store.ReceiptDenied:
+		return ReceiptDenied
+	case store.ReceiptLate:
+		return ReceiptIgnored
+	}
+	return ReceiptInvalid
+}
+
+func refusalName(s ReceiptStatus) string {
+	names := [...]string{"", "recorded", "unknown", "ignored", "denied", "invalid"}
+	return names[s]
+}
+
+// mayReport reports whether the caller is the delivery's device, or holds the
+// key that was in the page. A device that was revoked since may not.
+func (n *Notifier) mayReport(caller auth.Principal, key string, dv incident.Delivery) bool {
+	if dv.Device == "" {
+		return false
+	}
+	if key == "" {
+		return caller.Kind == auth.KindDevice && caller.Device == dv.Device
+	}
+	phone, ok := n.o.Directory.Phone(dv.Device)
+	if !ok || phone.State == roster.DeviceRevoked {
+		return false
+	}
+	b := auth.Binding{Delivery: dv.ID, User: dv.User, Device: dv.Device, Epoch: phone.Epoch}
+	return n.o.Signer.VerifyReceipt(key, b, n.now()) == nil
+}
+
+// heard observes how long the phone took.
+func (n *Notifier) heard(dv incident.Delivery, state incident.DeliveryState, now time.Time) {
+	n.metrics.deliveries.WithLabelValues(channelName(dv.Kind), stateName(state)).Inc()
+	first := dv.Received.IsZero() && dv.Displayed.IsZero() && dv.Opened.IsZero()
+	if from := dv.Accepted; first && !from.IsZero() && state != incident.DeliverySuppressed {
+		platform := "web"
+		if p, ok := n.o.Directory.Phone(dv.Device); ok {
+			platform = platformName(p.Platform)
+		}
+		n.metrics.receipts.WithLabelValues(platform).Observe(max(now.Sub(from), 0).Seconds())
+	}
+}
+
+func platformName(p roster.Platform) string {
+	switch p {
+	case roster.IOS:
+		return "ios"
+	case roster.Android:
+		return "android"
+	case roster.Web:
+	}
+	return "web"
+}
+
+// others applies the receipt of a storm card to every incident that the card
+// showed: the phone that has the card has them all.
+func (n *Notifier) others(ctx context.Context, dv incident.Delivery, r Receipt, now time.Time) error {
+	if !strings.Contains(dv.Work, "#") {
+		return nil
+	}
+	p, err := n.o.Ledger.Person(ctx, dv.User)
+	if err != nil {
+		return err
+	}
+	number, ok := p.UpdateNumber(dv.Work)
+	if !ok {
+		return nil // a storm that has passed
+	}
+	for _, item := range p.CardItems(number) {
+		id, err := store.DeliveryID(store.IncidentDoc(item.Incident), p.CardID(item.Card), string(dv.Device))
+		if err != nil || id == dv.ID {
+			continue
+		}
+		_, err = n.apply(ctx, store.Receipt{
+			Delivery: id, Device: dv.Device, State: r.State, At: now, Silent: r.Silent && dv.Audible, Reason: clip(Scrub(r.Reason)),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// suppressed takes in that a phone will not show the page. When it was the last
+// device that might, the next way of reaching the person runs now.
+func (n *Notifier) suppressed(ctx context.Context, doc store.Doc, dv incident.Delivery, why string) error {
+	if doc.Incident == "" || !dv.Page {
+		return nil
+	}
+	all, err := n.o.Ledger.Deliveries(ctx, doc)
+	if err != nil {
+		return err
+	}
+	left := slices.ContainsFunc(all, func(d incident.Delivery) bool {
+		return d.Work == dv.Work && d.User == dv.User && !d.State.Refused()
+	})
+	if left {
+		return nil
+	}
+	in, err := n.o.Ledger.Incident(ctx, doc.Incident)
+	if err != nil {
+		return err
+	}
+	if needs(in, dv.User) {
+		n.metrics.fallbacks.WithLabelValues("suppressed").Inc()
+		n.undelivered(ctx, in.ID, incident.Undelivered{
+			User: dv.User, Method: dv.Method, Generation: in.Generation, Reason: "every device says that it does not show pages: " + clip(Scrub(why)),
+		})
+	}
+	return nil
+}
+
+// Acted records that somebody acted from the card of a delivery. The caller has
+// proven who he is and carried out the action.
+func (n *Notifier) Acted(ctx context.Context, delivery string) error {
+	_, err := n.apply(ctx, store.Receipt{Delivery: delivery, State: incident.DeliveryActed, At: n.now()})
+	if err != nil {
+		return fmt.Errorf("record the action on delivery %s: %w", delivery, err)
+	}
+	return nil
+}

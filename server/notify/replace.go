@@ -1,0 +1,117 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/attention"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+// clearLife is how long it is worth telling a phone that a page is over.
+const clearLife = 10 * time.Minute
+
+// shown is what a person's devices may be showing of an incident.
+type shown struct {
+	devices map[roster.DeviceID]bool
+	last    time.Time
+}
+
+// replace puts a quiet line in the place of the pages of an incident, on every
+// device that may show one, and takes the incident out of what waits for the
+// people who were paged.
+func (n *Notifier) replace(j job) error {
+	all, err := n.o.Ledger.Deliveries(j.ctx, store.IncidentDoc(j.in.ID))
+	if err != nil {
+		return err
+	}
+	users := n.paged(j, all)
+	for u := range users {
+		if _, err := n.attend(j.ctx, u, attention.Settle{Incident: j.in.ID}); err != nil {
+			return fmt.Errorf("settle what %s was told: %w", u, err)
+		}
+	}
+	var waiting sync.WaitGroup
+	stopped := false
+	var mu sync.Mutex
+	for u, s := range users {
+		if len(s.devices) == 0 {
+			continue
+		}
+		waiting.Add(1)
+		n.send(j.ctx, n.clear(j, u, s, func(_ context.Context, r result) {
+			mu.Lock()
+			stopped = stopped || r.stopped
+			mu.Unlock()
+			waiting.Done()
+		}))
+	}
+	n.running.Go(func() {
+		waiting.Wait()
+		if !stopped {
+			j.end(nil)
+		}
+	})
+	return nil
+}
+
+// paged returns who may be showing a page of the incident from before the
+// decision. Somebody who is asked by that very decision keeps his card: it has
+// been, or will be, renewed by its own page.
+func (n *Notifier) paged(j job, all []incident.Delivery) map[roster.UserID]*shown {
+	users := map[roster.UserID]*shown{}
+	for _, d := range all {
+		revision, own := revisionOf(d.Work) // not its own: on a card with others, which is updated by itself
+		late := own && revision >= j.work.Revision
+		if (j.work.User != "" && d.User != j.work.User) || late || needs(j.in, d.User) {
+			continue
+		}
+		s := users[d.User]
+		if s == nil {
+			s = &shown{devices: map[roster.DeviceID]bool{}}
+			users[d.User] = s
+		}
+		if own && d.Page && d.Kind == roster.Push && d.Device != "" && mayShow(d.State) {
+			s.devices[d.Device] = true
+			if d.Queued.After(s.last) {
+				s.last = d.Queued
+			}
+		}
+	}
+	return users
+}
+
+// mayShow reports whether a page in that state may be on the phone's screen.
+func mayShow(s incident.DeliveryState) bool {
+	switch s {
+	case incident.DeliveryAttempted, incident.DeliveryAccepted, incident.DeliveryReceived,
+		incident.DeliveryDisplayed, incident.DeliveryOpened, incident.DeliveryActed:
+		return true
+	case incident.DeliveryQueued, incident.DeliveryRejected, incident.DeliveryExpired, incident.DeliveryWithdrawn, incident.DeliverySuppressed:
+	}
+	return false
+}
+
+// clear words the quiet line for one person.
+func (n *Notifier) clear(j job, u roster.UserID, s *shown, ended func(context.Context, result)) envelope {
+	user, ok := n.o.Directory.User(u)
+	if !ok {
+		n.log.Debug("replacing the card of somebody who is gone", slog.String("user", string(u)))
+		user.ID = u
+	}
+	method, _ := user.Method(roster.PushAll)
+	return envelope{
+		work: j.name(), user: user, method: method, urgency: incident.Low, doc: store.IncidentDoc(j.in.ID), unguarded: true,
+		alive: j.ctx.Err, kind: push.KindClear, incident: j.in, collapse: collapseID(j.in.ID),
+		words:   clearWords(j.in, j.work, n.personName(j.work.Actor), n.level(user, j.in.Service)),
+		pagedAt: s.last, at: j.at, deadline: n.now().Add(clearLife),
+		only:  func(p Phone) bool { return s.devices[p.ID] },
+		ended: ended,
+	}
+}

@@ -1,0 +1,220 @@
+package notify
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+// TestVerdict is how a test of a phone ended. The zero verdict: not over yet.
+type TestVerdict uint8
+
+// The verdicts. A test has passed only when the phone had it and the person
+// says that it was heard (push.md A16).
+const (
+	TestPassed TestVerdict = iota + 1
+	TestRejected
+	TestNoReceipt
+	TestSuppressed
+	TestNotHeard
+)
+
+const (
+	testSilence = 30 * time.Second // without a receipt
+	testLife    = 2 * time.Minute  // for the person to say whether it was heard
+	testPoll    = 100 * time.Millisecond
+	notHeard    = "not heard"
+)
+
+// Test is a test of one phone and how far it got.
+type Test struct {
+	ID       string // 32 hexadecimal digits
+	Delivery incident.Delivery
+	Verdict  TestVerdict
+	Advice   []string // what the person can do, one sentence each
+}
+
+// SendTest sends a page to one phone that is like any other but for its title,
+// as critical as the worst when asked. request makes a retry safe: the same one
+// is the same test.
+func (n *Notifier) SendTest(ctx context.Context, device roster.DeviceID, critical bool, request string) (Test, error) {
+	phone, ok := n.o.Directory.Phone(device)
+	if !ok {
+		return Test{}, fault.New(fault.NotFound, "DEVICE_NOT_FOUND", "there is no device of that name", "device", string(device))
+	}
+	if !phone.Pageable() {
+		return Test{}, fault.New(fault.Precondition, "DEVICE_NOT_PAGEABLE", "the device is not paged at present: the app has to register again", "device", string(device))
+	}
+	user, ok := n.o.Directory.User(phone.User)
+	if !ok {
+		return Test{}, fault.New(fault.Precondition, "USER_GONE", "the device belongs to nobody any more", "device", string(device))
+	}
+	method, _ := user.Method(roster.PushAll)
+	method.Device = device
+	if request == "" {
+		request = rand.Text()
+	}
+	now, doc := n.now(), store.PersonDoc(user.ID)
+	e := envelope{
+		work: "test." + request, user: user, method: method, urgency: incident.High, page: true, doc: doc, unguarded: true,
+		kind: push.KindTest, collapse: "test-" + string(device),
+		words: words{Title: "This is how a page sounds", Body: "Tap \"I heard it\" in the app."},
+		at:    now, deadline: now.Add(testLife),
+	}
+	e.sound, e.level = loudness(incident.High, true, critical)
+	id, err := store.DeliveryID(doc, e.work, string(device))
+	if err != nil {
+		return Test{}, err
+	}
+	queued := incident.Delivery{
+		ID: id, Work: e.work, User: user.ID, Device: device, Method: method.ID, Kind: roster.Push, Native: phone.Native(),
+		Page: true, Urgency: incident.High, State: incident.DeliveryQueued, Audible: true, Queued: now, Deadline: e.deadline, Epoch: phone.Epoch,
+	}
+	if _, old, found, err := n.o.Ledger.Delivery(ctx, id); err != nil || found {
+		return n.test(old), err
+	}
+	n.send(ctx, e)
+	return n.test(queued), nil
+}
+
+// GetTest returns a test. NotFound when there is none, or it is long over.
+func (n *Notifier) GetTest(ctx context.Context, id string) (Test, error) {
+	delivery, ok := uuid(id)
+	if !ok {
+		return Test{}, noTest(id)
+	}
+	_, dv, found, err := n.o.Ledger.Delivery(ctx, delivery)
+	if err != nil {
+		return Test{}, err
+	}
+	if !found || !strings.HasPrefix(dv.Work, "test.") {
+		return Test{}, noTest(id)
+	}
+	return n.test(dv), nil
+}
+
+func noTest(id string) error {
+	return fault.New(fault.NotFound, "TEST_NOT_FOUND", "there is no test of that name", "test", id)
+}
+
+// WatchTest calls f with every state of a test until it is over, f fails or ctx
+// ends. A test that was asked for a moment ago may have no record yet: it is waited for.
+func (n *Notifier) WatchTest(ctx context.Context, id string, f func(Test) error) error {
+	var last Test
+	for begin := n.now(); ; {
+		t, err := n.GetTest(ctx, id)
+		switch {
+		case fault.KindOf(err) == fault.NotFound && err != nil && n.now().Sub(begin) < 5*time.Second:
+		case err != nil:
+			return err
+		case t.Delivery != last.Delivery || t.Verdict != last.Verdict:
+			if err := f(t); err != nil {
+				return err
+			}
+			last = t
+		}
+		if last.Verdict != 0 {
+			return nil
+		}
+		if !wait(ctx, testPoll) {
+			return ctx.Err()
+		}
+	}
+}
+
+// ConfirmTest takes in whether the person heard the test. Only the phone's
+// owner, or the phone, may say so.
+func (n *Notifier) ConfirmTest(ctx context.Context, caller auth.Principal, id string, heard bool) (Test, error) {
+	t, err := n.GetTest(ctx, id)
+	if err != nil {
+		return Test{}, err
+	}
+	if !caller.Is(t.Delivery.User) {
+		return Test{}, fault.New(fault.Denied, "NOT_YOUR_TEST", "only the person whose phone was tested can say whether it was heard", "test", id)
+	}
+	if heard {
+		err = n.Acted(ctx, t.Delivery.ID)
+	} else {
+		dv := t.Delivery
+		dv.Reason, dv.Ended = notHeard, n.now()
+		err = n.o.Ledger.RecordDelivery(ctx, store.PersonDoc(dv.User), dv)
+	}
+	if err != nil {
+		return Test{}, fmt.Errorf("confirm test %s: %w", id, err)
+	}
+	return n.GetTest(ctx, id)
+}
+
+// test judges a test by its delivery.
+func (n *Notifier) test(dv incident.Delivery) Test {
+	t := Test{ID: strings.ReplaceAll(dv.ID, "-", ""), Delivery: dv}
+	now := n.now()
+	got := dv.State >= incident.DeliveryReceived
+	switch {
+	case dv.State == incident.DeliveryActed:
+		t.Verdict = TestPassed
+	case dv.State == incident.DeliverySuppressed:
+		t.Verdict = TestSuppressed
+	case dv.State == incident.DeliveryRejected || dv.State == incident.DeliveryExpired || dv.State == incident.DeliveryWithdrawn:
+		t.Verdict = TestRejected
+	case dv.Reason == notHeard || got && !now.Before(dv.Queued.Add(testLife)):
+		t.Verdict = TestNotHeard
+	case !got && !dv.Accepted.IsZero() && !now.Before(dv.Accepted.Add(testSilence)):
+		t.Verdict = TestNoReceipt
+	case !got && dv.Accepted.IsZero() && !now.Before(dv.Queued.Add(testLife)):
+		t.Verdict = TestRejected
+	}
+	t.Advice = advice(t.Verdict, dv)
+	return t
+}
+
+// advice is what the person can do about a test that did not pass.
+func advice(v TestVerdict, dv incident.Delivery) []string {
+	switch v {
+	case TestPassed:
+		return nil
+	case TestRejected:
+		return []string{"Open the app once, so that it registers again.", "If that does not help, ask an administrator to run: tocsin doctor"}
+	case TestNoReceipt:
+		return []string{
+			"Check that the phone is online.", "Open the app once.",
+			"Allow the app to run in the background; take it out of battery saving.",
+		}
+	case TestSuppressed:
+		return []string{suppressedAdvice(dv.Reason)}
+	case TestNotHeard:
+		return []string{"Raise the volume.", "Allow critical alerts, or let the app through Do Not Disturb.", "Check the sound of the app's notification channel."}
+	}
+	return nil
+}
+
+func suppressedAdvice(code string) string {
+	switch {
+	case strings.Contains(code, "permission"):
+		return "Allow notifications for the app in the phone's settings."
+	case strings.Contains(code, "channel"):
+		return "Switch the app's page channel on in the phone's notification settings."
+	case strings.Contains(code, "dnd") || strings.Contains(code, "focus"):
+		return "Let the app through Do Not Disturb."
+	}
+	return "The phone does not show pages; look at the app's notification settings."
+}
+
+// uuid puts the dashes back into a test's id.
+func uuid(id string) (string, bool) {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != 16 || strings.ToLower(id) != id {
+		return "", false
+	}
+	return id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:], true
+}
