@@ -52,6 +52,7 @@ func incidentToProto(in *incident.Incident) *storepb.Incident {
 		Severity: uint32(in.Severity), Urgency: uint32(in.Urgency), Priority: uint32(in.Priority),
 		Policy: string(in.Policy.ID), PolicyVersion: in.Policy.Version, Direct: in.Direct,
 		Level: int32(in.Level), Loop: int32(in.Loop), Exhausted: in.Exhausted, MultiAck: in.MultiAck,
+		Hurried: in.Hurried, Reminded: in.Reminded,
 		Turns: each(in.Turns, func(t incident.Turn) *storepb.Turn {
 			return &storepb.Turn{Level: int32(t.Level), User: string(t.User)}
 		}),
@@ -78,6 +79,7 @@ func incidentFromProto(id incident.ID, p prefix, m *storepb.Incident) *incident.
 		Urgency: incident.Urgency(m.GetUrgency()), Priority: incident.Priority(m.GetPriority()),
 		Policy: escalation.Ref{ID: escalation.PolicyID(m.GetPolicy()), Version: m.GetPolicyVersion()}, Direct: m.GetDirect(),
 		Level: int(m.GetLevel()), Loop: int(m.GetLoop()), Exhausted: m.GetExhausted(), MultiAck: m.GetMultiAck(),
+		Hurried: m.GetHurried(), Reminded: m.GetReminded(),
 		Turns: each(m.GetTurns(), func(t *storepb.Turn) incident.Turn {
 			return incident.Turn{Level: int(t.GetLevel()), User: roster.UserID(t.GetUser())}
 		}),
@@ -143,6 +145,7 @@ func assigneeToProto(a incident.Assignee) *storepb.Assignee {
 	return &storepb.Assignee{
 		User: string(a.User), Since: ms(a.Since), Via: uint32(a.Via), Level: int32(a.Level), Elapsed: elapsedToProto(a.Elapsed),
 		Next: ms(a.Next), Reminders: int32(a.Reminders), ReceiptBy: ms(a.ReceiptBy), Pulled: a.Pulled, Paged: ms(a.Paged),
+		Failed: each(a.Failed, text[roster.MethodID]), Pages: int32(a.Pages),
 	}
 }
 
@@ -151,6 +154,7 @@ func assigneeFromProto(m *storepb.Assignee) incident.Assignee {
 		User: roster.UserID(m.GetUser()), Since: at(m.GetSince()), Via: incident.Via(m.GetVia()), Level: int(m.GetLevel()),
 		Elapsed: elapsedFromProto(m.GetElapsed()), Next: at(m.GetNext()), Reminders: int(m.GetReminders()),
 		ReceiptBy: at(m.GetReceiptBy()), Pulled: each(m.GetPulled(), named[string]), Paged: at(m.GetPaged()),
+		Failed: each(m.GetFailed(), named[roster.MethodID]), Pages: int(m.GetPages()),
 	}
 }
 

@@ -14,6 +14,7 @@ func alertToProto(a incident.Alert) *storepb.Alert {
 	return &storepb.Alert{
 		Service: string(a.Service), Key: a.Key, Integration: string(a.Integration), Open: a.Open, Count: int64(a.Count),
 		First: ms(a.First), Last: ms(a.Last), SourceTime: ms(a.SourceTime), Severity: uint32(a.Severity), Summary: a.Summary,
+		RepeatsSeq: int32(a.Repeats.Seq), RepeatsCount: int64(a.Repeats.Count), RepeatsAt: ms(a.Repeats.At),
 	}
 }
 
@@ -22,6 +23,7 @@ func alertFromProto(m *storepb.Alert) incident.Alert {
 		Service: catalog.ServiceID(m.GetService()), Key: m.GetKey(), Integration: catalog.IntegrationID(m.GetIntegration()),
 		Open: m.GetOpen(), Count: int(m.GetCount()), First: at(m.GetFirst()), Last: at(m.GetLast()),
 		SourceTime: at(m.GetSourceTime()), Severity: event.Severity(m.GetSeverity()), Summary: m.GetSummary(),
+		Repeats: incident.Repeats{Seq: int(m.GetRepeatsSeq()), Count: int(m.GetRepeatsCount()), At: at(m.GetRepeatsAt())},
 	}
 }
 

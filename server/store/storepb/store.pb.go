@@ -66,6 +66,8 @@ type Incident struct {
 	Seq           int32                  `protobuf:"varint,32,opt,name=seq,proto3" json:"seq,omitempty"`
 	Version       uint32                 `protobuf:"varint,33,opt,name=version,proto3" json:"version,omitempty"`
 	Trace         string                 `protobuf:"bytes,34,opt,name=trace,proto3" json:"trace,omitempty"`
+	Hurried       bool                   `protobuf:"varint,35,opt,name=hurried,proto3" json:"hurried,omitempty"`
+	Reminded      bool                   `protobuf:"varint,36,opt,name=reminded,proto3" json:"reminded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -336,6 +338,20 @@ func (x *Incident) GetTrace() string {
 		return x.Trace
 	}
 	return ""
+}
+
+func (x *Incident) GetHurried() bool {
+	if x != nil {
+		return x.Hurried
+	}
+	return false
+}
+
+func (x *Incident) GetReminded() bool {
+	if x != nil {
+		return x.Reminded
+	}
+	return false
 }
 
 type Text struct {
@@ -631,6 +647,8 @@ type Assignee struct {
 	ReceiptBy     int64    `protobuf:"varint,8,opt,name=receipt_by,json=receiptBy,proto3" json:"receipt_by,omitempty"`
 	Pulled        []string `protobuf:"bytes,9,rep,name=pulled,proto3" json:"pulled,omitempty"`
 	Paged         int64    `protobuf:"varint,10,opt,name=paged,proto3" json:"paged,omitempty"`
+	Failed        []string `protobuf:"bytes,11,rep,name=failed,proto3" json:"failed,omitempty"`
+	Pages         int32    `protobuf:"varint,12,opt,name=pages,proto3" json:"pages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -731,6 +749,20 @@ func (x *Assignee) GetPulled() []string {
 func (x *Assignee) GetPaged() int64 {
 	if x != nil {
 		return x.Paged
+	}
+	return 0
+}
+
+func (x *Assignee) GetFailed() []string {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+func (x *Assignee) GetPages() int32 {
+	if x != nil {
+		return x.Pages
 	}
 	return 0
 }
@@ -1017,17 +1049,21 @@ func (x *Actor) GetDevice() string {
 
 // One condition within an incident; its service and key are the field's name.
 type Alert struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Integration   string                 `protobuf:"bytes,3,opt,name=integration,proto3" json:"integration,omitempty"`
-	Open          bool                   `protobuf:"varint,4,opt,name=open,proto3" json:"open,omitempty"`
-	Count         int64                  `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
-	First         int64                  `protobuf:"varint,6,opt,name=first,proto3" json:"first,omitempty"`
-	Last          int64                  `protobuf:"varint,7,opt,name=last,proto3" json:"last,omitempty"`
-	SourceTime    int64                  `protobuf:"varint,8,opt,name=source_time,json=sourceTime,proto3" json:"source_time,omitempty"`
-	Severity      uint32                 `protobuf:"varint,9,opt,name=severity,proto3" json:"severity,omitempty"`
-	Summary       string                 `protobuf:"bytes,10,opt,name=summary,proto3" json:"summary,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Service     string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Key         string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Integration string                 `protobuf:"bytes,3,opt,name=integration,proto3" json:"integration,omitempty"`
+	Open        bool                   `protobuf:"varint,4,opt,name=open,proto3" json:"open,omitempty"`
+	Count       int64                  `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	First       int64                  `protobuf:"varint,6,opt,name=first,proto3" json:"first,omitempty"`
+	Last        int64                  `protobuf:"varint,7,opt,name=last,proto3" json:"last,omitempty"`
+	SourceTime  int64                  `protobuf:"varint,8,opt,name=source_time,json=sourceTime,proto3" json:"source_time,omitempty"`
+	Severity    uint32                 `protobuf:"varint,9,opt,name=severity,proto3" json:"severity,omitempty"`
+	Summary     string                 `protobuf:"bytes,10,opt,name=summary,proto3" json:"summary,omitempty"`
+	// The timeline entry that counts the latest repeats.
+	RepeatsSeq    int32 `protobuf:"varint,11,opt,name=repeats_seq,json=repeatsSeq,proto3" json:"repeats_seq,omitempty"`
+	RepeatsCount  int64 `protobuf:"varint,12,opt,name=repeats_count,json=repeatsCount,proto3" json:"repeats_count,omitempty"`
+	RepeatsAt     int64 `protobuf:"varint,13,opt,name=repeats_at,json=repeatsAt,proto3" json:"repeats_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1130,6 +1166,27 @@ func (x *Alert) GetSummary() string {
 		return x.Summary
 	}
 	return ""
+}
+
+func (x *Alert) GetRepeatsSeq() int32 {
+	if x != nil {
+		return x.RepeatsSeq
+	}
+	return 0
+}
+
+func (x *Alert) GetRepeatsCount() int64 {
+	if x != nil {
+		return x.RepeatsCount
+	}
+	return 0
+}
+
+func (x *Alert) GetRepeatsAt() int64 {
+	if x != nil {
+		return x.RepeatsAt
+	}
+	return 0
 }
 
 // One line of a timeline.
@@ -3429,7 +3486,7 @@ var File_tocsin_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1btocsin/store/v1/store.proto\x12\x0ftocsin.store.v1\"\xb4\b\n" +
+	"\x1btocsin/store/v1/store.proto\x12\x0ftocsin.store.v1\"\xea\b\n" +
 	"\bIncident\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x12\n" +
@@ -3469,7 +3526,9 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x06merged\x18\x1f \x03(\tR\x06merged\x12\x10\n" +
 	"\x03seq\x18  \x01(\x05R\x03seq\x12\x18\n" +
 	"\aversion\x18! \x01(\rR\aversion\x12\x14\n" +
-	"\x05trace\x18\" \x01(\tR\x05trace\"\xac\x02\n" +
+	"\x05trace\x18\" \x01(\tR\x05trace\x12\x18\n" +
+	"\ahurried\x18# \x01(\bR\ahurried\x12\x1a\n" +
+	"\breminded\x18$ \x01(\bR\breminded\"\xac\x02\n" +
 	"\x04Text\x12\x14\n" +
 	"\x05title\x18\x01 \x01(\tR\x05title\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1c\n" +
@@ -3492,7 +3551,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x03alt\x18\x03 \x01(\tR\x03alt\"0\n" +
 	"\x04Turn\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\x05R\x05level\x12\x12\n" +
-	"\x04user\x18\x02 \x01(\tR\x04user\"\xf5\x01\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\"\xa3\x02\n" +
 	"\bAssignee\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x10\n" +
@@ -3505,7 +3564,9 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"receipt_by\x18\b \x01(\x03R\treceiptBy\x12\x16\n" +
 	"\x06pulled\x18\t \x03(\tR\x06pulled\x12\x14\n" +
 	"\x05paged\x18\n" +
-	" \x01(\x03R\x05paged\"Z\n" +
+	" \x01(\x03R\x05paged\x12\x16\n" +
+	"\x06failed\x18\v \x03(\tR\x06failed\x12\x14\n" +
+	"\x05pages\x18\f \x01(\x05R\x05pages\"Z\n" +
 	"\x03Ack\x12&\n" +
 	"\x02by\x18\x01 \x01(\v2\x16.tocsin.store.v1.ActorR\x02by\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x1b\n" +
@@ -3528,7 +3589,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
 	"\x03via\x18\x03 \x01(\tR\x03via\x12\x16\n" +
-	"\x06device\x18\x04 \x01(\tR\x06device\"\x80\x02\n" +
+	"\x06device\x18\x04 \x01(\tR\x06device\"\xe5\x02\n" +
 	"\x05Alert\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12 \n" +
@@ -3541,7 +3602,12 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"sourceTime\x12\x1a\n" +
 	"\bseverity\x18\t \x01(\rR\bseverity\x12\x18\n" +
 	"\asummary\x18\n" +
-	" \x01(\tR\asummary\"\x80\x04\n" +
+	" \x01(\tR\asummary\x12\x1f\n" +
+	"\vrepeats_seq\x18\v \x01(\x05R\n" +
+	"repeatsSeq\x12#\n" +
+	"\rrepeats_count\x18\f \x01(\x03R\frepeatsCount\x12\x1d\n" +
+	"\n" +
+	"repeats_at\x18\r \x01(\x03R\trepeatsAt\"\x80\x04\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x05R\x03seq\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x12\n" +
