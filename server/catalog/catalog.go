@@ -10,11 +10,11 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-// ServiceID and IntegrationID are the last segment of the API's resource names.
-type (
-	ServiceID     string
-	IntegrationID string
-)
+// ServiceID is the last segment of a service's resource name.
+type ServiceID string
+
+// IntegrationID is the last segment of an integration's resource name.
+type IntegrationID string
 
 // Service is one thing that a team runs and is paged for.
 type Service struct {

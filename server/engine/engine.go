@@ -51,7 +51,6 @@ type Engine struct {
 
 	mu     sync.Mutex
 	owners [store.Partitions]*owner // nil: not ours
-	ctx    context.Context          //nolint:containedctx // of Run: owners begin and end with leases, not with calls
 	group  sync.WaitGroup
 }
 
@@ -65,9 +64,6 @@ func New(c Config) *Engine {
 func (e *Engine) Run(ctx context.Context) error {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	e.mu.Lock()
-	e.ctx = running
-	e.mu.Unlock()
 	g, ctx := errgroup.WithContext(running)
 	g.Go(func() error { return e.keepLeases(ctx) })
 	g.Go(func() error { return e.listen(ctx) })
@@ -86,7 +82,7 @@ func (e *Engine) own(ctx context.Context, leases [store.Partitions]store.Lease) 
 		mine := leases[p].Owner == e.store.Instance()
 		switch o := e.owners[p]; {
 		case mine && o == nil:
-			e.owners[p] = e.start(p)
+			e.owners[p] = e.start(ctx, p)
 			started++
 		case !mine && o != nil:
 			o.stop()
@@ -98,15 +94,15 @@ func (e *Engine) own(ctx context.Context, leases [store.Partitions]store.Lease) 
 	}
 }
 
-func (e *Engine) start(p store.Partition) *owner {
-	ctx, stop := context.WithCancel(e.ctx)
+func (e *Engine) start(ctx context.Context, p store.Partition) *owner {
+	ctx, stop := context.WithCancel(ctx)
 	o := newOwner(e, p, stop)
 	e.group.Go(func() { o.run(ctx) })
 	return o
 }
 
 // resign gives every partition back when this instance ends.
-func (e *Engine) resign() {
+func (e *Engine) resign(ctx context.Context) {
 	e.mu.Lock()
 	for p, o := range e.owners {
 		if o != nil {
@@ -116,7 +112,7 @@ func (e *Engine) resign() {
 	}
 	e.mu.Unlock()
 	e.group.Wait() // what is under way ends before another instance begins it
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := e.store.Leave(ctx, e.desk.Now()); err != nil {
 		e.log.WarnContext(ctx, "partitions not given back; they are taken over when the heartbeat is missed", slog.Any("error", err))

@@ -31,9 +31,9 @@ type house struct {
 	url   string
 	world *world
 
-	mu   sync.Mutex
-	done []incident.Work
-	seen *sync.Cond
+	mu    sync.Mutex
+	works []incident.Work // that were done
+	seen  *sync.Cond
 }
 
 // instance is one engine with everything around it.
@@ -81,7 +81,7 @@ func (h *house) start() *instance {
 // Do implements engine.Notifier: it remembers the work.
 func (i *instance) Do(_ context.Context, item store.WorkItem, done func(error)) {
 	i.mu.Lock()
-	i.house.done = append(i.house.done, item.Work)
+	i.works = append(i.works, item.Work)
 	i.seen.Broadcast()
 	i.mu.Unlock()
 	done(nil)
@@ -97,9 +97,9 @@ func (h *house) await(what string, ok func([]incident.Work) bool) {
 	deadline := time.Now().Add(20 * time.Second)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for !ok(h.done) {
+	for !ok(h.works) {
 		if time.Now().After(deadline) {
-			h.t.Fatalf("never happened: %s; done was %+v", what, h.done)
+			h.t.Fatalf("never happened: %s; done was %+v", what, h.works)
 		}
 		h.seen.Wait()
 	}
@@ -183,7 +183,7 @@ func TestTwoHundredTriggersAreOneIncident(t *testing.T) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n := count(h.done, incident.WorkPage, "ann"); n != 1 {
+	if n := count(h.works, incident.WorkPage, "ann"); n != 1 {
 		t.Errorf("ann was paged %d times, want once", n)
 	}
 }

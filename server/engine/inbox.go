@@ -278,7 +278,7 @@ func (o *owner) command(s step, at place) incident.Command {
 		if open {
 			return incident.Repeat{Alert: at.alert, Event: s.Event, By: by, Count: s.count}
 		}
-		if min := at.service.MinSeverity; min != 0 && s.Event.Severity > min {
+		if least := at.service.MinSeverity; least != 0 && s.Event.Severity > least {
 			return nil
 		}
 		if o.reopens(at) {

@@ -229,8 +229,11 @@ const idle = time.Minute
 
 func (o *owner) untilNext() time.Duration {
 	next := o.nextDue()
-	if next.IsZero() {
+	switch {
+	case next.IsZero():
 		return idle
+	case o.desk.View().Settings().Held: // looked at again in a moment; nothing is decided before
+		return heartbeat
 	}
 	return min(max(next.Sub(o.desk.Now()), 0), idle)
 }

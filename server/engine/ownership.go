@@ -55,7 +55,7 @@ func (e *Engine) keepLeases(ctx context.Context) error {
 		members = e.beat(ctx, members)
 		select {
 		case <-ctx.Done():
-			e.resign()
+			e.resign(ctx)
 			return nil
 		case <-tick.C:
 		}

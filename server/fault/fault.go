@@ -143,7 +143,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 // Is reports two faults of one kind and reason as the same, so that
 // errors.Is(err, SomeFault) holds whatever metadata err carries.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error) //nolint:errorlint // Is compares this very error; Unwrap walks the rest
+	t, ok := target.(*Error)
 	return ok && t.Kind == e.Kind && t.Reason == e.Reason
 }
 

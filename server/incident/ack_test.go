@@ -180,8 +180,10 @@ func TestOvertakenResolveIsIgnored(t *testing.T) {
 func TestSeverityRaisesUrgency(t *testing.T) {
 	w := newWorld()
 	s := &story{t: t, w: w, now: start, alerts: map[string]incident.Alert{}, receipts: map[roster.UserID]incident.Receipt{}}
-	s.must(incident.Begin{ID: "i1", Number: 1, Service: w.services[shop], By: source,
-		Alert: incident.Alert{Service: shop, Key: "k1"}, Event: fire("disk filling", event.Warning)})
+	s.must(incident.Begin{
+		ID: "i1", Number: 1, Service: w.services[shop], By: source,
+		Alert: incident.Alert{Service: shop, Key: "k1"}, Event: fire("disk filling", event.Warning),
+	})
 	if s.in.Urgency != incident.Low || !s.in.Timers.Escalate.IsZero() {
 		t.Fatalf("a warning: urgency %v, escalates at %v", s.in.Urgency, s.in.Timers.Escalate)
 	}

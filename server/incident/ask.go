@@ -171,7 +171,7 @@ func (t *turn) turnOf(policy escalation.PolicyID, level int, members, order []ro
 	if i < 0 {
 		u, ok := t.view.Turn(policy, level)
 		if !ok {
-			panic(&NeedTurn{Policy: policy, Level: level, Members: members})
+			t.unclaimed = &UnclaimedTurnError{Policy: policy, Level: level, Members: members}
 		}
 		t.in.Turns = append(t.in.Turns, Turn{Level: level, User: u})
 		i = len(t.in.Turns) - 1

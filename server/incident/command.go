@@ -51,18 +51,22 @@ type CloseAlert struct {
 
 // The commands of people. By is who; every one of them is safe to repeat.
 type (
+	// Acknowledge takes the incident: nobody is asked any more.
 	Acknowledge struct {
 		By       Actor
 		ClientAt time.Time
 	}
 	// Confirm answers "still on it?" with yes.
-	Confirm       struct{ By Actor }
+	Confirm struct{ By Actor }
+	// Unacknowledge gives it back: the level is asked again.
 	Unacknowledge struct{ By Actor }
-	Resolve       struct {
+	// Resolve ends it.
+	Resolve struct {
 		By     Actor
 		Cause  Cause   // CauseManual when zero
 		Alerts []Alert // the open ones: they are closed with it
 	}
+	// Snooze puts it to sleep for a while, in the caller's name.
 	Snooze struct {
 		By  Actor
 		For time.Duration // 1 min to 7 days
@@ -81,6 +85,7 @@ type (
 		Policy     escalation.PolicyID
 		NoFallback bool // people only: never goes back to the policy
 	}
+	// Reopen begins it again, as the same incident.
 	Reopen struct {
 		By    Actor
 		Cause Cause
@@ -88,14 +93,17 @@ type (
 		Event *event.Event // likewise
 		Count int
 	}
+	// SetUrgency changes how people are woken.
 	SetUrgency struct {
 		By      Actor
 		Urgency Urgency
 	}
+	// SetPriority changes how much it matters; P1 and P2 make it urgent.
 	SetPriority struct {
 		By       Actor
 		Priority Priority
 	}
+	// AddNote writes a line on the timeline.
 	AddNote struct {
 		By   Actor
 		Text string

@@ -10,17 +10,17 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-// NeedTurn is the error of a decision that reached a round-robin level whose
-// turn has not been claimed for this incident. The caller claims it for one of
-// Members and decides again with a View that knows it.
-type NeedTurn struct {
+// UnclaimedTurnError is the error of a decision that reached a round-robin
+// level whose turn has not been claimed for this incident. The caller claims it
+// for one of Members and decides again with a View that knows it.
+type UnclaimedTurnError struct {
 	Policy  escalation.PolicyID
 	Level   int
 	Members []roster.UserID // one per target, in order; "" where nobody can be asked
 }
 
-func (n *NeedTurn) Error() string {
-	return fmt.Sprintf("the turn at level %d of policy %s has not been claimed", n.Level+1, n.Policy)
+func (e *UnclaimedTurnError) Error() string {
+	return fmt.Sprintf("the turn at level %d of policy %s has not been claimed", e.Level+1, e.Policy)
 }
 
 // Decide returns what the command leads to, or a fault. It changes none of its
@@ -28,17 +28,9 @@ func (n *NeedTurn) Error() string {
 //
 // Every race is settled by which decision is committed first: a decision is
 // made on one revision and is void on any other.
-func Decide(in *Incident, cmd Command, view View, now time.Time) (d Decision, err error) {
-	t := &turn{view: view, now: now, d: &d}
-	defer func() {
-		if r := recover(); r != nil {
-			need, ok := r.(*NeedTurn)
-			if !ok {
-				panic(r)
-			}
-			d, err = Decision{}, need
-		}
-	}()
+func Decide(in *Incident, cmd Command, view View, now time.Time) (Decision, error) {
+	t := &turn{view: view, now: now, d: &Decision{}}
+	var err error
 	if b, ok := cmd.(Begin); ok {
 		t.in = &Incident{}
 		err = t.begin(b)
@@ -49,8 +41,11 @@ func Decide(in *Incident, cmd Command, view View, now time.Time) (d Decision, er
 		}
 		err = t.apply(cmd)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return Decision{}, err
+	case t.unclaimed != nil:
+		return Decision{}, t.unclaimed
 	}
 	return t.finish(), nil
 }
@@ -61,6 +56,9 @@ type turn struct {
 	view View
 	now  time.Time
 	d    *Decision
+	// unclaimed is set when a turn would have to be claimed first: then the
+	// rest of the decision is thrown away.
+	unclaimed *UnclaimedTurnError
 }
 
 func (t *turn) apply(cmd Command) error {

@@ -30,8 +30,10 @@ func TestLaws(t *testing.T) {
 		svc.AutoResolve = time.Duration(rapid.IntRange(0, 1).Draw(rt, "auto")) * 3 * time.Hour
 		w.services[shop] = svc
 		s := &story{t: t, w: w, now: start, alerts: map[string]incident.Alert{}, receipts: map[roster.UserID]incident.Receipt{}}
-		s.must(incident.Begin{ID: "i1", Number: 1, Service: svc, By: source, Alert: incident.Alert{Service: shop, Key: "k1"},
-			Event: fire("disk", event.Severity(rapid.IntRange(1, 4).Draw(rt, "severity")))})
+		s.must(incident.Begin{
+			ID: "i1", Number: 1, Service: svc, By: source, Alert: incident.Alert{Service: shop, Key: "k1"},
+			Event: fire("disk", event.Severity(rapid.IntRange(1, 4).Draw(rt, "severity"))),
+		})
 		for i := range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			s.now = s.now.Add(time.Duration(rapid.IntRange(0, 900).Draw(rt, "wait")) * time.Second)
 			if rapid.Bool().Draw(rt, "tick") {

@@ -22,8 +22,10 @@ func (t *turn) begin(c Begin) error {
 		Opened: []Interval{{From: t.now}}, HoldOpen: c.HoldOpen, Trace: c.Trace,
 	}
 	in.Urgency = t.urgencyOf(c)
-	entry := Entry{Type: EntryTriggered, Actor: c.By, Service: c.Service.ID, Text: in.Text.Title, Other: c.From,
-		Urgency: in.Urgency, Priority: in.Priority, Severity: in.Severity}
+	entry := Entry{
+		Type: EntryTriggered, Actor: c.By, Service: c.Service.ID, Text: in.Text.Title, Other: c.From,
+		Urgency: in.Urgency, Priority: in.Priority, Severity: in.Severity,
+	}
 	for _, a := range c.alerts(t.now) {
 		t.d.Alerts = append(t.d.Alerts, a)
 		in.AlertsTotal++

@@ -25,7 +25,7 @@ type View interface {
 	// Devices returns the devices of a person, whatever their state.
 	Devices(id roster.UserID) []roster.Device
 	// Turn returns the member whose turn it is at a round-robin level for the
-	// incident, once it has been claimed (see [NeedTurn]).
+	// incident, once it has been claimed (see [UnclaimedTurnError]).
 	Turn(p escalation.PolicyID, level int) (roster.UserID, bool)
 	// Zone returns an IANA zone; UTC for a name that is not known.
 	Zone(name string) *time.Location

@@ -60,58 +60,57 @@ func (o Options) request(in *incident.Incident) *store.Request {
 const maxTries = 16
 
 // ErrStale says that the caller decided on a version that is no more.
-var ErrStale = fault.New(fault.Conflict, "ETAG_STALE", "the incident has changed since it was read; read it again") //nolint:gochecknoglobals // compared with errors.Is
+var ErrStale = fault.New(fault.Conflict, "ETAG_STALE", "the incident has changed since it was read; read it again")
 
 // Do carries out one command on one incident and returns the incident after
 // it. Errors: NotFound; Conflict when Etag is stale or the document is under
 // siege; whatever the rule refuses; Unavailable when Redis is out.
 func (d *Desk) Do(ctx context.Context, id incident.ID, cmd incident.Command, o Options) (*incident.Incident, error) {
-	in, _, err := d.do(ctx, id, func(context.Context, *incident.Incident) (incident.Command, error) { return cmd, nil }, o)
-	return in, err
+	return d.do(ctx, id, func(context.Context, *incident.Incident) (incident.Command, error) { return cmd, nil }, o)
 }
 
 // builder makes the command from the document that it will be decided on.
 type builder func(ctx context.Context, in *incident.Incident) (incident.Command, error)
 
-func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options) (*incident.Incident, incident.Decision, error) {
+func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options) (*incident.Incident, error) {
 	for range maxTries {
 		in, err := d.Store.Incident(ctx, id)
 		if err != nil {
-			return nil, incident.Decision{}, fmt.Errorf("read incident %s: %w", id, err)
+			return nil, fmt.Errorf("read incident %s: %w", id, err)
 		}
 		if o.Etag != 0 && o.Etag != in.Version {
-			return nil, incident.Decision{}, ErrStale.With("incident", string(id))
+			return nil, ErrStale.With("incident", string(id))
 		}
 		cmd, err := build(ctx, in)
 		if err != nil {
-			return nil, incident.Decision{}, err
+			return nil, err
 		}
 		if cmd, err = d.complete(ctx, in, cmd); err != nil {
-			return nil, incident.Decision{}, err
+			return nil, err
 		}
 		dec, err := d.Decide(ctx, in, id, cmd)
 		if err != nil {
-			return nil, incident.Decision{}, fmt.Errorf("decide %T of incident %s: %w", cmd, id, err)
+			return nil, fmt.Errorf("decide %T of incident %s: %w", cmd, id, err)
 		}
 		if !dec.Changed && len(dec.Alerts) == 0 && o.Request == "" {
-			return dec.Incident, dec, nil
+			return dec.Incident, nil
 		}
 		c := Commit(in, dec)
 		c.Request = o.request(dec.Incident)
 		if c.Keys, err = d.keys(ctx, cmd, dec); err != nil {
-			return nil, incident.Decision{}, err
+			return nil, err
 		}
 		done, err := d.Store.Commit(ctx, c)
 		switch {
 		case err == nil:
 			d.Tell(done)
 			dec.Incident.Revision = done.Revision
-			return dec.Incident, dec, nil
+			return dec.Incident, nil
 		case fault.KindOf(err) != fault.Conflict, errors.Is(err, store.ErrRequestAnswered):
-			return nil, incident.Decision{}, fmt.Errorf("commit %T of incident %s: %w", cmd, id, err)
+			return nil, fmt.Errorf("commit %T of incident %s: %w", cmd, id, err)
 		}
 	}
-	return nil, incident.Decision{}, fault.New(fault.Conflict, "INCIDENT_BUSY", "the incident is changed faster than the command could be carried out; try again", "incident", string(id))
+	return nil, fault.New(fault.Conflict, "INCIDENT_BUSY", "the incident is changed faster than the command could be carried out; try again", "incident", string(id))
 }
 
 // complete adds to a command what its rule needs to know of records beside the document.
@@ -159,7 +158,7 @@ func (d *Desk) Decide(ctx context.Context, in *incident.Incident, id incident.ID
 	view := &turns{View: d.View()}
 	for {
 		dec, err := incident.Decide(in, cmd, view, d.Now())
-		need, ok := errors.AsType[*incident.NeedTurn](err)
+		need, ok := errors.AsType[*incident.UnclaimedTurnError](err)
 		if !ok {
 			return dec, err
 		}

@@ -48,7 +48,7 @@ func (d *Desk) FinishMerge(ctx context.Context, target, source incident.ID, by i
 			return fmt.Errorf("merge incident %s into %s: %w", source, target, err)
 		}
 		grown := false
-		_, _, err = d.do(ctx, source, func(ctx context.Context, in *incident.Incident) (incident.Command, error) {
+		_, err = d.do(ctx, source, func(ctx context.Context, in *incident.Incident) (incident.Command, error) {
 			all, err := d.Store.Alerts(ctx, in.ID)
 			grown = len(all) > moved // an alert came in meanwhile: the target has to have it first
 			if err != nil || grown {
@@ -77,7 +77,7 @@ func (d *Desk) takeOver(ctx context.Context, target, source incident.ID, by inci
 	if err != nil {
 		return 0, 0, err
 	}
-	in, _, err := d.do(ctx, target, func(ctx context.Context, in *incident.Incident) (incident.Command, error) {
+	in, err := d.do(ctx, target, func(ctx context.Context, in *incident.Incident) (incident.Command, error) {
 		have, err := d.Store.Alerts(ctx, in.ID)
 		if err != nil {
 			return nil, err

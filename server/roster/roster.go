@@ -7,11 +7,15 @@ import (
 	"time"
 )
 
-// UserID and the other ids are the last segment of the API's resource names.
+// The ids are the last segment of the API's resource names.
 type (
-	UserID   string
-	TeamID   string
+	// UserID names a person.
+	UserID string
+	// TeamID names a team.
+	TeamID string
+	// MethodID names a contact method among those of its person.
 	MethodID string
+	// DeviceID names a phone or browser.
 	DeviceID string
 )
 
