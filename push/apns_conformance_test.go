@@ -584,7 +584,9 @@ func TestCase28_CriticalOnlyWhereAllowed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var p struct{ APS struct{ Sound json.RawMessage } }
+			var p struct {
+				APS struct{ Sound json.RawMessage }
+			}
 			if err := json.Unmarshal(n.Raw, &p); err != nil {
 				t.Fatal(err)
 			}

@@ -86,10 +86,7 @@ func NewSigner(team, keyID string, file []byte, now time.Time) (*Signer, error) 
 func (s *Signer) Bearer(now time.Time) (Bearer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	issued := slotOf(now)
-	if !s.renewed.IsZero() && issued.Sub(s.renewed) < minTokenAge {
-		issued = s.renewed
-	}
+	issued := s.issue(now)
 	if s.current.JWT != "" && s.current.Issued.Equal(issued) {
 		return s.current, nil
 	}
@@ -99,6 +96,20 @@ func (s *Signer) Bearer(now time.Time) (Bearer, error) {
 	}
 	s.current = Bearer{JWT: jwt, Issued: issued}
 	return s.current, nil
+}
+
+// issue is the iat of the token to use: the slot's, unless that would change
+// one made out of turn too soon.
+func (s *Signer) issue(now time.Time) time.Time {
+	slot := slotOf(now)
+	switch {
+	case s.renewed.IsZero() || slot.Sub(s.renewed) >= minTokenAge:
+		s.renewed = time.Time{}
+		return slot
+	case now.Sub(s.renewed) >= slotLength+slotDelay:
+		s.renewed = now.Truncate(time.Minute)
+	}
+	return s.renewed
 }
 
 // Expire makes the next token out of turn, after Apple called the one it was

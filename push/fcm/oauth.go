@@ -2,6 +2,7 @@ package fcm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"sync"
@@ -144,8 +145,9 @@ func refused(err error) (reason string, no bool) {
 	if !ok || r.Response == nil || r.Response.StatusCode >= 500 || r.Response.StatusCode == http.StatusTooManyRequests {
 		return "", false
 	}
-	if reason = r.ErrorCode; reason == "" {
-		reason = "refused"
+	var body struct{ Error string } // RFC 6749, 5.2
+	if json.Unmarshal(r.Body, &body) != nil || body.Error == "" {
+		body.Error = "refused"
 	}
-	return "OAuth_" + reason, true
+	return "OAuth_" + short(body.Error), true
 }

@@ -1,0 +1,286 @@
+package fcm
+
+import (
+	"encoding/json"
+	"flag"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/pushtest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // test flag
+
+const (
+	plain404  = `{"error":{"code":404,"message":"Requested entity was not found.","status":"NOT_FOUND"}}`
+	tokenText = `{"error":{"code":400,"message":"The registration token is not a valid FCM registration token","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"INVALID_ARGUMENT"}]}}`
+	field     = `{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"message.token","description":"x"}]}]}}`
+	project   = `{"error":{"code":429,"message":"x","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"subject":"project:1234","description":"x"}]}]}}`
+)
+
+func coded(code string) string {
+	return `{"error":{"code":1,"message":"x","status":"S","details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"` + code + `"}]}}`
+}
+
+// TestClassify has a row for each line of the table of errors, and for what
+// proxies and the future may say.
+func TestClassify(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0).UTC()
+	for _, tc := range []struct {
+		name   string
+		status int
+		after  string
+		body   string
+		class  push.Class
+		scope  push.Scope
+		reason string
+		wait   time.Duration
+		flags  string
+	}{
+		{"accepted", 200, "", `{"name":"x"}`, push.Accepted, 0, "", 0, ""},
+		{"unregistered", 404, "", coded("UNREGISTERED"), push.DropAddress, 0, "UNREGISTERED", 0, ""},
+		{"wrong project", 404, "", plain404, push.OurBug, 0, "NOT_FOUND", 0, "alert"},
+		{"404 of a proxy", 404, "", "<html>", push.OurBug, 0, "", 0, "alert"},
+		{"token by its sentence", 400, "", tokenText, push.DropAddress, 0, "INVALID_ARGUMENT", 0, "suspect verify"},
+		{"token by its field", 400, "", field, push.DropAddress, 0, "INVALID_ARGUMENT", 0, "suspect verify"},
+		{"other argument", 400, "", coded("INVALID_ARGUMENT"), push.OurBug, 0, "INVALID_ARGUMENT", 0, "safe alert"},
+		{"400 of a proxy", 400, "", "<html>", push.OurBug, 0, "", 0, "safe alert"},
+		{"another project's phone", 403, "", coded("SENDER_ID_MISMATCH"), push.Park, 0, "SENDER_ID_MISMATCH", 0, "alert"},
+		{"partner", 401, "", coded("THIRD_PARTY_AUTH_ERROR"), push.AuthConfig, 0, "THIRD_PARTY_AUTH_ERROR", 0, "alert"},
+		{"account", 401, "", "", push.AuthConfig, 0, "", 0, "alert"},
+		{"permission", 403, "", "", push.AuthConfig, 0, "", 0, "alert"},
+		{"quota with time", 429, "7", coded("QUOTA_EXCEEDED"), push.RetryLater, push.ScopeQuota, "QUOTA_EXCEEDED", 7 * time.Second, ""},
+		{"quota without", 429, "", "", push.RetryLater, push.ScopeQuota, "", time.Minute, ""},
+		{"project quota", 429, "9", project, push.RetryLater, push.ScopeApp, "RESOURCE_EXHAUSTED", 9 * time.Second, ""},
+		{"internal", 500, "", coded("INTERNAL"), push.RetryLater, 0, "INTERNAL", 0, ""},
+		{"unavailable", 503, "", coded("UNAVAILABLE"), push.RetryLater, 0, "UNAVAILABLE", 0, ""},
+		{"with a date", 503, now.Add(time.Minute).Format(http.TimeFormat), coded("UNAVAILABLE"), push.RetryLater, 0, "UNAVAILABLE", time.Minute, ""},
+		{"with nonsense", 503, "soon", "", push.RetryLater, 0, "", 0, ""},
+		{"bad gateway", 502, "", "<html>", push.RetryLater, 0, "", 0, ""},
+		{"gateway timeout", 504, "", "", push.RetryLater, 0, "", 0, ""},
+		{"too large", 413, "", "", push.TooLarge, 0, "", 0, ""},
+		{"teapot", 418, "", "", push.OurBug, 0, "", 0, "alert"},
+		{"redirect", 302, "", "", push.OurBug, 0, "", 0, "alert"},
+		{"future code", 503, "", coded("NEW_IN_2027"), push.RetryLater, 0, "NEW_IN_2027", 0, ""},
+		{"unregistered with 503", 503, "", coded("UNREGISTERED"), push.RetryLater, 0, "UNREGISTERED", 0, ""},
+	} {
+		h := http.Header{}
+		if tc.after != "" {
+			h.Set("Retry-After", tc.after)
+		}
+		o := Classify(tc.status, h, []byte(tc.body), now)
+		var flags []string
+		for _, f := range []struct {
+			name string
+			on   bool
+		}{{"suspect", o.Suspect}, {"verify", o.Verify}, {"safe", o.Safe}, {"alert", o.Alert != ""}} {
+			if f.on {
+				flags = append(flags, f.name)
+			}
+		}
+		got := []any{o.Class, o.Scope, o.Reason, o.RetryAfter, strings.Join(flags, " "), o.Status}
+		want := []any{tc.class, tc.scope, tc.reason, tc.wait, tc.flags, tc.status}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
+
+func FuzzClassify(f *testing.F) {
+	for _, s := range []string{plain404, tokenText, field, project, coded("UNREGISTERED"), "<html>", "", "null", "[]", `{"error":[]}`, `{"error":{"details":[1,null]}}`} {
+		f.Add(404, "120", []byte(s))
+		f.Add(503, "Wed, 21 Oct 2026 07:28:00 GMT", []byte(s))
+	}
+	now := time.Unix(1_800_000_000, 0)
+	f.Fuzz(func(t *testing.T, status int, after string, body []byte) {
+		h := http.Header{"Retry-After": {after}}
+		o := Classify(status, h, body, now)
+		switch {
+		case o.Class == 0:
+			t.Fatalf("no class for %d", status)
+		case o.Status != status:
+			t.Fatalf("status %d became %d", status, o.Status)
+		case o.RetryAfter < 0 || o.RetryAfter > 24*time.Hour:
+			t.Fatalf("Retry-After %q became %v", after, o.RetryAfter)
+		case o.Class == push.DropAddress && status != 404 && status != 400:
+			t.Fatalf("a status of %d cost a phone its address", status)
+		case status >= 500 && o.Class != push.RetryLater:
+			t.Fatalf("%d is not tried again", status)
+		case len(o.Reason) > 200 || len(o.Raw) > 512:
+			t.Fatalf("reason of %d bytes, raw of %d", len(o.Reason), len(o.Raw))
+		}
+	})
+}
+
+func sample() push.Message {
+	badge := 3
+	return push.Message{
+		Kind: push.KindPage, DeliveryID: "8f14e45f-ceea-467f-9a1b-3c2f4b7d9e01", IncidentID: "01k9x2m4q7", IncidentNumber: 42, Revision: 7,
+		Severity: "critical", Title: "CRITICAL checkout", Subtitle: "Database down", Body: "pg-1 does not answer <since 03:12>",
+		Details: map[string]string{"runbook": "https://wiki.example.com/pg"}, OpenPages: 2, Badge: &badge, CollapseID: "inc-01k9x2m4q7", ThreadID: "checkout",
+		Sound: push.SoundCritical, Volume: 0.8, Deadline: time.Unix(1_800_000_120, 0), HighUrgency: true, ReceiptPath: "/v1/push/receipts",
+	}
+}
+
+func TestPayloadGolden(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for name, change := range map[string]func(*push.Message){
+		"page":          func(m *push.Message) { m.Sound = push.SoundNormal },
+		"page-critical": func(*push.Message) {},
+		"page-again":    func(m *push.Message) { m.Again = true },
+		"page-sealed": func(m *push.Message) {
+			m.Title, m.Subtitle, m.Body, m.Details, m.Redacted = "Page", "", "1 incident needs you: #42", nil, true
+			m.Sealed, m.SealedKeyID = "c2VhbGVk", "k1"
+		},
+		"test": func(m *push.Message) { m.Kind = push.KindTest },
+		"clear": func(m *push.Message) {
+			m.Kind, m.Title, m.Subtitle, m.Body, m.Details, m.ReceiptPath = push.KindClear, "Acked by Ann", "", "#42 CRITICAL checkout", nil, ""
+			m.PagedAt = now.Add(-time.Minute)
+		},
+		"info": func(m *push.Message) {
+			m.Kind, m.Title, m.Body, m.Sound, m.Details = push.KindInfo, "You are on call", "From 09:00", push.SoundNone, nil
+		},
+		"heartbeat": func(m *push.Message) { m.Kind = push.KindHeartbeat },
+		"minimal":   func(*push.Message) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, form := sample(), push.FormFull
+			change(&m)
+			if name == "minimal" {
+				form = push.FormMinimal
+			}
+			msg, _, _ := Build(&m, &push.Device{Token: "the-token-of-a-phone", Capabilities: push.Capabilities{Critical: true}}, form, now)
+			got, err := json.MarshalIndent(msg, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", "payload", name+".json")
+			if *update {
+				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
+				t.Errorf("message (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func FuzzBuild(f *testing.F) {
+	f.Add("title", "sub", "body", "inc", "sealed", "key", "value", uint8(1), uint8(0), uint8(2), 3)
+	f.Add("\x00\xff", "<&>", "\u2028🔥", strings.Repeat("i", 5000), strings.Repeat("s", 9000), "\"", "\\", uint8(2), uint8(2), uint8(1), -1)
+	now := time.Unix(1_800_000_000, 0)
+	f.Fuzz(func(t *testing.T, title, subtitle, body, incident, sealed, key, value string, kind, form, sound uint8, open int) {
+		m := sample()
+		m.Kind = push.Kind(kind%5 + 1)
+		m.Title, m.Subtitle, m.Body, m.IncidentID, m.Sealed = title, subtitle, body, incident, sealed
+		m.Details, m.Sound, m.OpenPages = map[string]string{key: value}, push.Sound(sound%3), open
+		m.ThreadID, m.ReceiptPath, m.ActionToken, m.Severity = incident, key, sealed, title
+		msg, size, _ := Build(&m, &push.Device{Token: "t"}, push.Form(form%3), now)
+		if size > push.MaxPayload || size != dataSize(msg.Data) {
+			t.Fatalf("%d bytes of data, said to be %d", dataSize(msg.Data), size)
+		}
+		for k, v := range msg.Data {
+			if !utf8.ValidString(v) || k == "from" || k == "message_type" || strings.HasPrefix(k, "google") || strings.HasPrefix(k, "gcm") {
+				t.Fatalf("data %q: %q", k, v)
+			}
+		}
+		if msg.Android.Priority == "high" && !m.Kind.Loud() {
+			t.Fatalf("a %v has high priority", m.Kind)
+		}
+	})
+}
+
+func FuzzToken(f *testing.F) {
+	for _, s := range []string{"", "cXf0:APA91bAbc-_d", "a b", "../../etc/passwd", strings.Repeat("a", 5000)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if validToken(push.Token(s)) && (len(s) < 16 || len(s) > maxToken || strings.ContainsAny(s, " /\\\"<>?#\n\x00")) {
+			t.Fatalf("token %q is let through", s)
+		}
+	})
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"": 0, "0": 0, "-1": 0, "2": 2 * time.Second, " 10 ": 10 * time.Second, "1.5": 1500 * time.Millisecond, "1e9": 24 * time.Hour, "NaN": 0,
+		"Sat, 21 Nov 2026 03:01:00 GMT": time.Minute, "Sat, 21 Nov 2026 02:00:00 GMT": 0, "tomorrow": 0,
+	} {
+		if got := RetryAfter(value, now); got != want {
+			t.Errorf("RetryAfter(%q) = %v, want %v", value, got, want)
+		}
+	}
+}
+
+func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
+	sim, err := pushtest.NewFCM(pushtest.FCMOptions{Project: "oncall-1a2b3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	edit := func(change func(m map[string]any)) []byte {
+		m := map[string]any{}
+		if err := json.Unmarshal(sim.ServiceAccountJSON(), &m); err != nil {
+			t.Fatal(err)
+		}
+		change(m)
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	p8, _, err := pushtest.NewP8()
+	if err != nil {
+		t.Fatal(err)
+	}
+	simulator := &TestEndpoint{URL: sim.URL(), CA: sim.CA()}
+	good := Config{App: "night", ProjectID: "oncall-1a2b3", ServiceAccount: sim.ServiceAccountJSON(), TestEndpoint: simulator}
+	for name, tc := range map[string]struct {
+		change func(*Config)
+		says   string
+	}{
+		"project":          {func(c *Config) { c.ProjectID = "My Project" }, "project id"},
+		"another project":  {func(c *Config) { c.ProjectID = "oncall-other" }, "oncall-other"},
+		"not JSON":         {func(c *Config) { c.ServiceAccount = p8 }, "not JSON"},
+		"user credentials": {func(c *Config) { c.ServiceAccount = edit(func(m map[string]any) { m["type"] = "authorized_user" }) }, "service_account"},
+		"no e-mail":        {func(c *Config) { c.ServiceAccount = edit(func(m map[string]any) { delete(m, "client_email") }) }, "client_email"},
+		"no key":           {func(c *Config) { c.ServiceAccount = edit(func(m map[string]any) { m["private_key"] = "" }) }, "private_key"},
+		"wrong key":        {func(c *Config) { c.ServiceAccount = edit(func(m map[string]any) { m["private_key"] = string(p8) }) }, "RSA"},
+		"stranger":         {func(c *Config) { c.TestEndpoint = &TestEndpoint{URL: "https://192.0.2.1", CA: sim.CA()} }, "loopback"},
+		"token stranger":   {func(c *Config) { c.TestEndpoint = nil }, "token_uri"},
+		"no id":            {func(c *Config) { c.App = "" }, "no id"},
+	} {
+		c := good
+		tc.change(&c)
+		_, err := New(c)
+		if err == nil || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: error %v, want one that says %q", name, err, tc.says)
+		}
+	}
+	p, err := New(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
