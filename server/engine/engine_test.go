@@ -13,9 +13,9 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/engine"
-	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/incident/incidenttest"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
 	"github.com/tocsin-oncall/tocsin/server/respond"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -280,46 +280,15 @@ func TestMergedKeysLeadToTheTarget(t *testing.T) {
 }
 
 // world is the configuration: every service asks ann, then bo.
-type world struct{}
+type world struct{ *incidenttest.World }
 
-func newWorld() *world { return &world{} }
+func newWorld() *world {
+	w := incidenttest.New()
+	w.AnyService = &catalog.Service{Name: "any", Policy: "night", Urgency: catalog.UrgencyHigh}
+	w.Speed.FastestLevel = time.Millisecond
+	w.SetPolicy("night", 0, incidenttest.Level(300*time.Millisecond, "ann"), incidenttest.Level(time.Hour, "bo"))
+	return &world{w}
+}
 
 func (*world) CatchUp(context.Context, string) error { return nil }
 func (*world) Revision() string                      { return "" }
-
-func (*world) Service(id catalog.ServiceID) (catalog.Service, bool) {
-	return catalog.Service{ID: id, Name: string(id), Policy: "p", Urgency: catalog.UrgencyHigh}, true
-}
-
-func (*world) Policy(escalation.Ref) (escalation.Policy, bool) {
-	user := func(id string) []escalation.Target {
-		return []escalation.Target{{Kind: escalation.UserTarget, ID: id}}
-	}
-	return escalation.Policy{ID: "p", Version: 1, Levels: []escalation.Level{
-		{Targets: user("ann"), Delay: 300 * time.Millisecond}, {Targets: user("bo"), Delay: time.Hour},
-	}}, true
-}
-
-func (w *world) CurrentPolicy(escalation.PolicyID) (escalation.Policy, bool) {
-	return w.Policy(escalation.Ref{})
-}
-
-func (*world) OnCall(t escalation.Target, _ time.Time) []roster.UserID {
-	return []roster.UserID{roster.UserID(t.ID)}
-}
-
-func (*world) User(id roster.UserID) (roster.User, bool) {
-	return roster.User{ID: id, High: []roster.Step{{Method: roster.PushAll}}}, true
-}
-
-func (*world) Devices(id roster.UserID) []roster.Device {
-	return []roster.Device{{ID: roster.DeviceID(id), User: id, Platform: roster.IOS, State: roster.DeviceActive}}
-}
-func (*world) Turn(escalation.PolicyID, int) (roster.UserID, bool) { return "", false }
-func (*world) Zone(string) *time.Location                          { return time.UTC }
-func (*world) Settings() catalog.Settings                          { return catalog.Settings{} }
-func (*world) Pace() incident.Pace {
-	p := incident.DefaultPace()
-	p.FastestLevel = time.Millisecond
-	return p
-}

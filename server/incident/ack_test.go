@@ -7,11 +7,12 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/incident/incidenttest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 func TestAcknowledgeSilences(t *testing.T) {
-	s := trigger(t, newWorld()).received()
+	s := trigger(t, incidenttest.New()).received()
 	before := s.in.Generation
 	s.until(90 * time.Second)
 	s.must(incident.Acknowledge{By: by("ann")})
@@ -37,7 +38,7 @@ func TestAcknowledgeSilences(t *testing.T) {
 }
 
 func TestAcknowledgementTimesOut(t *testing.T) {
-	s := trigger(t, newWorld()).received()
+	s := trigger(t, incidenttest.New()).received()
 	s.must(incident.Acknowledge{By: by("cy")})
 	s.until(30*time.Minute + time.Second)
 	same(t, "taken back", s.at(incident.EntryUnacknowledged), []time.Duration{30 * time.Minute})
@@ -48,10 +49,10 @@ func TestAcknowledgementTimesOut(t *testing.T) {
 }
 
 func TestStillOnIt(t *testing.T) {
-	w := newWorld()
-	svc := w.services[shop]
+	w := incidenttest.New()
+	svc := w.Services[shop]
 	svc.AckReminder = 10 * time.Minute
-	w.services[shop] = svc
+	w.Services[shop] = svc
 	s := trigger(t, w).received()
 	s.must(incident.Acknowledge{By: by("ann")})
 	s.until(11 * time.Minute)
@@ -71,7 +72,7 @@ func TestStillOnIt(t *testing.T) {
 }
 
 func TestAckOfResolvedChangesNothing(t *testing.T) {
-	s := trigger(t, newWorld())
+	s := trigger(t, incidenttest.New())
 	s.must(incident.Resolve{By: by("bo"), Alerts: s.open()})
 	version := s.in.Version
 	s.must(incident.Acknowledge{By: by("ann")})
@@ -96,10 +97,10 @@ func TestAckOfResolvedChangesNothing(t *testing.T) {
 }
 
 func TestMultiAck(t *testing.T) {
-	w := newWorld()
-	l := level(5, "ann", "bo")
+	w := incidenttest.New()
+	l := incidenttest.Level(5*time.Minute, "ann", "bo")
 	l.MultiAck = true
-	w.policy("night", 0, l)
+	w.SetPolicy("night", 0, l)
 	s := trigger(t, w).received()
 	s.must(incident.Acknowledge{By: by("ann")})
 	gen := s.in.Generation
@@ -116,7 +117,7 @@ func TestMultiAck(t *testing.T) {
 }
 
 func TestSnooze(t *testing.T) {
-	s := trigger(t, newWorld()).received()
+	s := trigger(t, incidenttest.New()).received()
 	s.until(6 * time.Minute)
 	s.must(incident.Snooze{By: by("cy"), For: time.Hour})
 	if s.in.Status != incident.Acknowledged || !s.in.Snoozed() {
@@ -134,7 +135,7 @@ func TestSnooze(t *testing.T) {
 }
 
 func TestSourceEndsItWithItsLastAlert(t *testing.T) {
-	s := trigger(t, newWorld())
+	s := trigger(t, incidenttest.New())
 	s.must(incident.Repeat{Alert: incident.Alert{Service: shop, Key: "k2"}, Event: fire("second disk", event.Error), By: source})
 	s.must(incident.CloseAlert{Alert: s.alerts["k1"], By: source})
 	if !s.in.Open() || s.in.AlertsOpen != 1 {
@@ -147,7 +148,7 @@ func TestSourceEndsItWithItsLastAlert(t *testing.T) {
 }
 
 func TestRepeatsRewriteOneEntryAMinute(t *testing.T) {
-	s := trigger(t, newWorld()).received()
+	s := trigger(t, incidenttest.New()).received()
 	s.until(10 * time.Second)
 	for range 30 {
 		s.now = s.now.Add(time.Second)
@@ -163,7 +164,7 @@ func TestRepeatsRewriteOneEntryAMinute(t *testing.T) {
 }
 
 func TestOvertakenResolveIsIgnored(t *testing.T) {
-	s := trigger(t, newWorld())
+	s := trigger(t, incidenttest.New())
 	a := s.alerts["k1"]
 	a.SourceTime = start
 	s.must(incident.CloseAlert{Alert: a, By: source, At: start.Add(-time.Minute)})
@@ -178,10 +179,10 @@ func TestOvertakenResolveIsIgnored(t *testing.T) {
 }
 
 func TestSeverityRaisesUrgency(t *testing.T) {
-	w := newWorld()
+	w := incidenttest.New()
 	s := &story{t: t, w: w, now: start, alerts: map[string]incident.Alert{}, receipts: map[roster.UserID]incident.Receipt{}}
 	s.must(incident.Begin{
-		ID: "i1", Number: 1, Service: w.services[shop], By: source,
+		ID: "i1", Number: 1, Service: w.Services[shop], By: source,
 		Alert: incident.Alert{Service: shop, Key: "k1"}, Event: fire("disk filling", event.Warning),
 	})
 	if s.in.Urgency != incident.Low || !s.in.Timers.Escalate.IsZero() {
@@ -196,7 +197,7 @@ func TestSeverityRaisesUrgency(t *testing.T) {
 }
 
 func TestReopen(t *testing.T) {
-	s := trigger(t, newWorld()).received()
+	s := trigger(t, incidenttest.New()).received()
 	s.until(7 * time.Minute)
 	s.must(incident.Resolve{By: by("bo"), Alerts: s.open()})
 	s.until(time.Hour)
@@ -212,10 +213,10 @@ func TestReopen(t *testing.T) {
 }
 
 func TestAutoResolveRestartsOnRepeats(t *testing.T) {
-	w := newWorld()
-	svc := w.services[shop]
+	w := incidenttest.New()
+	svc := w.Services[shop]
 	svc.AutoResolve = time.Hour
-	w.services[shop] = svc
+	w.Services[shop] = svc
 	s := trigger(t, w).received()
 	s.until(50 * time.Minute)
 	s.must(incident.Repeat{Alert: s.alerts["k1"], Event: fire("disk full", event.Critical), By: source})

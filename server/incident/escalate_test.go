@@ -10,6 +10,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/incident/incidenttest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
@@ -22,14 +23,14 @@ func same(t *testing.T, what string, got, want any) {
 
 // received makes every phone answer, so that only the policy and the plans move time.
 func (s *story) received() *story {
-	for u := range s.w.users {
+	for u := range s.w.Users {
 		s.receipts[u] = incident.Receipt{Received: true}
 	}
 	return s
 }
 
 func TestPolicyWithOneRepetition(t *testing.T) {
-	s := trigger(t, newWorld()).received()
+	s := trigger(t, incidenttest.New()).received()
 	s.until(61 * time.Minute)
 	same(t, "asked", s.assigned(), []string{"ann@0s", "bo@5m0s", "cy@15m0s", "ann@30m0s", "bo@35m0s", "cy@45m0s", "dee@1h0m0s"})
 	same(t, "exhausted", s.at(incident.EntryExhausted), []time.Duration{time.Hour})
@@ -39,8 +40,8 @@ func TestPolicyWithOneRepetition(t *testing.T) {
 }
 
 func TestFallbackIsPagedEveryHalfHourAndRemindersGoOn(t *testing.T) {
-	w := newWorld()
-	w.policy("night", 0, level(5, "ann"))
+	w := incidenttest.New()
+	w.SetPolicy("night", 0, incidenttest.Level(5*time.Minute, "ann"))
 	s := trigger(t, w).received()
 	s.until(3 * time.Hour)
 	for _, u := range []roster.UserID{"ann", "dee"} {
@@ -57,8 +58,8 @@ func TestFallbackIsPagedEveryHalfHourAndRemindersGoOn(t *testing.T) {
 }
 
 func TestLevelWithoutAnybodyIsPassedAtOnce(t *testing.T) {
-	w := newWorld()
-	w.mute("ann")
+	w := incidenttest.New()
+	w.Mute("ann")
 	s := trigger(t, w)
 	same(t, "asked", s.assigned(), []string{"bo@0s"})
 	same(t, "no target", s.at(incident.EntryNoTarget), []time.Duration{0})
@@ -68,8 +69,8 @@ func TestLevelWithoutAnybodyIsPassedAtOnce(t *testing.T) {
 }
 
 func TestPolicyWithNobody(t *testing.T) {
-	w := newWorld()
-	w.mute("ann", "bo", "cy")
+	w := incidenttest.New()
+	w.Mute("ann", "bo", "cy")
 	s := trigger(t, w).received()
 	same(t, "asked", s.assigned(), []string{"dee@0s"})
 	s.until(10 * time.Minute)
@@ -79,7 +80,7 @@ func TestPolicyWithNobody(t *testing.T) {
 	if s.in.Loop != 0 {
 		t.Errorf("passes over nobody used up %d loops", s.in.Loop)
 	}
-	w.devices["bo"] = []roster.Device{{ID: "new", User: "bo", Platform: roster.Android, State: roster.DeviceActive}}
+	w.Phones["bo"] = []roster.Device{{ID: "new", User: "bo", Platform: roster.Android, State: roster.DeviceActive}}
 	s.until(11*time.Minute + time.Second)
 	if s.in.Assigned("bo") == nil {
 		t.Errorf("bo enrolled a phone and is not asked within a minute: %v", s.assigned())
@@ -89,7 +90,7 @@ func TestPolicyWithNobody(t *testing.T) {
 func TestManualEscalation(t *testing.T) {
 	one := 1
 	zero := 0
-	s := trigger(t, newWorld())
+	s := trigger(t, incidenttest.New())
 	s.must(incident.Escalate{By: by("ann"), Expected: &zero})
 	s.must(incident.Escalate{By: by("ann"), Expected: &zero}) // the double tap
 	if s.in.Level != 1 {
@@ -118,16 +119,16 @@ func TestManualEscalation(t *testing.T) {
 }
 
 func TestRoundRobinKeepsItsMemberOverLoops(t *testing.T) {
-	w := newWorld()
-	rr := level(5, "ann", "bo", "cy")
+	w := incidenttest.New()
+	rr := incidenttest.Level(5*time.Minute, "ann", "bo", "cy")
 	rr.Strategy = escalation.RoundRobin
-	w.policy("night", 1, rr)
-	w.turns[0] = "bo"
+	w.SetPolicy("night", 1, rr)
+	w.Turns[0] = "bo"
 	s := trigger(t, w).received()
 	s.until(6 * time.Minute)
 	same(t, "asked", s.assigned(), []string{"bo@0s", "bo@5m0s"})
-	w.mute("bo")
-	w.turns = map[int]roster.UserID{}
+	w.Mute("bo")
+	w.Turns = map[int]roster.UserID{}
 	s.must(incident.Escalate{By: by("cy"), Wrap: true})
 	if s.in.Assigned("cy") == nil {
 		t.Errorf("the member cannot be asked: want the next in order, got %v", s.assigned())
@@ -135,14 +136,14 @@ func TestRoundRobinKeepsItsMemberOverLoops(t *testing.T) {
 }
 
 func TestUserInTwoTargetsHasOnePlan(t *testing.T) {
-	w := newWorld()
-	w.policy("night", 0, level(5, "ann", "ann"))
+	w := incidenttest.New()
+	w.SetPolicy("night", 0, incidenttest.Level(5*time.Minute, "ann", "ann"))
 	s := trigger(t, w)
 	same(t, "pages", s.pages("ann"), []string{"push@0s"})
 }
 
 func TestDirectAssignmentFallsBackToThePolicy(t *testing.T) {
-	s := trigger(t, newWorld()).received()
+	s := trigger(t, incidenttest.New()).received()
 	s.must(incident.Reassign{By: by("ann"), Users: []roster.UserID{"cy"}})
 	s.until(16 * time.Minute)
 	same(t, "asked", s.assigned(), []string{"ann@0s", "cy@0s", "ann@15m0s"})
@@ -154,12 +155,12 @@ func TestDirectAssignmentFallsBackToThePolicy(t *testing.T) {
 }
 
 func TestReassignToNobodyIsRefused(t *testing.T) {
-	w := newWorld()
+	w := incidenttest.New()
 	s := trigger(t, w)
 	if err := s.do(incident.Reassign{By: by("ann"), Users: []roster.UserID{"zoe"}}); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("an unknown person: %v, want not found", err)
 	}
-	w.mute("cy")
+	w.Mute("cy")
 	if err := s.do(incident.Reassign{By: by("ann"), Users: []roster.UserID{"cy"}}); fault.KindOf(err) != fault.Precondition {
 		t.Errorf("a person without a way to be woken: %v, want a precondition", err)
 	}
@@ -169,11 +170,11 @@ func TestReassignToNobodyIsRefused(t *testing.T) {
 }
 
 func TestSupportHoursRaiseTheUrgency(t *testing.T) {
-	w := newWorld()
-	svc := w.services[shop]
+	w := incidenttest.New()
+	svc := w.Services[shop]
 	svc.Urgency = catalog.UrgencyBySupportHours
 	svc.Hours = catalog.SupportHours{Zone: "Europe/London", Days: []time.Weekday{time.Monday}, Start: 8 * time.Hour, End: 18 * time.Hour}
-	w.services[shop] = svc
+	w.Services[shop] = svc
 	s := trigger(t, w).received() // Saturday, 03:00
 	if s.in.Urgency != incident.Low {
 		t.Fatalf("outside support hours: urgency %v", s.in.Urgency)

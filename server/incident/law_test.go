@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/incident/incidenttest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
@@ -18,17 +19,17 @@ import (
 // what must hold whatever happens.
 func TestLaws(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld()
-		l := level(5, "ann", "bo")
+		w := incidenttest.New()
+		l := incidenttest.Level(5*time.Minute, "ann", "bo")
 		l.MultiAck = rapid.Bool().Draw(rt, "multi-ack")
-		rr := level(5, "bo", "cy")
+		rr := incidenttest.Level(5*time.Minute, "bo", "cy")
 		rr.Strategy = escalation.RoundRobin
-		w.policy("night", rapid.IntRange(0, 2).Draw(rt, "loops"), l, rr, level(7, "cy"))
-		w.policy("day", 0, level(5, "cy"))
-		svc := w.services[shop]
+		w.SetPolicy("night", rapid.IntRange(0, 2).Draw(rt, "loops"), l, rr, incidenttest.Level(7*time.Minute, "cy"))
+		w.SetPolicy("day", 0, incidenttest.Level(5*time.Minute, "cy"))
+		svc := w.Services[shop]
 		svc.AckReminder = time.Duration(rapid.IntRange(0, 1).Draw(rt, "reminder")) * 7 * time.Minute
 		svc.AutoResolve = time.Duration(rapid.IntRange(0, 1).Draw(rt, "auto")) * 3 * time.Hour
-		w.services[shop] = svc
+		w.Services[shop] = svc
 		s := &story{t: t, w: w, now: start, alerts: map[string]incident.Alert{}, receipts: map[roster.UserID]incident.Receipt{}}
 		s.must(incident.Begin{
 			ID: "i1", Number: 1, Service: svc, By: source, Alert: incident.Alert{Service: shop, Key: "k1"},

@@ -5,23 +5,24 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/incident/incidenttest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 func TestPlanRunsAtItsTimes(t *testing.T) {
-	w := newWorld()
-	w.policy("night", 0, level(60, "ann"))
+	w := incidenttest.New()
+	w.SetPolicy("night", 0, incidenttest.Level(60*time.Minute, "ann"))
 	s := trigger(t, w).received()
 	s.until(14 * time.Minute)
 	same(t, "pages", s.pages("ann"), []string{"push@0s", "push!@1m0s", "mail@3m0s", "push!@8m0s", "mail@8m0s", "push!@13m0s", "mail@13m0s"})
 }
 
 func TestSilentPhonePullsTheNextWayForward(t *testing.T) {
-	w := newWorld()
-	u := w.users["ann"]
+	w := incidenttest.New()
+	u := w.Users["ann"]
 	u.Methods = append(u.Methods, roster.Method{ID: "hook", Kind: roster.Webhook, Verified: true})
 	u.High = append(u.High, roster.Step{Delay: 4 * time.Minute, Method: "hook"})
-	w.users["ann"] = u
+	w.Users["ann"] = u
 	s := trigger(t, w)
 	s.until(4*time.Minute + time.Second)
 	// mail wakes nobody, so the hook is pulled with it; neither runs again at its own time;
@@ -30,23 +31,23 @@ func TestSilentPhonePullsTheNextWayForward(t *testing.T) {
 }
 
 func TestSilentPhoneWithoutAnotherWayRingsLouder(t *testing.T) {
-	w := newWorld()
-	u := w.users["ann"]
+	w := incidenttest.New()
+	u := w.Users["ann"]
 	u.Methods, u.High = nil, []roster.Step{{Method: roster.PushAll}}
-	w.users["ann"] = u
+	w.Users["ann"] = u
 	s := trigger(t, w)
 	s.until(time.Minute)
 	same(t, "pages", s.pages("ann"), []string{"push@0s", "push!@20s"})
 }
 
 func TestReceiptHoldsNothingBack(t *testing.T) {
-	s := trigger(t, newWorld()).received()
+	s := trigger(t, incidenttest.New()).received()
 	s.until(4 * time.Minute)
 	same(t, "pages", s.pages("ann"), []string{"push@0s", "push!@1m0s", "mail@3m0s"})
 }
 
 func TestRefusedPushPullsAtOnceAndHurriesTheLevel(t *testing.T) {
-	s := trigger(t, newWorld())
+	s := trigger(t, incidenttest.New())
 	s.must(incident.Undelivered{User: "ann", Method: roster.PushAll, Generation: s.in.Generation, Reason: "Unregistered"})
 	same(t, "pages", s.pages("ann"), []string{"push@0s", "mail@0s"})
 	s.until(10 * time.Second)
@@ -56,7 +57,7 @@ func TestRefusedPushPullsAtOnceAndHurriesTheLevel(t *testing.T) {
 }
 
 func TestStaleFailureIsIgnored(t *testing.T) {
-	s := trigger(t, newWorld())
+	s := trigger(t, incidenttest.New())
 	old := s.in.Generation
 	s.must(incident.Acknowledge{By: by("ann")})
 	n := len(s.work)
@@ -67,14 +68,14 @@ func TestStaleFailureIsIgnored(t *testing.T) {
 }
 
 func TestEngineWasDown(t *testing.T) {
-	w := newWorld()
-	w.policy("night", 1, level(60, "ann"))
+	w := incidenttest.New()
+	w.SetPolicy("night", 1, incidenttest.Level(60*time.Minute, "ann"))
 	s := trigger(t, w)
 	s.now = start.Add(20 * time.Minute)
 	s.must(incident.Tick{Receipts: map[roster.UserID]incident.Receipt{"ann": {Received: true}}})
 	same(t, "pages", s.pages("ann"), []string{"push@0s", "push!@20m0s", "mail@20m0s"}) // the latest of each, once
 
-	w.policy("night", 1, level(5, "ann"), level(5, "bo"), level(5, "cy"))
+	w.SetPolicy("night", 1, incidenttest.Level(5*time.Minute, "ann"), incidenttest.Level(5*time.Minute, "bo"), incidenttest.Level(5*time.Minute, "cy"))
 	s = trigger(t, w)
 	s.now = start.Add(20 * time.Minute)
 	s.must(incident.Tick{})
@@ -85,21 +86,21 @@ func TestEngineWasDown(t *testing.T) {
 }
 
 func TestEditedPlan(t *testing.T) {
-	w := newWorld()
-	w.policy("night", 0, level(60, "ann"))
+	w := incidenttest.New()
+	w.SetPolicy("night", 0, incidenttest.Level(60*time.Minute, "ann"))
 	s := trigger(t, w).received()
 	s.until(90 * time.Second)
-	u := w.users["ann"]
+	u := w.Users["ann"]
 	u.Methods = append(u.Methods, roster.Method{ID: "hook", Kind: roster.Webhook, Verified: true})
 	u.High = []roster.Step{{Method: roster.PushAll}, {Delay: 30 * time.Second, Method: "hook"}, {Delay: 3 * time.Minute, Method: "mail"}, {Delay: 4 * time.Minute, Method: "hook"}}
-	w.users["ann"] = u
+	w.Users["ann"] = u
 	s.until(4*time.Minute + time.Second)
 	same(t, "pages", s.pages("ann"), []string{"push@0s", "push!@1m0s", "mail@3m0s", "hook@4m0s"})
 }
 
 func TestRemindersGetRarerAndNeverStop(t *testing.T) {
-	w := newWorld()
-	w.policy("night", 0, level(24*60, "ann"))
+	w := incidenttest.New()
+	w.SetPolicy("night", 0, incidenttest.Level(24*60*time.Minute, "ann"))
 	s := trigger(t, w).received()
 	s.until(5 * time.Hour)
 	same(t, "limit told", len(s.at(incident.EntryReminderLimit)), 1)
@@ -110,7 +111,7 @@ func TestRemindersGetRarerAndNeverStop(t *testing.T) {
 }
 
 func TestResponderIsAskedBesideTheAssignee(t *testing.T) {
-	s := trigger(t, newWorld()).received()
+	s := trigger(t, incidenttest.New()).received()
 	s.must(incident.RequestResponders{By: by("ann"), Users: []roster.UserID{"cy", "ann"}, Text: "database?"})
 	s.until(6 * time.Minute)
 	if s.in.Assigned("cy") == nil || s.in.Assigned("bo") == nil {

@@ -6,113 +6,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tocsin-oncall/tocsin/server/catalog"
-	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/incident/incidenttest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-// world is a View made of maps.
-type world struct {
-	services map[catalog.ServiceID]catalog.Service
-	policies map[escalation.PolicyID]escalation.Policy
-	users    map[roster.UserID]roster.User
-	devices  map[roster.UserID][]roster.Device
-	turns    map[int]roster.UserID
-	settings catalog.Settings
-	pace     incident.Pace
-}
-
-func (w *world) Service(id catalog.ServiceID) (catalog.Service, bool) {
-	s, ok := w.services[id]
-	return s, ok
-}
-
-func (w *world) Policy(ref escalation.Ref) (escalation.Policy, bool) {
-	p, ok := w.policies[ref.ID]
-	return p, ok && p.Version == ref.Version
-}
-
-func (w *world) CurrentPolicy(id escalation.PolicyID) (escalation.Policy, bool) {
-	p, ok := w.policies[id]
-	return p, ok
-}
-
-func (w *world) OnCall(t escalation.Target, _ time.Time) []roster.UserID {
-	if t.Kind != escalation.UserTarget {
-		return nil
-	}
-	return []roster.UserID{roster.UserID(t.ID)}
-}
-
-func (w *world) User(id roster.UserID) (roster.User, bool) {
-	u, ok := w.users[id]
-	return u, ok
-}
-func (w *world) Devices(id roster.UserID) []roster.Device { return w.devices[id] }
-func (w *world) Turn(_ escalation.PolicyID, level int) (roster.UserID, bool) {
-	u, ok := w.turns[level]
-	return u, ok
-}
-
-func (w *world) Zone(name string) *time.Location {
-	if l, err := time.LoadLocation(name); err == nil {
-		return l
-	}
-	return time.UTC
-}
-func (w *world) Settings() catalog.Settings { return w.settings }
-func (w *world) Pace() incident.Pace        { return w.pace }
-
 var start = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
 
-const shop = catalog.ServiceID("shop")
-
-// newWorld has a service whose policy asks ann, bo and cy in turn (5, 10 and
-// 15 minutes, one repetition), each with a phone; dee is the catch-all.
-func newWorld() *world {
-	w := &world{
-		services: map[catalog.ServiceID]catalog.Service{shop: {ID: shop, Name: "Shop", Policy: "night"}},
-		policies: map[escalation.PolicyID]escalation.Policy{},
-		users:    map[roster.UserID]roster.User{},
-		devices:  map[roster.UserID][]roster.Device{},
-		turns:    map[int]roster.UserID{},
-		settings: catalog.Settings{CatchAll: []roster.UserID{"dee"}},
-		pace:     incident.DefaultPace(),
-	}
-	for _, id := range []roster.UserID{"ann", "bo", "cy", "dee"} {
-		w.users[id] = roster.User{
-			ID: id, Name: string(id), Zone: "UTC",
-			Methods: []roster.Method{{ID: "mail", Kind: roster.Email, Address: string(id) + "@shop.example", Verified: true}},
-			High:    []roster.Step{{Method: roster.PushAll}, {Delay: time.Minute, Method: roster.PushAll, Loud: true}, {Delay: 3 * time.Minute, Method: "mail"}},
-		}
-		w.devices[id] = []roster.Device{{ID: roster.DeviceID(id) + "-phone", User: id, Platform: roster.IOS, State: roster.DeviceActive}}
-	}
-	w.policy("night", 1, level(5, "ann"), level(10, "bo"), level(15, "cy"))
-	return w
-}
-
-func (w *world) policy(id escalation.PolicyID, loops int, levels ...escalation.Level) {
-	w.policies[id] = escalation.Policy{ID: id, Version: 1, Name: string(id), Loops: loops, Levels: levels}
-}
-
-func (w *world) mute(users ...roster.UserID) {
-	for _, id := range users {
-		u := w.users[id]
-		u.Methods = nil
-		w.users[id] = u
-		delete(w.devices, id)
-	}
-}
-
-func level(minutes int, users ...string) escalation.Level {
-	l := escalation.Level{Delay: time.Duration(minutes) * time.Minute}
-	for _, u := range users {
-		l.Targets = append(l.Targets, escalation.Target{Kind: escalation.UserTarget, ID: u})
-	}
-	return l
-}
+const shop = incidenttest.Shop
 
 func by(user string) incident.Actor {
 	return incident.Actor{Kind: incident.ActorUser, ID: user, Via: "test"}
@@ -123,7 +25,7 @@ var source = incident.Actor{Kind: incident.ActorSource, ID: "am", Via: "events"}
 // story is one incident with everything that was ever decided about it.
 type story struct {
 	t        testing.TB
-	w        *world
+	w        *incidenttest.World
 	now      time.Time
 	in       *incident.Incident
 	alerts   map[string]incident.Alert
@@ -138,10 +40,10 @@ type work struct {
 	at time.Duration
 }
 
-func trigger(t testing.TB, w *world) *story {
+func trigger(t testing.TB, w *incidenttest.World) *story {
 	s := &story{t: t, w: w, now: start, alerts: map[string]incident.Alert{}, receipts: map[roster.UserID]incident.Receipt{}}
 	s.must(incident.Begin{
-		ID: "i1", Number: 1, Service: w.services[shop], By: source,
+		ID: "i1", Number: 1, Service: w.Services[shop], By: source,
 		Alert: incident.Alert{Service: shop, Key: "k1"}, Event: fire("disk full", event.Critical),
 	})
 	return s
@@ -162,7 +64,7 @@ func (s *story) do(cmd incident.Command) error {
 			break
 		}
 		i := slices.IndexFunc(need.Members, func(u roster.UserID) bool { return u != "" })
-		s.w.turns[need.Level] = need.Members[i]
+		s.w.Turns[need.Level] = need.Members[i]
 	}
 	if err != nil {
 		return err
