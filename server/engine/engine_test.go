@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -234,6 +235,41 @@ func TestPartitionsAreTakenOver(t *testing.T) {
 	})
 }
 
+func TestHeldPagingWaitsAndGoesOn(t *testing.T) {
+	h := newHouse(t)
+	i := h.start()
+	h.world.hold(true)
+	i.send("shop", "k", event.Trigger)
+	i.send("shop", "other", event.Trigger)
+	i.stored("shop", "k")
+	i.stored("shop", "other")
+	h.mu.Lock()
+	if n := count(h.works, incident.WorkPage, ""); n != 0 {
+		t.Errorf("%d pages went out while paging is held", n)
+	}
+	h.mu.Unlock()
+	h.world.hold(false)
+	h.await("both incidents page after the resume", func(ws []incident.Work) bool { return count(ws, incident.WorkPage, "ann") == 2 })
+	h.await("and escalate", paged("bo"))
+}
+
+// stored waits until the key has an incident.
+func (i *instance) stored(service catalog.ServiceID, key string) {
+	i.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		linked, err := i.store.Linked(i.t.Context(), service, key)
+		if err != nil {
+			i.t.Fatal(err)
+		}
+		if linked[key] != "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			i.t.Fatalf("the event of key %s was never decided", key)
+		}
+	}
+}
+
 func TestMergedKeysLeadToTheTarget(t *testing.T) {
 	h := newHouse(t)
 	i := h.start()
@@ -280,14 +316,26 @@ func TestMergedKeysLeadToTheTarget(t *testing.T) {
 }
 
 // world is the configuration: every service asks ann, then bo.
-type world struct{ *incidenttest.World }
+type world struct {
+	*incidenttest.World
+
+	held atomic.Bool
+}
+
+func (w *world) hold(on bool) { w.held.Store(on) }
+
+func (w *world) Settings() catalog.Settings {
+	s := w.World.Settings()
+	s.Held = w.held.Load()
+	return s
+}
 
 func newWorld() *world {
 	w := incidenttest.New()
 	w.AnyService = &catalog.Service{Name: "any", Policy: "night", Urgency: catalog.UrgencyHigh}
 	w.Speed.FastestLevel = time.Millisecond
 	w.SetPolicy("night", 0, incidenttest.Level(300*time.Millisecond, "ann"), incidenttest.Level(time.Hour, "bo"))
-	return &world{w}
+	return &world{World: w}
 }
 
 func (*world) CatchUp(context.Context, string) error { return nil }

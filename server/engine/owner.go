@@ -228,12 +228,12 @@ func (o *owner) setNext(at time.Time) {
 const idle = time.Minute
 
 func (o *owner) untilNext() time.Duration {
-	next := o.nextDue()
-	switch {
-	case next.IsZero():
-		return idle
-	case o.desk.View().Settings().Held: // looked at again in a moment; nothing is decided before
+	if o.desk.View().Settings().Held { // looked at again in a moment; nothing is decided before
 		return heartbeat
+	}
+	next := o.nextDue()
+	if next.IsZero() {
+		return idle
 	}
 	return min(max(next.Sub(o.desk.Now()), 0), idle)
 }

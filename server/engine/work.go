@@ -42,14 +42,28 @@ func (o *owner) takeUp(ctx context.Context) error {
 			return err
 		}
 	}
-	o.mu.Lock()
-	items := o.queue
-	o.queue = nil
-	o.mu.Unlock()
-	for _, item := range items {
+	for _, item := range o.ready() {
 		o.hand(ctx, item)
 	}
 	return nil
+}
+
+// ready takes the items to begin now. While paging is held its pages stay in
+// the queue; what makes phones quiet goes on.
+func (o *owner) ready() []store.WorkItem {
+	held := o.desk.View().Settings().Held
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var now, later []store.WorkItem
+	for _, item := range o.queue {
+		if held && item.Work.Kind == incident.WorkPage {
+			later = append(later, item)
+		} else {
+			now = append(now, item)
+		}
+	}
+	o.queue = later
+	return now
 }
 
 // scan reads the work stream for items that nobody here has begun: those of
