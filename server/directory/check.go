@@ -246,7 +246,7 @@ func nobody(k Key, path string, dead []string) error {
 	who := cmp.Or(names(dead), "nobody is named")
 	return &fault.Error{
 		Kind: fault.Precondition, Reason: "PAGES_NOBODY", Message: k.String() + " would page nobody: " + who,
-		Meta: map[string]string{"name": k.String(), "people": who}, Fields: []fault.Field{{Path: path, Fix: "nobody can be reached: " + who}},
+		Meta: map[string]string{"name": k.String(), "people": who}, Fields: []fault.Field{{Path: path, Fix: "would page nobody: " + who}},
 	}
 }
 

@@ -61,8 +61,8 @@ const (
 type Address struct {
 	Kind   AddressKind // 0: none yet
 	Sealed []byte      // an AddressSecret, sealed for the device
-	Lookup auth.Hash // see LookupOf
-	Hint   string // last characters, to tell two apart
+	Lookup auth.Hash   // see LookupOf
+	Hint   string      // last characters, to tell two apart
 	At     time.Time
 }
 

@@ -139,7 +139,9 @@ func (c *diskCopy) readFrame(in io.Reader, id [16]byte, i uint64) (frame, error)
 	return fr, json.Unmarshal(plain, &fr)
 }
 
-func frameName(id [16]byte, i uint64) string { return fmt.Sprintf("frame/%s/%d", hex.EncodeToString(id[:]), i) }
+func frameName(id [16]byte, i uint64) string {
+	return fmt.Sprintf("frame/%s/%d", hex.EncodeToString(id[:]), i)
+}
 
 func (r diskRecord) stored() Stored {
 	return Stored{

@@ -120,42 +120,37 @@ func (e *Edit) remember(k Key) {
 // the same thing meanwhile, edit runs again on what is there now, so it must
 // have no effect beside its Edit. The snapshot it returns has the change.
 func (d *Directory) Change(ctx context.Context, by By, edit func(*Edit) error) (*Snapshot, error) {
+	p, err := d.change(ctx, by, edit, false)
+	return p.next, err
+}
+
+// change is Change, or with dry only the checks of it.
+func (d *Directory) change(ctx context.Context, by By, edit func(*Edit) error, dry bool) (prepared, error) {
 	select {
 	case d.writer <- struct{}{}:
 		defer func() { <-d.writer }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return prepared{}, ctx.Err()
 	}
 	for attempt := range maxAttempts {
 		if err := d.CatchUp(ctx); err != nil {
-			return nil, fault.New(fault.Unavailable, "DIRECTORY_BEHIND", "configuration cannot be changed now; try again").Because(err)
+			return prepared{}, fault.New(fault.Unavailable, "DIRECTORY_BEHIND", "configuration cannot be changed now; try again").Because(err)
 		}
 		p, err := d.prepare(ctx, by, edit)
-		if err != nil {
-			return nil, err
-		}
-		if len(p.changes) == 0 {
-			return p.next, nil
+		if err != nil || dry || len(p.changes) == 0 {
+			return p, err
 		}
 		err = d.log.Apply(ctx, p.changes, p.audit)
 		if err == nil {
-			return d.applied(ctx, p), nil
+			p.next = d.applied(ctx, p)
+			return p, nil
 		}
 		if fault.KindOf(err) != fault.Conflict {
-			return nil, fmt.Errorf("apply %d changes of configuration: %w", len(p.changes), err)
+			return prepared{}, fmt.Errorf("apply %d changes of configuration: %w", len(p.changes), err)
 		}
 		pause(ctx, time.Duration(rand.Int64N(int64(5*time.Millisecond)<<min(attempt, 5)))) //nolint:gosec // jitter
 	}
-	return nil, fault.New(fault.Conflict, "REVISION_MOVED", "configuration is changed by too many at once; try again")
-}
-
-// Check is Change without the effect: it returns what the configuration would become.
-func (d *Directory) Check(ctx context.Context, edit func(*Edit) error) (*Snapshot, error) {
-	p, err := d.prepare(ctx, By{}, edit)
-	if err != nil {
-		return nil, err
-	}
-	return p.next, nil
+	return prepared{}, fault.New(fault.Conflict, "REVISION_MOVED", "configuration is changed by too many at once; try again")
 }
 
 // applied returns a snapshot with the change, which is durable by now.
@@ -172,6 +167,13 @@ type prepared struct {
 	next    *Snapshot
 	changes []Change
 	audit   [][]byte
+	done    map[Key]outcome
+}
+
+// outcome is what a change does to one record.
+type outcome struct {
+	action Action
+	fields []string
 }
 
 func (d *Directory) prepare(ctx context.Context, by By, edit func(*Edit) error) (prepared, error) {
@@ -195,7 +197,7 @@ func (d *Directory) prepare(ctx context.Context, by By, edit func(*Edit) error) 
 			}
 		}
 	}
-	next := e.outcome()
+	next := e.result()
 	if err := e.check(ctx, next, d.inUse); err != nil {
 		return prepared{}, err
 	}
@@ -312,8 +314,8 @@ func tombstone(r Record, now time.Time) Record {
 	}
 }
 
-// outcome returns the configuration after the change, before it has revisions.
-func (e *Edit) outcome() *Snapshot {
+// result returns the configuration after the change, before it has revisions.
+func (e *Edit) result() *Snapshot {
 	b := e.build()
 	for _, k := range e.order {
 		if !e.gone[k] {

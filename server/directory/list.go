@@ -21,13 +21,15 @@ func all[R Record](s *Snapshot, kind Kind) iter.Seq[R] {
 }
 
 // Users, and the functions after it, yield all records of their kind, in no order.
-func (s *Snapshot) Users() iter.Seq[*User]               { return all[*User](s, KindUser) }
-func (s *Snapshot) Teams() iter.Seq[*Team]               { return all[*Team](s, KindTeam) }
-func (s *Snapshot) Services() iter.Seq[*Service]         { return all[*Service](s, KindService) }
-func (s *Snapshot) Integrations() iter.Seq[*Integration] { return all[*Integration](s, KindIntegration) }
-func (s *Snapshot) Policies() iter.Seq[*Policy]          { return all[*Policy](s, KindPolicy) }
-func (s *Snapshot) Tokens() iter.Seq[*Token]             { return all[*Token](s, KindToken) }
-func (s *Snapshot) AllDevices() iter.Seq[*Device]        { return all[*Device](s, KindDevice) }
+func (s *Snapshot) Users() iter.Seq[*User]       { return all[*User](s, KindUser) }
+func (s *Snapshot) Teams() iter.Seq[*Team]       { return all[*Team](s, KindTeam) }
+func (s *Snapshot) Services() iter.Seq[*Service] { return all[*Service](s, KindService) }
+func (s *Snapshot) Integrations() iter.Seq[*Integration] {
+	return all[*Integration](s, KindIntegration)
+}
+func (s *Snapshot) Policies() iter.Seq[*Policy]   { return all[*Policy](s, KindPolicy) }
+func (s *Snapshot) Tokens() iter.Seq[*Token]      { return all[*Token](s, KindToken) }
+func (s *Snapshot) AllDevices() iter.Seq[*Device] { return all[*Device](s, KindDevice) }
 
 // Count returns how many records of a kind are in force.
 func (s *Snapshot) Count(kind Kind) int {

@@ -40,9 +40,9 @@ const (
 
 // The forms of ids, as the API has them.
 var (
-	idForm     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)    //nolint:gochecknoglobals // compiled once
-	madeForm   = regexp.MustCompile(`^[a-z0-9]{1,40}$`)               //nolint:gochecknoglobals // compiled once
-	methodForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)      //nolint:gochecknoglobals // compiled once
+	idForm     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)                          //nolint:gochecknoglobals // compiled once
+	madeForm   = regexp.MustCompile(`^[a-z0-9]{1,40}$`)                                     //nolint:gochecknoglobals // compiled once
+	methodForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)                            //nolint:gochecknoglobals // compiled once
 	uuidForm   = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`) //nolint:gochecknoglobals // compiled once
 )
 

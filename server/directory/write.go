@@ -30,7 +30,7 @@ func stamp(r Record, was uint64, now time.Time) (Change, error) {
 
 // write turns the edit into changes with guards, and their audit records.
 func (e *Edit) write(next *Snapshot, by By) (prepared, error) {
-	p := prepared{next: next}
+	p := prepared{next: next, done: make(map[Key]outcome, len(e.order))}
 	ordered := false
 	for _, k := range e.order {
 		old, existed := e.records[k.Kind].get(k.ID)
@@ -64,9 +64,16 @@ func (e *Edit) write(next *Snapshot, by By) (prepared, error) {
 		if k.Kind == KindVersion { // told by the record of its policy
 			continue
 		}
+		fields := differences(old, now)
+		switch action {
+		case "create":
+			p.done[k] = outcome{Created, fields}
+		case "update":
+			p.done[k] = outcome{Updated, fields}
+		}
 		line, err := json.Marshal(auth.Audit{
 			At: e.Now, Actor: by.Principal.String(), Method: by.Method, Resource: k.String(), Action: action,
-			Change: strings.Join(differences(old, now), ", "), Request: by.Request, IP: by.IP,
+			Change: strings.Join(fields, ", "), Request: by.Request, IP: by.IP,
 		})
 		if err != nil {
 			return prepared{}, fmt.Errorf("encode audit record of %s: %w", k, err)

@@ -1,0 +1,119 @@
+package directory
+
+// Document is the configuration as YAML, for `tocsin apply` and `tocsin
+// export`. Its keys are the names that the API gives to the same fields, and
+// `id` and `name` where the API has the last part of the resource name and the
+// display name. Durations are written as "5m", times of day as "22:00", people
+// and other records by their id.
+//
+// What a document does not name stays as it is: applying one never deletes.
+// Of a person, every key that is left out keeps what the person has, because
+// people change how they are woken themselves; of everything else, a key that
+// is left out means its default.
+type Document struct {
+	People   []PersonDoc  `yaml:"people,omitempty"`
+	Teams    []TeamDoc    `yaml:"teams,omitempty"`
+	Policies []PolicyDoc  `yaml:"policies,omitempty"`
+	Services []ServiceDoc `yaml:"services,omitempty"`
+	Settings *SettingsDoc `yaml:"settings,omitempty"`
+}
+
+// The parts of a Document. Pointers and slices that are nil were left out.
+type (
+	PersonDoc struct {
+		ID       string       `yaml:"id"`
+		Name     string       `yaml:"name"`
+		Email    string       `yaml:"email"`
+		Role     *string      `yaml:"role,omitempty"` // admin, responder, stakeholder; new: responder
+		Inactive *bool        `yaml:"inactive,omitempty"`
+		TimeZone *string      `yaml:"time_zone,omitempty"`
+		Locale   *string      `yaml:"locale,omitempty"`
+		Privacy  *string      `yaml:"privacy,omitempty"` // full, title, minimal, sealed
+		Methods  []MethodDoc  `yaml:"contact_methods,omitempty"`
+		High     []StepDoc    `yaml:"high_steps,omitempty"`
+		Low      []StepDoc    `yaml:"low_steps,omitempty"`
+		Quiet    *QuietDoc    `yaml:"quiet_hours,omitempty"`
+		Reminder *ReminderDoc `yaml:"reminder,omitempty"`
+	}
+	// MethodDoc is a contact method. Verified counts for a method that is new:
+	// the administrator vouches for it. Of one that is there, it is never changed.
+	MethodDoc struct {
+		ID         string `yaml:"id"`
+		Kind       string `yaml:"kind"` // email, webhook, push
+		Address    string `yaml:"address,omitempty"`
+		Device     string `yaml:"device,omitempty"`
+		Verified   bool   `yaml:"verified,omitempty"`
+		SigningKey string `yaml:"signing_key,omitempty"` // of a webhook; made when it is new and has none
+	}
+	StepDoc struct {
+		Delay  string `yaml:"delay,omitempty"`
+		Method string `yaml:"contact_method"`
+		Loud   bool   `yaml:"loud,omitempty"`
+	}
+	QuietDoc struct {
+		Start string `yaml:"start"`
+		End   string `yaml:"end"`
+	}
+	ReminderDoc struct {
+		Interval     string `yaml:"interval,omitempty"`
+		UntilResolve bool   `yaml:"until_resolve,omitempty"`
+	}
+	TeamDoc struct {
+		ID      string   `yaml:"id"`
+		Name    string   `yaml:"name"`
+		Members []string `yaml:"members,omitempty"`
+	}
+	PolicyDoc struct {
+		ID          string     `yaml:"id"`
+		Name        string     `yaml:"name"`
+		Team        string     `yaml:"team,omitempty"`
+		Levels      []LevelDoc `yaml:"levels"`
+		Loops       int        `yaml:"loops,omitempty"`
+		Fallback    []string   `yaml:"fallback,omitempty"`
+		EscalateLow bool       `yaml:"escalate_low,omitempty"`
+	}
+	LevelDoc struct {
+		Targets  []string `yaml:"targets"`
+		Delay    string   `yaml:"delay"`
+		Strategy string   `yaml:"strategy,omitempty"` // everyone, round_robin
+		MultiAck bool     `yaml:"multi_acknowledge,omitempty"`
+	}
+	ServiceDoc struct {
+		ID           string           `yaml:"id"`
+		Name         string           `yaml:"name"`
+		Team         string           `yaml:"team,omitempty"`
+		Policy       string           `yaml:"escalation_policy"`
+		Disabled     bool             `yaml:"disabled,omitempty"`
+		Urgency      string           `yaml:"urgency_rule,omitempty"` // by_severity, high, low, by_support_hours
+		Hours        *HoursDoc        `yaml:"support_hours,omitempty"`
+		MinSeverity  string           `yaml:"min_severity,omitempty"` // critical, error, warning, info
+		AckTimeout   string           `yaml:"acknowledge_timeout,omitempty"`
+		AckReminder  string           `yaml:"acknowledge_reminder,omitempty"`
+		AutoResolve  string           `yaml:"auto_resolve,omitempty"`
+		ReopenWindow string           `yaml:"reopen_window,omitempty"`
+		KeyScope     string           `yaml:"key_scope,omitempty"` // service, integration
+		Privacy      string           `yaml:"privacy,omitempty"`
+		Integrations []IntegrationDoc `yaml:"integrations,omitempty"`
+	}
+	HoursDoc struct {
+		TimeZone string   `yaml:"time_zone"`
+		Days     []string `yaml:"days"` // monday … sunday
+		Start    string   `yaml:"start"`
+		End      string   `yaml:"end"`
+	}
+	// IntegrationDoc is an integration of the service it stands in. Its key is
+	// made when it is new and has none here, and shown once.
+	IntegrationDoc struct {
+		ID       string            `yaml:"id"`
+		Name     string            `yaml:"name,omitempty"` // default: the id
+		Source   string            `yaml:"source"`
+		Key      string            `yaml:"key,omitempty"`
+		Options  map[string]string `yaml:"options,omitempty"`
+		Disabled bool              `yaml:"disabled,omitempty"`
+	}
+	SettingsDoc struct {
+		Organization string   `yaml:"organization,omitempty"`
+		CatchAll     []string `yaml:"catch_all,omitempty"`
+		Privacy      string   `yaml:"privacy,omitempty"`
+	}
+)
