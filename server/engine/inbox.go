@@ -188,18 +188,15 @@ func (o *owner) look(ctx context.Context, steps []step) ([]place, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the incidents of %d events: %w", len(steps), err)
 	}
+	alerts, err := o.store.AlertsAt(ctx, ids, keys)
+	if err != nil {
+		return nil, fmt.Errorf("read the alerts of %d events: %w", len(steps), err)
+	}
 	for i := range places {
-		if places[i].in = incidents[i]; places[i].in == nil {
-			continue
+		places[i].in, places[i].alert = incidents[i], alerts[i]
+		if alerts[i].Count == 0 {
+			places[i].alert.Integration = steps[i].Integration
 		}
-		a, ok, err := o.store.Alert(ctx, ids[i], steps[i].Service, steps[i].Key)
-		if err != nil {
-			return nil, fmt.Errorf("read an alert of incident %s: %w", ids[i], err)
-		}
-		if !ok {
-			a = incident.Alert{Service: steps[i].Service, Key: steps[i].Key, Integration: steps[i].Integration}
-		}
-		places[i].alert = a
 	}
 	return places, nil
 }

@@ -84,7 +84,7 @@ func (t *turn) timeout() {
 
 // onLastResort reports whether fallback or catch-all are asked because the policy had nobody.
 func (t *turn) onLastResort() bool {
-	return !t.in.Exhausted && len(t.in.Assignees) > 0 && !slices.ContainsFunc(t.in.Assignees, func(a Assignee) bool {
+	return !t.in.Exhausted && !slices.ContainsFunc(t.in.Assignees, func(a Assignee) bool {
 		return a.Via != ViaFallback && a.Via != ViaCatchAll && a.Via != ViaResponder
 	})
 }

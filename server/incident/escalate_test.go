@@ -186,3 +186,29 @@ func TestSupportHoursRaiseTheUrgency(t *testing.T) {
 		t.Error("raised, it does not escalate")
 	}
 }
+
+func TestInstallationWithoutAnybodySaysSoOnce(t *testing.T) {
+	w := incidenttest.New()
+	w.Mute("ann", "bo", "cy")
+	w.Installation = catalog.Settings{}
+	s := trigger(t, w)
+	n := len(s.timeline)
+	s.until(30 * time.Minute)
+	if len(s.timeline) != n {
+		t.Errorf("the timeline grew by %d entries while nobody is there", len(s.timeline)-n)
+	}
+	if s.in.Due().IsZero() {
+		t.Error("it does not look again for somebody")
+	}
+}
+
+func TestDirectAssignmentThatCannotBeDeliveredGoesBackEarly(t *testing.T) {
+	w := incidenttest.New()
+	s := trigger(t, w)
+	s.must(incident.Reassign{By: by("ann"), Users: []roster.UserID{"cy"}})
+	for _, m := range []roster.MethodID{roster.PushAll, "mail"} {
+		s.must(incident.Undelivered{User: "cy", Method: m, Generation: s.in.Generation, Reason: "gone"})
+	}
+	s.until(2 * time.Minute)
+	same(t, "asked", s.assigned(), []string{"ann@0s", "cy@0s", "ann@1m0s"})
+}

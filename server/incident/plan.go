@@ -259,10 +259,21 @@ func (t *turn) undelivered(c Undelivered) error {
 		a.ReceiptBy = time.Time{}
 	}
 	t.pull(a, PageRejected, CauseRejected)
-	if e := t.now.Add(t.view.Pace().EmptyPass); t.nobodyLeft() && e.Before(t.in.Timers.Escalate) {
-		t.in.Timers.Escalate, t.in.Hurried = e, true
+	if t.nobodyLeft() {
+		t.hurry(t.now.Add(t.view.Pace().EmptyPass))
 	}
 	return nil
+}
+
+// hurry brings the end of the level, or of a direct assignment, forward.
+func (t *turn) hurry(at time.Time) {
+	timers := &t.in.Timers
+	if at.Before(timers.Escalate) {
+		timers.Escalate, t.in.Hurried = at, true
+	}
+	if at.Before(timers.Fallback) {
+		timers.Fallback = at
+	}
 }
 
 // nobodyLeft reports whether every method of everybody who is asked has failed for good.
