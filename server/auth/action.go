@@ -27,8 +27,9 @@ const (
 )
 
 // badAction is the same for every reason: a forger learns nothing from it.
+// reopen tells the phone to open the app and do it there.
 func badAction() error {
-	return fault.New(fault.Unauthenticated, "ACTION_TOKEN", "the action token is not valid any more; open the app")
+	return fault.New(fault.Unauthenticated, "ACTION_TOKEN_INVALID", "the action token is not valid here; open the app", "reopen", "true")
 }
 
 // ActionToken is what the text of a token says. It is proven by [Signer.VerifyAction] only.
@@ -116,8 +117,11 @@ func (s Signer) VerifyAction(t ActionToken, b Binding, verb Verb, now time.Time)
 	authentic := s.verifies(t.mac, actionLabel, t.Day, b.actionFields(t.exp, t.verbs)...)
 	// The key of a day signs for the hour after it at most.
 	aged := dayOf(t.Expires)-t.Day > 1 || dayOf(t.Expires) < t.Day
-	if !authentic || aged || t.Delivery != b.Delivery || !now.Before(t.Expires) || !slices.Contains(t.Verbs, verb) {
+	if !authentic || aged || t.Delivery != b.Delivery || !slices.Contains(t.Verbs, verb) {
 		return badAction()
+	}
+	if !now.Before(t.Expires) { // told apart only of a token that was ours
+		return fault.New(fault.Unauthenticated, "ACTION_TOKEN_EXPIRED", "the action token is too old; open the app", "reopen", "true")
 	}
 	return nil
 }

@@ -20,10 +20,12 @@ const EnrolmentLife = 10 * time.Minute
 const enrolCodeLength = 32
 
 // OnceStore keeps a value until it is taken or its time is over. Take removes
-// it, and of two callers one gets it.
+// it, and of two callers one gets it; Peek leaves it. Both are a NotFound fault
+// when there is none. The store is one.
 type OnceStore interface {
 	PutOnce(ctx context.Context, key string, value []byte, life time.Duration) error
-	Take(ctx context.Context, key string) (value []byte, ok bool, err error)
+	Take(ctx context.Context, key string) ([]byte, error)
+	Peek(ctx context.Context, key string) ([]byte, error)
 }
 
 // Enrolment is the permission to make one phone the phone of a person.
@@ -70,23 +72,33 @@ func (e Enroller) Create(ctx context.Context, user roster.UserID, by Principal) 
 	return Link{Enrolment: en, Code: code, URL: base.String()}, nil
 }
 
-// Redeem uses the code up and returns what it allows. The code may be given
-// bare or as the whole link, as a person pastes it.
+// Preview returns what the code allows and leaves it usable, so that a phone
+// can show whose it would become. The code may be given bare or as the whole
+// link, as a person pastes it.
+func (e Enroller) Preview(ctx context.Context, code string) (Enrolment, error) {
+	return e.look(ctx, code, e.Store.Peek)
+}
+
+// Redeem is Preview that uses the code up.
 func (e Enroller) Redeem(ctx context.Context, code string) (Enrolment, error) {
+	return e.look(ctx, code, e.Store.Take)
+}
+
+func (e Enroller) look(ctx context.Context, code string, get func(context.Context, string) ([]byte, error)) (Enrolment, error) {
 	if i := strings.LastIndexByte(code, '#'); i >= 0 {
 		code = code[i+1:]
 	}
 	code = strings.TrimSpace(code)
-	gone := fault.New(fault.Unauthenticated, "ENROLMENT_CODE", "the enrolment link was used, is over or never existed; ask for a new one")
+	gone := fault.New(fault.Unauthenticated, "ENROLMENT_INVALID", "the enrolment link was used, is over or never existed; ask for a new one")
 	if len(code) != enrolCodeLength || !isKeyText(code) {
 		return Enrolment{}, gone
 	}
-	value, ok, err := e.Store.Take(ctx, enrolKey(code))
-	if err != nil {
-		return Enrolment{}, fmt.Errorf("take enrolment: %w", err)
-	}
-	if !ok {
+	value, err := get(ctx, enrolKey(code))
+	switch {
+	case err != nil && fault.KindOf(err) == fault.NotFound:
 		return Enrolment{}, gone
+	case err != nil:
+		return Enrolment{}, fmt.Errorf("look for enrolment: %w", err)
 	}
 	var en Enrolment
 	if err := json.Unmarshal(value, &en); err != nil {

@@ -30,12 +30,21 @@ func (o *once) PutOnce(_ context.Context, key string, value []byte, _ time.Durat
 	return nil
 }
 
-func (o *once) Take(_ context.Context, key string) ([]byte, bool, error) {
+func (o *once) Take(ctx context.Context, key string) ([]byte, error) {
+	v, err := o.Peek(ctx, key)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	v, ok := o.vals[key]
 	delete(o.vals, key)
-	return v, ok, nil
+	return v, err
+}
+
+func (o *once) Peek(_ context.Context, key string) ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if v, ok := o.vals[key]; ok {
+		return v, nil
+	}
+	return nil, fault.New(fault.NotFound, "ONCE_GONE", "gone")
 }
 
 func TestEnrolment(t *testing.T) {
@@ -54,6 +63,9 @@ func TestEnrolment(t *testing.T) {
 		if strings.Contains(key, link.Code) || bytes.Contains(value, []byte(link.Code)) {
 			t.Error("the code is kept in clear")
 		}
+	}
+	if en, err := e.Preview(t.Context(), link.Code); err != nil || en.User != "ann" {
+		t.Fatalf("preview: %+v, %v", en, err)
 	}
 	en, err := e.Redeem(t.Context(), " "+link.URL+"\n")
 	if err != nil || en.User != "ann" || en.By != "console" {

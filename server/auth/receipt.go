@@ -15,7 +15,7 @@ const ReceiptLife = 7 * 24 * time.Hour
 const receiptDays = int64(ReceiptLife/(24*time.Hour)) + 1
 
 func badReceipt() error {
-	return fault.New(fault.Unauthenticated, "RECEIPT_KEY", "the receipt key is not valid for this delivery")
+	return fault.New(fault.Unauthenticated, "RECEIPT_KEY_INVALID", "the receipt key is not valid for this delivery")
 }
 
 // ReceiptKey issues the key by which a phone that has no credential at hand

@@ -14,9 +14,10 @@ type Stored struct {
 	Payload  []byte // empty: the record is gone
 }
 
-// Change is one record of an atomic change.
+// Change is one record of an atomic change. The revision that it leads to is
+// the log's to give: higher than any that the record ever had.
 type Change struct {
-	Stored        // Payload empty: remove the record
+	Stored        // Payload empty: remove the record. Updated: the instant of the change
 	Was    uint64 // revision that must still be there; 0: the record must not exist
 }
 

@@ -88,6 +88,9 @@ func (j *journal) Apply(_ context.Context, changes []Change, audit [][]byte) err
 		}
 	}
 	for _, c := range changes {
+		if c.Revision = c.Was + 1; c.Was == 0 {
+			c.Revision = uint64(len(j.entries)) + 1 // never one that the record had before
+		}
 		if len(c.Payload) == 0 {
 			delete(j.records, c.Key)
 		} else {

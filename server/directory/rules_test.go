@@ -67,8 +67,11 @@ func TestRules(t *testing.T) {
 		{"a new person", add(user("cat")), 0, "", ""},
 		{"there already", add(user("ann")), fault.Exists, "ALREADY_EXISTS", "users/ann"},
 		{"not there", edit(user("nobody")), fault.NotFound, "NOT_FOUND", "users/nobody"},
-		{"stale", func(e *Edit) error { return e.Update(user("ben"), "zz") }, fault.Conflict, "REVISION_MOVED", "users/ben"},
-		{"the version seen", func(e *Edit) error { return e.Update(user("ben"), "1") }, 0, "", ""},
+		{"stale", func(e *Edit) error { return e.Update(user("ben"), "zzz") }, fault.Conflict, "REVISION_MOVED", "users/ben"},
+		{"the version seen", func(e *Edit) error {
+			ben, _ := e.GetUser("ben")
+			return e.Update(user("ben"), ben.ETag())
+		}, 0, "", ""},
 		{"e-mail taken in another case", add(user("cat", func(u *User) { u.Email = " ANN@Example.org " })), fault.Exists, "ALREADY_EXISTS", "email: taken by users/ann"},
 		{"e-mail handed over in one change", func(e *Edit) error {
 			return errors.Join(

@@ -10,8 +10,8 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/auth"
 )
 
-// stamp gives a record its next revision and times, and returns the change
-// that writes it on top of the revision was.
+// stamp gives a record its times, and returns the change that writes it on top
+// of the revision was.
 func stamp(r Record, was uint64, now time.Time) (Change, error) {
 	m := r.meta()
 	now = now.UTC().Truncate(time.Millisecond)
