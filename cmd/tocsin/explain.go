@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// explain turns an error into words for a person at a terminal: what went
+// wrong, and below it each field that has to change, or when to try again.
+func explain(err error) string {
+	st, ok := statusOf(err)
+	if !ok || st.Code() == codes.OK {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return "no answer in time; a longer --timeout may help"
+		}
+		return err.Error()
+	}
+	var b strings.Builder
+	b.WriteString(headline(st))
+	for _, d := range st.Details() {
+		switch d := d.(type) {
+		case *errdetails.BadRequest:
+			for _, v := range d.GetFieldViolations() {
+				fmt.Fprintf(&b, "\n  %s: %s", clean(v.GetField()), clean(v.GetDescription()))
+			}
+		case *errdetails.RetryInfo:
+			if wait := d.GetRetryDelay().AsDuration(); wait > 0 {
+				fmt.Fprintf(&b, "\n  try again in %s", wait.Round(time.Second))
+			}
+		}
+	}
+	return b.String()
+}
+
+// statusOf finds the status in the chain of err. status.FromError would put
+// the texts of all that wrap it into its message.
+func statusOf(err error) (*status.Status, bool) {
+	carrier, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err)
+	if !ok {
+		return nil, false
+	}
+	return carrier.GRPCStatus(), true
+}
+
+func headline(st *status.Status) string {
+	text := clean(st.Message())
+	switch st.Code() {
+	case codes.Unavailable:
+		return "the server does not answer: " + text
+	case codes.DeadlineExceeded:
+		return "no answer in time; a longer --timeout may help"
+	case codes.Unauthenticated:
+		return "the server does not know this token: " + text
+	case codes.PermissionDenied:
+		return "not allowed: " + text
+	case codes.NotFound:
+		return "not found: " + text
+	case codes.Aborted:
+		return "somebody was faster: " + text + "; look again and repeat"
+	case codes.Unimplemented:
+		return "the server does not know this call: it is older than this program"
+	case codes.Internal, codes.Unknown:
+		return "the server has a problem: " + text + "; its log says more"
+	default:
+		return text
+	}
+}

@@ -1,0 +1,26 @@
+// Command tocsin is the whole of tocsin: the server, and the commands that talk to one.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+	_ "time/tzdata" // shifts and quiet hours have a zone on machines without a zone database, too
+
+	"github.com/mattn/go-isatty"
+)
+
+// version is set by the linker: git describe.
+var version = "" //nolint:gochecknoglobals // only a package variable can be set by -ldflags
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, &session{
+		args: os.Args[1:], env: os.Environ(), out: os.Stdout, err: os.Stderr, now: time.Now, zone: time.Local,
+		terminal: isatty.IsTerminal(os.Stdout.Fd()), build: readBuild(version),
+	})
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	api "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+)
+
+type showCmd struct {
+	connection
+	output
+	Incident string `arg:"" help:"Number or id."`
+}
+
+// Run shows one incident.
+func (c *showCmd) Run(ctx context.Context, s *session, g *grammar) error {
+	return c.call(ctx, s, g, func(ctx context.Context, conn *grpc.ClientConn) error {
+		client := api.NewIncidentServiceClient(conn)
+		name, err := find(ctx, client, c.Incident)
+		if err != nil {
+			return err
+		}
+		in, err := client.GetIncident(ctx, &api.GetIncidentRequest{Name: name})
+		if err != nil {
+			return err
+		}
+		timeline, err := wholeTimeline(ctx, client, in.GetName())
+		if err != nil {
+			return err
+		}
+		deliveries, err := allDeliveries(ctx, client, in.GetName())
+		if err != nil {
+			return err
+		}
+		if c.json() {
+			return s.printJSON(&api.ExportedIncident{Incident: in, Alerts: in.GetAlerts(), Timeline: timeline, Deliveries: deliveries})
+		}
+		return s.show(in, timeline, deliveries)
+	})
+}
+
+func wholeTimeline(ctx context.Context, client api.IncidentServiceClient, name string) (all []*api.TimelineEntry, err error) {
+	r := &api.ListTimelineRequest{Parent: name, PageSize: 500}
+	for {
+		page, err := client.ListTimeline(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.GetEntries()...)
+		if r.PageToken = page.GetNextPageToken(); r.GetPageToken() == "" {
+			return all, nil
+		}
+	}
+}
+
+func allDeliveries(ctx context.Context, client api.IncidentServiceClient, name string) (all []*api.Delivery, err error) {
+	r := &api.ListDeliveriesRequest{Parent: name, PageSize: 500}
+	for {
+		page, err := client.ListDeliveries(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.GetDeliveries()...)
+		if r.PageToken = page.GetNextPageToken(); r.GetPageToken() == "" {
+			return all, nil
+		}
+	}
+}
+
+func (s *session) show(in *api.Incident, timeline []*api.TimelineEntry, deliveries []*api.Delivery) error {
+	fmt.Fprintf(s.out, "#%d  %s\n\n", in.GetNumber(), clean(in.GetTitle()))
+	t := s.facts()
+	t.fact("id", id(in.GetName()))
+	t.fact("state", s.state(in))
+	t.fact("urgency", urgency(in))
+	t.fact("severity", word(in.GetSeverity()))
+	t.fact("service", id(in.GetService()))
+	t.fact("team", id(in.GetTeam()))
+	for _, a := range in.GetAssignees() {
+		t.fact("assigned to", fmt.Sprintf("%s (%s)", display(a.GetDisplayName(), a.GetUser()), assignment(a)))
+	}
+	for _, a := range in.GetAcknowledgements() {
+		t.fact("taken by", fmt.Sprintf("%s at %s, by %s", display(a.GetDisplayName(), a.GetUser()), s.when(a.GetAcknowledgeTime()), word(a.GetVia())))
+	}
+	t.fact("escalation", s.escalation(in))
+	t.fact("snoozed until", s.when(in.GetSnoozeUntil()))
+	t.fact("alerts", alerts(in))
+	t.fact("source", in.GetSource())
+	t.fact("client", strings.TrimSpace(in.GetClient()+" "+in.GetClientUri()))
+	for _, l := range in.GetLinks() {
+		t.fact("link", strings.TrimSpace(l.GetText()+" "+l.GetUri()))
+	}
+	t.fact("opened", s.when(in.GetCreateTime()))
+	t.fact("merged into", id(in.GetMergedInto()))
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if len(timeline) > 0 {
+		fmt.Fprintln(s.out, "\nHistory")
+		t = s.listing()
+		for _, e := range timeline {
+			t.row(s.at(e.GetEntryTime()), e.GetSummary())
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
+	if len(deliveries) > 0 {
+		fmt.Fprintln(s.out, "\nDeliveries")
+		t = s.listing()
+		for _, d := range deliveries {
+			t.row(s.at(d.GetCreateTime()), display(d.GetDisplayName(), d.GetUser()), way(d), fate(d))
+		}
+		return t.flush()
+	}
+	return nil
+}
+
+func (s *session) state(in *api.Incident) string {
+	text := word(in.GetState())
+	switch in.GetState() {
+	case api.Incident_STATE_TRIGGERED:
+		return text + " for " + s.age(in.GetCreateTime())
+	case api.Incident_STATE_ACKNOWLEDGED:
+		return text + " for " + s.age(in.GetAcknowledgeTime())
+	case api.Incident_STATE_RESOLVED:
+		text += " at " + s.when(in.GetResolveTime())
+		if cause := word(in.GetResolveCause()); cause != "" {
+			text += ", " + cause
+		}
+		if who := in.GetResolver().GetDisplayName(); who != "" {
+			text += ", " + who
+		}
+		return text
+	default:
+		return text
+	}
+}
+
+func assignment(a *api.Assignee) string {
+	via := word(a.GetVia())
+	if a.GetVia() == api.Assignee_VIA_POLICY && a.GetLevel() > 0 {
+		return "level " + strconv.Itoa(int(a.GetLevel()))
+	}
+	return via
+}
+
+func (s *session) escalation(in *api.Incident) string {
+	e := in.GetEscalation()
+	if e.GetPolicy() == "" {
+		return ""
+	}
+	text := fmt.Sprintf("%s, level %d of %d", id(e.GetPolicy()), e.GetLevel(), e.GetLevelCount())
+	if e.GetLoop() > 1 {
+		text += fmt.Sprintf(", round %d", e.GetLoop())
+	}
+	if e.GetExhausted() {
+		text += ", everybody has been asked"
+	}
+	if next := e.GetNextEscalationTime(); next != nil {
+		text += ", next level at " + s.when(next)
+	}
+	return text
+}
+
+func alerts(in *api.Incident) string {
+	if in.GetAlertCount() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d, %d of them open", in.GetAlertCount(), in.GetOpenAlertCount())
+}
+
+func way(d *api.Delivery) string {
+	text := word(d.GetMethodKind())
+	if hint := d.GetAddressHint(); hint != "" {
+		text += " to " + hint
+	}
+	if d.GetKind() == api.Delivery_KIND_UPDATE {
+		text += " (update)"
+	}
+	return text
+}
+
+// fate is how a delivery fared: "displayed after 1.2s", "rejected: Unregistered".
+func fate(d *api.Delivery) string {
+	text := word(d.GetState())
+	if d.GetCode() != "" {
+		text += ": " + d.GetCode()
+	}
+	for _, reached := range []struct {
+		name string
+		at   interface{ AsTime() time.Time }
+		ok   bool
+	}{{"received", d.GetReceiveTime(), d.GetReceiveTime() != nil}, {"accepted", d.GetAcceptTime(), d.GetAcceptTime() != nil}} {
+		if reached.ok && d.GetCreateTime() != nil {
+			after := reached.at.AsTime().Sub(d.GetCreateTime().AsTime())
+			text += fmt.Sprintf(", %s after %.1fs", reached.name, after.Seconds())
+			break
+		}
+	}
+	if d.GetAttempts() > 1 {
+		text += fmt.Sprintf(", %d attempts", d.GetAttempts())
+	}
+	return text
+}
+
+type explainCmd struct {
+	connection
+	output
+	Incident string `arg:"" help:"Number or id."`
+	User     string `arg:"" help:"Id of the person; me is you."`
+}
+
+// Run explains why somebody was or was not paged.
+func (c *explainCmd) Run(ctx context.Context, s *session, g *grammar) error {
+	return c.call(ctx, s, g, func(ctx context.Context, conn *grpc.ClientConn) error {
+		client := api.NewIncidentServiceClient(conn)
+		name, err := find(ctx, client, c.Incident)
+		if err != nil {
+			return err
+		}
+		r, err := client.ExplainPaging(ctx, &api.ExplainPagingRequest{Name: name, User: named("users/", []string{c.User})[0]})
+		if err != nil {
+			return err
+		}
+		if c.json() {
+			return s.printJSON(r)
+		}
+		fmt.Fprintln(s.out, clean(r.GetSummary()))
+		t := s.listing()
+		for _, f := range r.GetFacts() {
+			t.row(s.at(f.GetFactTime()), f.GetText())
+		}
+		return t.flush()
+	})
+}
+
+// isCode reports whether err is a status with one of the codes.
+func isCode(err error, any ...codes.Code) bool {
+	st, ok := statusOf(err)
+	if !ok {
+		return false
+	}
+	for _, c := range any {
+		if st.Code() == c {
+			return true
+		}
+	}
+	return false
+}
+
+// transient reports whether a stream may be tried again after err.
+func transient(err error) bool {
+	return isCode(err, codes.Unavailable, codes.Internal, codes.ResourceExhausted, codes.DeadlineExceeded)
+}
