@@ -70,6 +70,12 @@ type Applied struct {
 // the audit records. Conflict (ErrConfigMoved) when a record is no longer at the
 // revision that its change was decided on.
 func (s *Store) ConfigApply(ctx context.Context, now time.Time, changes []ConfigChange, audit ...[]byte) (Applied, error) {
+	// One counter for all records: one that is made again begins above its former
+	// life, so that an etag never comes back.
+	revision, err := s.allow(ctx, "INCRBY", configRevisionKey, 1).Uint64()
+	if err != nil {
+		return Applied{}, failed(err, "apply %d configuration changes", len(changes))
+	}
 	plan := newPlan()
 	applied := Applied{Revisions: make([]uint64, len(changes))}
 	logged := 0
@@ -82,12 +88,6 @@ func (s *Store) ConfigApply(ctx context.Context, now time.Time, changes []Config
 			continue
 		}
 		logged++
-		// A record that is made again does not begin at 1, as its etags would repeat:
-		// the second of its making is higher than any number of changes before it.
-		revision := uint64(max(now.Unix(), 1))
-		if c.Was > 0 {
-			revision = c.Was + 1
-		}
 		applied.Revisions[i] = revision
 		values := []any{"*", "k", c.Kind, "i", c.ID, "r", strconv.FormatUint(revision, 10)}
 		if c.Delete {
@@ -131,7 +131,7 @@ func (s *Store) ConfigApply(ctx context.Context, now time.Time, changes []Config
 func (s *Store) ConfigPosition(ctx context.Context) (string, error) {
 	info, err := s.rdb.XInfoStream(ctx, configLogKey).Result()
 	if err != nil {
-		if redis.HasErrorPrefix(err, "ERR no such key") {
+		if strings.Contains(err.Error(), "no such key") {
 			return "0-0", nil
 		}
 		return "", failed(err, "find the end of the configuration log")
@@ -244,8 +244,15 @@ func decodeEvents(list []redis.XMessage) ([]ConfigEvent, error) {
 	return events, nil
 }
 
-// followBlock is how long one blocking read of the log lasts at most.
-const followBlock = 5 * time.Second
+// ConfigAwait is [Store.ConfigChanges] that waits for the first change, up to
+// the given time; none is no error.
+func (s *Store) ConfigAwait(ctx context.Context, after string, wait time.Duration) ([]ConfigEvent, error) {
+	return s.follow(ctx, after, true, wait)
+}
+
+// followBlock is how long one blocking read of the log lasts at most: it cannot
+// be interrupted, so it is also how long the end of a follower may take.
+const followBlock = time.Second
 
 // ConfigFollow calls f with what changes behind the position, in order and
 // without a gap, over any loss of the connection, until ctx ends or f fails.
@@ -253,7 +260,7 @@ const followBlock = 5 * time.Second
 func (s *Store) ConfigFollow(ctx context.Context, after string, f func([]ConfigEvent) error) error {
 	check := true
 	for ctx.Err() == nil {
-		events, err := s.follow(ctx, after, check)
+		events, err := s.follow(ctx, after, check, followBlock)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
@@ -280,14 +287,14 @@ func (s *Store) ConfigFollow(ctx context.Context, after string, f func([]ConfigE
 	return ctx.Err()
 }
 
-func (s *Store) follow(ctx context.Context, after string, check bool) ([]ConfigEvent, error) {
+func (s *Store) follow(ctx context.Context, after string, check bool, wait time.Duration) ([]ConfigEvent, error) {
 	if check {
 		if err := s.checkLog(ctx, after); err != nil {
 			return nil, err
 		}
 	}
 	streams, err := s.rdb.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{configLogKey, after}, Count: 500, Block: followBlock,
+		Streams: []string{configLogKey, after}, Count: 500, Block: max(wait, time.Millisecond), // 0 would be for ever
 	}).Result()
 	if isNil(err) || (err == nil && len(streams) == 0) {
 		return nil, nil

@@ -88,15 +88,16 @@ func turnClaimKey(id escalation.PolicyID, level int, in incident.ID) string {
 
 // Configuration and membership have a slot each.
 const (
-	configKey    = "{c}:r"       // hash: kind/id to record
-	configLogKey = "{c}:log"     // stream: every change of a record
-	configLowKey = "{c}:loglow"  // string: last trimmed id of the log
-	auditKey     = "{c}:audit"   // stream: who changed what
-	numberKey    = "{c}:number"  // string: last human number given out
-	membersKey   = "{m}:members" // hash: instance to last word
-	leasesKey    = "{m}:leases"  // hash: partition to owner and epoch
-	formatKey    = "{m}:format"  // hash: what the data was written as
-	wakeChannel  = "{m}:wake"    // channel: who should look now
+	configKey         = "{c}:r"       // hash: kind/id to record
+	configLogKey      = "{c}:log"     // stream: every change of a record
+	configLowKey      = "{c}:loglow"  // string: last trimmed id of the log
+	configRevisionKey = "{c}:rev"     // string: last revision given out
+	auditKey          = "{c}:audit"   // stream: who changed what
+	numberKey         = "{c}:number"  // string: last human number given out
+	membersKey        = "{m}:members" // hash: instance to last word
+	leasesKey         = "{m}:leases"  // hash: partition to owner and epoch
+	formatKey         = "{m}:format"  // hash: what the data was written as
+	wakeChannel       = "{m}:wake"    // channel: who should look now
 )
 
 // short bounds what others may make as long as they like.

@@ -157,8 +157,9 @@ func (s *Store) exportPartition(ctx context.Context, p Partition, from, to time.
 				return
 			}
 		}
-		// An incident closes after it was created, so earlier closings are of no interest.
-		for start := strconv.FormatInt(max(from.UnixMilli(), 0), 10); ; {
+		// An incident closes after it was created, so earlier closings are of no interest;
+		// an hour more, as those have the clock of Redis.
+		for start := strconv.FormatInt(max(from.Add(-time.Hour).UnixMilli(), 0), 10); ; {
 			list, err := s.rdb.XRangeN(ctx, closedKey(p), start, "+", exportChunk).Result()
 			if err != nil {
 				yield(Record{}, failed(err, "export"))
