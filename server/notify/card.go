@@ -78,9 +78,9 @@ func (n *Notifier) cardEnvelope(user roster.User, method roster.Method, c attent
 		work: c.ID, user: user, method: method, urgency: c.Urgency, page: len(ins) > 0,
 		doc: store.PersonDoc(user.ID), unguarded: true, kind: push.KindPage, collapse: c.Collapse, open: len(ins),
 		letter: cardName(c.Kind), refs: refs, reason: cardName(c.Kind), at: c.At, deadline: c.Deadline,
-		details: map[string]string{"card": c.ID},
-		words:   stormWords(ins, n.serviceName, level),
-		lines:   digestLines(c, ins, n.serviceName, level),
+		details: map[string]string{"card": c.ID}, again: c.Number > 1,
+		words: stormWords(ins, n.serviceName, level),
+		lines: digestLines(c, ins, n.serviceName, level),
 	}
 	e.sound, e.level = loudness(c.Urgency, c.Sound, c.Loud)
 	if c.Kind == attention.CardDigest {

@@ -50,7 +50,7 @@ func (n *Notifier) message(l *leg) push.Message {
 	m := push.Message{
 		Kind: e.kind, DeliveryID: l.delivery.ID, Title: e.words.Title, Subtitle: e.words.Subtitle, Body: e.words.Body,
 		Redacted: e.words.Redacted, Details: e.details, OpenPages: e.open, CollapseID: e.collapse,
-		Sound: e.sound, Level: e.level, At: e.at, Deadline: e.deadline, PagedAt: e.pagedAt,
+		Sound: e.sound, Level: e.level, At: e.at, Deadline: e.deadline, PagedAt: e.pagedAt, Again: e.again,
 		HighUrgency: e.urgency == incident.High && e.page,
 	}
 	if e.page {

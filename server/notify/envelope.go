@@ -39,6 +39,7 @@ type envelope struct {
 	open     int
 	details  map[string]string
 	pagedAt  time.Time
+	again    bool             // the phones have had a page of it before
 	only     func(Phone) bool // nil: every device of the method
 
 	// What a channel carries.

@@ -40,9 +40,11 @@ const mailTimeout = 15 * time.Second
 
 // Mail sends over SMTP.
 type Mail struct {
-	client *mail.Client
-	from   string
-	domain string // of Message-Ids
+	host    string
+	options []mail.Option
+	watched bool // conversations end with their context; go-mail cannot for implicit TLS
+	from    string
+	domain  string // of Message-Ids
 }
 
 // NewMail returns the channel, or says what is wrong with its configuration.
@@ -87,21 +89,47 @@ func NewMail(c MailConfig) (*Mail, error) {
 	if c.Hello != "" {
 		options = append(options, mail.WithHELO(c.Hello))
 	}
-	client, err := mail.NewClient(c.Host, options...)
-	if err != nil {
+	if _, err := mail.NewClient(c.Host, options...); err != nil {
 		return nil, fmt.Errorf("mail: server %s: %w", net.JoinHostPort(c.Host, strconv.Itoa(port)), err)
 	}
 	_, domain, _ := strings.Cut(m.GetFrom()[0].Address, "@")
-	return &Mail{client: client, from: c.From, domain: domain}, nil
+	return &Mail{host: c.Host, options: options, watched: c.Security != MailTLS, from: c.From, domain: domain}, nil
 }
 
 // Check connects, greets and leaves again.
 func (m *Mail) Check(ctx context.Context) error {
-	c, err := m.client.DialToSMTPClientWithContext(ctx)
+	return m.converse(ctx, nil)
+}
+
+// converse has one conversation with the server, and hands in the letter.
+func (m *Mail) converse(ctx context.Context, letter *mail.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
+	defer cancel()
+	options := append([]mail.Option{}, m.options...)
+	if m.watched {
+		options = append(options, mail.WithDialContextFunc(func(dialing context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(dialing, network, address)
+			if err == nil {
+				context.AfterFunc(ctx, func() { _ = conn.Close() }) // a server that is silent must not hold us
+			}
+			return conn, err
+		}))
+	}
+	client, err := mail.NewClient(m.host, options...)
+	if err != nil {
+		return fmt.Errorf("mail: %w", err)
+	}
+	c, err := client.DialToSMTPClientWithContext(ctx)
 	if err != nil {
 		return fmt.Errorf("reach the mail server: %w", err)
 	}
-	_ = m.client.CloseWithSMTPClient(c) // it has answered, which was the question
+	if letter != nil {
+		err = client.SendWithSMTPClient(c, letter)
+	}
+	_ = client.CloseWithSMTPClient(c) // the letter has gone or not: how the server parts changes nothing
+	if err != nil {
+		return mailFault(err)
+	}
 	return nil
 }
 
@@ -111,16 +139,8 @@ func (m *Mail) Send(ctx context.Context, msg Message) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
-	defer cancel()
-	c, err := m.client.DialToSMTPClientWithContext(ctx)
-	if err != nil {
-		return Answer{}, fmt.Errorf("reach the mail server: %w", err)
-	}
-	err = m.client.SendWithSMTPClient(c, letter)
-	_ = m.client.CloseWithSMTPClient(c) // the letter has gone or not: how the server parts changes nothing
-	if err != nil {
-		return Answer{}, mailFault(err)
+	if err := m.converse(ctx, letter); err != nil {
+		return Answer{}, err
 	}
 	return Answer{ID: m.messageID(msg.ID)}, nil
 }

@@ -1,0 +1,64 @@
+package notify
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+func TestScrub(t *testing.T) {
+	for in, want := range map[string]string{
+		"Disk full on db-1":                                "Disk full on db-1",
+		"password=hunter2 refused":                         "password=[hidden] refused",
+		`db_password: "a b c", host=x`:                     `db_password: [hidden], host=x`,
+		`{"api_key":"abc","n":1}`:                          `{"api_key":[hidden],"n":1}`,
+		"Authorization: Bearer eyJhbGciOi.x.y":             "Authorization: [hidden]",
+		"curl -H 'Cookie: a=b; c=d'":                       "curl -H 'Cookie: [hidden]; c=d'",
+		"got bearer abcdefghijkl from it":                  "got bearer [hidden] from it",
+		"see https://u:p@h.example/x?y=1":                  "see https://h.example/x?y=1",
+		"https://h.example/a?token=abc.":                   "https://h.example/a.",
+		"https://h.example/a?q=" + strings.Repeat("x", 40): "https://h.example/a",
+		"https://h.example/a?page=2#top":                   "https://h.example/a?page=2",
+		"mail to ann@example.org bounced":                  "mail to [hidden] bounced",
+		"the secret of good coffee":                        "the secret of good coffee",
+		"token refresh failed":                             "token refresh failed",
+	} {
+		if got := Scrub(in); got != want {
+			t.Errorf("Scrub(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestStrictest(t *testing.T) {
+	for _, c := range []struct {
+		levels []roster.Privacy
+		want   roster.Privacy
+	}{
+		{nil, roster.PrivacyFull},
+		{[]roster.Privacy{0, 0}, roster.PrivacyFull},
+		{[]roster.Privacy{roster.PrivacyMinimal, roster.PrivacyFull}, roster.PrivacyMinimal},
+		{[]roster.Privacy{roster.PrivacyTitle, roster.PrivacySealed}, roster.PrivacySealed},
+	} {
+		if got := strictest(c.levels...); got != c.want {
+			t.Errorf("strictest(%v) = %v, want %v", c.levels, got, c.want)
+		}
+	}
+}
+
+func FuzzScrub(f *testing.F) {
+	for _, s := range []string{"x", "a=b", `"`, "https://", "é", "token=", "Bearer "} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		const secret = "hunter2hunter2"
+		got := Scrub(strings.TrimRight(s, "\\'\"=: ") + " password=" + secret + " https://u:" + secret + "@h.example/")
+		if strings.Contains(got, secret) {
+			t.Errorf("Scrub(%q …) tells the secret: %q", s, got)
+		}
+		if utf8.ValidString(s) && !utf8.ValidString(Scrub(s)) {
+			t.Errorf("Scrub(%q) = %q, want valid UTF-8", s, Scrub(s))
+		}
+	})
+}
