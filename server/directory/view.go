@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"strings"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/auth"
@@ -148,4 +149,14 @@ func (s *Snapshot) Owner(k Key) (roster.UserID, bool) {
 	default:
 		return "", false
 	}
+}
+
+// OwnerOf is Owner by resource name ("devices/d1"), for the permission table.
+func (s *Snapshot) OwnerOf(name string) (roster.UserID, bool) {
+	collection, id, _ := strings.Cut(name, "/")
+	kind, ok := map[string]Kind{"users": KindUser, "devices": KindDevice, "tokens": KindToken}[collection]
+	if !ok {
+		return "", false
+	}
+	return s.Owner(Key{kind, id})
 }

@@ -1,0 +1,263 @@
+package auth
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+// Rule says who may call a method. Whoever it does not let in is refused; a
+// method without a rule may be called by nobody.
+type Rule struct {
+	// Role is the least that a person or a service account has to be; 0 lets
+	// neither in.
+	Role roster.Role
+	// Scope is what a narrowed token has to include.
+	Scope Scope
+	// Device lets devices in, whose person has the Role.
+	Device bool
+	// Integration lets integrations in.
+	Integration bool
+	// Public lets everybody in: the message itself carries what proves the
+	// caller, and its handler checks it.
+	Public bool
+	// Own is the field of the request that names a user, a device or a token:
+	// only its person and an administrator may. Empty: no such condition.
+	Own string
+	// Itself narrows a device to naming itself in Own.
+	Itself bool
+}
+
+// The usual rules.
+//
+//nolint:gochecknoglobals // look-up table
+var (
+	looks      = Rule{Role: roster.Stakeholder, Scope: ScopeRead, Device: true}
+	responds   = Rule{Role: roster.Responder, Scope: ScopeRespond, Device: true}
+	configures = Rule{Role: roster.Admin, Scope: ScopeConfigure}
+	operates   = Rule{Role: roster.Admin, Scope: ScopeOperate}
+	sends      = Rule{Integration: true}
+	proves     = Rule{Public: true}
+)
+
+// own is a rule for what a person does to what is his.
+func own(field string, scope Scope) Rule {
+	return Rule{Role: roster.Stakeholder, Scope: scope, Own: field}
+}
+
+// itself is a rule for what a device does to itself, and its person to it.
+func itself(field string) Rule {
+	return Rule{Role: roster.Stakeholder, Scope: ScopeRespond, Device: true, Own: field, Itself: true}
+}
+
+// rules is the permission table of the API, by full gRPC method. HTTP comes
+// through the same methods. Roles of teams will join as a further way to have a Role.
+var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
+	"/tocsin.v1.IncidentService/AcknowledgeIncident":       responds,
+	"/tocsin.v1.IncidentService/ResolveIncident":           responds,
+	"/tocsin.v1.IncidentService/EscalateIncident":          responds,
+	"/tocsin.v1.IncidentService/CreateIncident":            responds,
+	"/tocsin.v1.IncidentService/UnacknowledgeIncident":     responds,
+	"/tocsin.v1.IncidentService/ReopenIncident":            responds,
+	"/tocsin.v1.IncidentService/SnoozeIncident":            responds,
+	"/tocsin.v1.IncidentService/ReassignIncident":          responds,
+	"/tocsin.v1.IncidentService/MergeIncidents":            responds,
+	"/tocsin.v1.IncidentService/SplitIncident":             responds,
+	"/tocsin.v1.IncidentService/BatchAcknowledgeIncidents": responds,
+	"/tocsin.v1.IncidentService/BatchResolveIncidents":     responds,
+	"/tocsin.v1.IncidentService/SetIncidentPriority":       responds,
+	"/tocsin.v1.IncidentService/SetIncidentUrgency":        responds,
+	"/tocsin.v1.IncidentService/AddIncidentNote":           responds,
+	"/tocsin.v1.IncidentService/RequestResponders":         responds,
+	"/tocsin.v1.IncidentService/ListIncidents":             looks,
+	"/tocsin.v1.IncidentService/GetIncident":               looks,
+	"/tocsin.v1.IncidentService/ListAlerts":                looks,
+	"/tocsin.v1.IncidentService/ListTimeline":              looks,
+	"/tocsin.v1.IncidentService/ListDeliveries":            looks,
+	"/tocsin.v1.IncidentService/ExplainPaging":             looks,
+	"/tocsin.v1.IncidentService/WatchIncidents":            looks,
+
+	"/tocsin.v1.EventService/PublishEvent":       sends,
+	"/tocsin.v1.EventService/BatchPublishEvents": sends,
+
+	// Of a device: the code of an enrolment, the receipt key and the action token are in the message.
+	"/tocsin.v1.DeviceService/PreviewEnrolment":     proves,
+	"/tocsin.v1.DeviceService/EnrolDevice":          proves,
+	"/tocsin.v1.DeviceService/ReportReceipts":       proves,
+	"/tocsin.v1.DeviceService/Act":                  proves,
+	"/tocsin.v1.DeviceService/CreateEnrolment":      own("user", ScopeConfigure),
+	"/tocsin.v1.DeviceService/RegisterDevice":       {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // for the caller only
+	"/tocsin.v1.DeviceService/ConfirmDeviceAddress": itself("name"),
+	"/tocsin.v1.DeviceService/UpdateDevice":         itself("device.name"),
+	"/tocsin.v1.DeviceService/RevokeDevice":         itself("name"),
+	"/tocsin.v1.DeviceService/SendTestPush":         itself("name"),
+	"/tocsin.v1.DeviceService/GetDevice":            {Role: roster.Stakeholder, Scope: ScopeRead, Device: true, Own: "name"},
+	"/tocsin.v1.DeviceService/ListDevices":          looks, // of the caller, or of everybody for an administrator
+	"/tocsin.v1.DeviceService/WatchTestPush":        looks, // of the caller's devices, or any for an administrator
+	"/tocsin.v1.DeviceService/ConfirmTestPush":      {Role: roster.Stakeholder, Scope: ScopeRespond, Device: true},
+
+	"/tocsin.v1.UserService/GetUser":             looks,
+	"/tocsin.v1.UserService/ListUsers":           looks,
+	"/tocsin.v1.UserService/CreateUser":          configures,
+	"/tocsin.v1.UserService/DeleteUser":          configures,
+	"/tocsin.v1.UserService/UpdateUser":          own("user.name", ScopeConfigure), // role and inactive: administrators
+	"/tocsin.v1.UserService/SendVerification":    own("name", ScopeConfigure),
+	"/tocsin.v1.UserService/VerifyContactMethod": own("name", ScopeConfigure),
+
+	"/tocsin.v1.TeamService/GetTeam":    looks,
+	"/tocsin.v1.TeamService/ListTeams":  looks,
+	"/tocsin.v1.TeamService/CreateTeam": configures,
+	"/tocsin.v1.TeamService/UpdateTeam": configures,
+	"/tocsin.v1.TeamService/DeleteTeam": configures,
+
+	"/tocsin.v1.CatalogService/GetService":           looks,
+	"/tocsin.v1.CatalogService/ListServices":         looks,
+	"/tocsin.v1.CatalogService/CreateService":        configures,
+	"/tocsin.v1.CatalogService/UpdateService":        configures,
+	"/tocsin.v1.CatalogService/DeleteService":        configures,
+	"/tocsin.v1.CatalogService/GetIntegration":       looks,
+	"/tocsin.v1.CatalogService/ListIntegrations":     looks,
+	"/tocsin.v1.CatalogService/CreateIntegration":    configures,
+	"/tocsin.v1.CatalogService/UpdateIntegration":    configures,
+	"/tocsin.v1.CatalogService/DeleteIntegration":    configures,
+	"/tocsin.v1.CatalogService/RotateIntegrationKey": configures,
+
+	"/tocsin.v1.EscalationPolicyService/GetEscalationPolicy":    looks,
+	"/tocsin.v1.EscalationPolicyService/ListEscalationPolicies": looks,
+	"/tocsin.v1.EscalationPolicyService/CreateEscalationPolicy": configures,
+	"/tocsin.v1.EscalationPolicyService/UpdateEscalationPolicy": configures,
+	"/tocsin.v1.EscalationPolicyService/DeleteEscalationPolicy": configures,
+
+	"/tocsin.v1.TokenService/GetToken":    own("name", ScopeRead),
+	"/tocsin.v1.TokenService/ListTokens":  {Role: roster.Stakeholder, Scope: ScopeRead},      // of the caller, or all for an administrator
+	"/tocsin.v1.TokenService/CreateToken": {Role: roster.Stakeholder, Scope: ScopeConfigure}, // see Principal.MayGrant
+	"/tocsin.v1.TokenService/RevokeToken": own("name", ScopeConfigure),
+
+	"/tocsin.v1.ConfigurationService/ApplyConfiguration":  configures,
+	"/tocsin.v1.ConfigurationService/ExportConfiguration": {Role: roster.Admin, Scope: ScopeRead},
+	"/tocsin.v1.ConfigurationService/GetSettings":         looks,
+	"/tocsin.v1.ConfigurationService/UpdateSettings":      configures,
+
+	"/tocsin.v1.OperatorService/GetStatus":         operates,
+	"/tocsin.v1.OperatorService/ListDeadLetters":   operates,
+	"/tocsin.v1.OperatorService/RetryDeadLetters":  operates,
+	"/tocsin.v1.OperatorService/HoldPaging":        operates,
+	"/tocsin.v1.OperatorService/ResumePaging":      operates,
+	"/tocsin.v1.OperatorService/ExportIncidents":   operates,
+	"/tocsin.v1.OperatorService/ListDroppedEvents": operates,
+}
+
+// RuleOf returns the rule of a method, named in full: "/tocsin.v1.UserService/GetUser".
+func RuleOf(method string) (Rule, bool) {
+	r, ok := rules[method]
+	return r, ok
+}
+
+// Methods returns every method that has a rule, sorted.
+func Methods() []string { return slices.Sorted(maps.Keys(rules)) }
+
+// Permit refuses callers whom the table does not let call the method at all.
+// What it lets through, a rule with Own still has to see the request of:
+// [PermitRequest].
+func Permit(method string, p Principal) error {
+	r, ok := rules[method]
+	switch {
+	case !ok:
+		return denied(method, "nobody may call this method")
+	case r.Public:
+		return nil
+	case p.Kind == KindAnonymous:
+		return errMissing
+	case p.Kind == KindIntegration:
+		if !r.Integration {
+			return denied(method, "the key of an integration may only send events")
+		}
+		return nil
+	case r.Role == 0:
+		return denied(method, "this needs the key of an integration")
+	case p.Kind == KindDevice && !r.Device:
+		return denied(method, "a device may respond, and see to itself; sign in as the person for the rest")
+	case p.Role == 0 || p.Role > r.Role:
+		return denied(method, "the role does not allow it").With("needs", roleName(r.Role))
+	case !p.Has(r.Scope):
+		return denied(method, "the token's scopes do not allow it").With("needs", string(r.Scope))
+	}
+	return nil
+}
+
+// Owner returns the person to whom a user, device or token of that resource
+// name belongs.
+type Owner func(name string) (roster.UserID, bool)
+
+// PermitRequest refuses callers who name in the request what is not theirs. It
+// says the same of what belongs to somebody else and of what does not exist.
+// Call Permit first.
+func PermitRequest(method string, p Principal, request proto.Message, owner Owner) error {
+	r, ok := rules[method]
+	if !ok {
+		return denied(method, "nobody may call this method")
+	}
+	if r.Own == "" || (p.IsAdmin() && p.Kind != KindDevice) {
+		return nil
+	}
+	name := textAt(request, r.Own)
+	collection, id, _ := strings.Cut(name, "/")
+	if r.Itself && p.Kind == KindDevice {
+		if collection == "devices" && (id == "me" || roster.DeviceID(id) == p.Device) {
+			return nil
+		}
+		return notYours(name)
+	}
+	if id == "me" && p.User != "" {
+		return nil
+	}
+	if u, ok := owner(name); ok && p.Is(u) {
+		return nil
+	}
+	return notYours(name)
+}
+
+// textAt returns the text field of a message at a path ("device.name").
+func textAt(m proto.Message, path string) string {
+	v := m.ProtoReflect()
+	for {
+		name, rest, more := strings.Cut(path, ".")
+		f := v.Descriptor().Fields().ByName(protoreflect.Name(name))
+		switch {
+		case f == nil || f.IsList() || f.IsMap():
+			return ""
+		case !more && f.Kind() == protoreflect.StringKind:
+			return v.Get(f).String()
+		case !more || f.Kind() != protoreflect.MessageKind:
+			return ""
+		}
+		v, path = v.Get(f).Message(), rest
+	}
+}
+
+func denied(method, why string) *fault.Error {
+	return fault.New(fault.Denied, "PERMISSION_DENIED", why, "method", method)
+}
+
+func notYours(name string) error {
+	return fault.New(fault.Denied, "NOT_YOURS", "this needs the person concerned or an administrator", "name", name)
+}
+
+func roleName(r roster.Role) string {
+	switch r {
+	case roster.Admin:
+		return "admin"
+	case roster.Responder:
+		return "responder"
+	case roster.Stakeholder:
+		return "stakeholder"
+	default:
+		return "none"
+	}
+}
