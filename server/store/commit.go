@@ -88,6 +88,7 @@ func (s *Store) Commit(ctx context.Context, c Commit) (Committed, error) {
 // its own. The order of those about one document is kept only in that the later
 // one's guard decides.
 func (s *Store) CommitAll(ctx context.Context, cs []Commit) []Result {
+	defer s.around("commit")()
 	results := make([]Result, len(cs))
 	drafts := make([]*draft, len(cs))
 	var calls []*call

@@ -83,6 +83,7 @@ const (
 // page begins when this returns: after an acknowledgement has been committed
 // none of its pages gets BegunGo. The sends of one partition are one step.
 func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]Begun, error) {
+	defer s.around("begin send")()
 	begun := make([]Begun, len(sends))
 	pipe := s.rdb.Pipeline()
 	type batch struct {
@@ -143,6 +144,7 @@ func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]B
 // RecordDelivery merges what became of deliveries into their records: states
 // never go back, and the first instant of each stays.
 func (s *Store) RecordDelivery(ctx context.Context, d Doc, news ...incident.Delivery) error {
+	defer s.around("record delivery")()
 	p, err := d.Partition()
 	if err != nil {
 		return err
@@ -308,6 +310,7 @@ func (s *Store) Delivery(ctx context.Context, id string) (Doc, incident.Delivery
 // Receipt applies one receipt. Repeating it is safe: the first instant of each
 // state stays, and a state never goes back.
 func (s *Store) Receipt(ctx context.Context, r Receipt) (Receipted, error) {
+	defer s.around("receipt")()
 	d, dv, found, err := s.Delivery(ctx, r.Delivery)
 	if err != nil {
 		return Receipted{}, err

@@ -54,6 +54,7 @@ var ErrStoreFull = fault.New(fault.Exhausted, "STORE_FULL", "the store has no me
 // at all; on an error some partitions may have theirs, and the sender's retry
 // folds.
 func (s *Store) Append(ctx context.Context, entries []InboxEntry) error {
+	defer s.around("append")()
 	var order []Partition
 	parts := map[Partition][]InboxEntry{}
 	for _, e := range entries {

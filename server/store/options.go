@@ -43,6 +43,11 @@ type Options struct {
 	PoolSize    int           // connections; 0: 48
 	Lanes       int           // batches in flight, for commits and for events each; 0: 3
 	InboxLimit  int           // accepted events that may wait in one partition; 0: 20,000
+
+	// Step is told of every durable step of a page, before and after it is
+	// taken: "before commit", "after commit". Tests end the process there. nil
+	// in every real server.
+	Step func(point string)
 }
 
 // withDefaults fills what was left out.

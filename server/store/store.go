@@ -79,6 +79,15 @@ func (s *Store) checkFormat(ctx context.Context) error {
 	return nil
 }
 
+// around reports a durable step before it is taken and, by what it returns, after.
+func (s *Store) around(step string) func() {
+	if s.o.Step == nil {
+		return func() {}
+	}
+	s.o.Step("before " + step)
+	return func() { s.o.Step("after " + step) }
+}
+
 // Ping reports whether Redis answers.
 func (s *Store) Ping(ctx context.Context) error {
 	return failed(s.rdb.Ping(ctx).Err(), "ping the store")

@@ -50,6 +50,7 @@ func (s *Store) Work(ctx context.Context, p Partition, after string, n int) ([]W
 
 // WorkDone deletes items that have been done.
 func (s *Store) WorkDone(ctx context.Context, p Partition, ids ...string) error {
+	defer s.around("work done")()
 	if len(ids) == 0 {
 		return nil
 	}
