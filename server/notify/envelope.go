@@ -187,11 +187,11 @@ func (l *leg) begin(ctx context.Context, number int) error {
 	dv := l.delivery
 	dv.State, dv.Attempted, dv.Attempts = incident.DeliveryAttempted, now, number
 	lead := store.Send{Doc: e.doc, Generation: e.generation, Unguarded: e.unguarded, Delivery: dv}
-	begun, err := l.d.n.o.Ledger.BeginSend(ctx, now, []store.Send{lead})
+	begun, err := l.d.n.lastLook(ctx, lead)
 	if err != nil {
 		return err
 	}
-	switch begun[0] {
+	switch begun {
 	case store.BegunGo:
 	case store.BegunStale:
 		return push.ErrNotNeeded

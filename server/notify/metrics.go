@@ -37,7 +37,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "push_fallback_total", Help: "Ways of reaching a person that ran before their time, by cause.",
 		}, []string{"cause"}),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "push_deliveries_total", Help: "Deliveries that reached a state.",
+			Name: "tocsin_deliveries_total", Help: "Deliveries that reached a state.",
 		}, []string{"channel", "state"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "push_receipts_refused_total", Help: "Receipts that were not applied, by why.",

@@ -101,6 +101,7 @@ type Notifier struct {
 	metrics *metrics
 
 	people  people
+	begins  begins
 	lanes   map[roster.MethodKind]chan struct{} // attempts in flight, by channel
 	context func() context.Context              // of what outlives a call; ends with Close
 	stop    context.CancelFunc

@@ -37,13 +37,17 @@ type rig struct {
 	ring  auth.Keyring
 
 	mu    sync.Mutex
-	at    time.Time
+	at    time.Time // zero: the real clock
 	fails []incident.Undelivered
 }
 
 const service catalog.ServiceID = "checkout"
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return rigWith(t, nil) }
+
+// rigWith has another push service than the recorder, and the real clock, when
+// pusher is not nil.
+func rigWith(t *testing.T, pusher Pusher) *rig {
 	t.Helper()
 	redistest.Shared(t).Flush(t)
 	s, err := store.Open(t.Context(), store.Options{URL: redistest.URL(t)})
@@ -54,8 +58,13 @@ func newRig(t *testing.T) *rig {
 		t: t, store: s, dir: newPeople(), push: &recorder{}, at: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC),
 		chans: map[roster.MethodKind]*channel{roster.Email: {}, roster.Webhook: {}}, ring: testRing(t),
 	}
+	if pusher == nil {
+		pusher = r.push
+	} else {
+		r.at = time.Time{}
+	}
 	r.n = New(Options{
-		Ledger: s, Directory: r.dir, Push: r.push, Signer: auth.NewSigner(r.ring), Now: r.now, Registerer: prometheus.NewRegistry(),
+		Ledger: s, Directory: r.dir, Push: pusher, Signer: auth.NewSigner(r.ring), Now: r.now, Registerer: prometheus.NewRegistry(),
 		Channels:  map[roster.MethodKind]Channel{roster.Email: r.chans[roster.Email], roster.Webhook: r.chans[roster.Webhook]},
 		RetryBase: time.Millisecond, Link: func(id incident.ID) string { return "https://tocsin.example/i/" + string(id) },
 		Undelivered: func(_ context.Context, _ incident.ID, u incident.Undelivered) error {
@@ -78,6 +87,9 @@ func newRig(t *testing.T) *rig {
 func (r *rig) now() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.at.IsZero() {
+		return time.Now()
+	}
 	return r.at
 }
 

@@ -1,0 +1,110 @@
+package notify
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+// A process died after it had begun a page: nobody knows whether the service
+// has it. It is sent again, under the same id, as soon as nobody can be at it.
+func TestDeathBetweenTheLastLookAndTheRecord(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	in, work := r.trigger("Disk full", page("ann", roster.PushAll))
+	j := job{work: work[0].Work, item: work[0]}
+	doc := store.IncidentDoc(in.ID)
+	id, err := store.DeliveryID(doc, j.name(), "iphone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, err := r.store.BeginSend(t.Context(), r.now(), []store.Send{{Doc: doc, Generation: 1, Delivery: incident.Delivery{
+		ID: id, Work: j.name(), User: "ann", Device: "iphone", Kind: roster.Push, State: incident.DeliveryAttempted, Attempted: r.now(),
+	}}})
+	if err != nil || begun[0] != store.BegunGo {
+		t.Fatalf("BeginSend = %v, %v", begun, err)
+	}
+	ended := make(chan error, 1)
+	r.n.Do(t.Context(), work[0], func(err error) { ended <- err })
+	r.until("the person has been decided", func() bool {
+		p, err := r.store.Person(t.Context(), "ann")
+		return err == nil && len(p.Recent) == 1
+	})
+	if got := r.push.sent(push.KindPage); len(got) != 0 {
+		t.Fatalf("pages = %d, want none while the other may still be sending", len(got))
+	}
+	r.advance(10 * time.Second)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if got := r.push.sent(push.KindPage); len(got) != 1 || got[0].Message.DeliveryID != id {
+		t.Errorf("pages = %d, want one, under the id that it had", len(got))
+	}
+}
+
+// A storm on one instance is decided in few commits and makes one sound.
+func TestPagesAtTheSameInstant(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	var work []store.WorkItem
+	for i := range 60 {
+		_, items := r.trigger(fmt.Sprint("Host ", i), page("ann", roster.PushAll))
+		work = append(work, items...)
+	}
+	r.must(work...)
+	r.settle("ann")
+	checkOneSound(t, r.push.to(push.KindPage, "iphone"))
+	p, err := r.store.Person(t.Context(), "ann")
+	if err != nil || len(p.Open) != 60 || p.Revision >= 60 {
+		t.Errorf("open %d after %d commits (%v), want 60 in fewer than one each", len(p.Open), p.Revision, err)
+	}
+}
+
+// Two instances page the same person: the document settles who sounds.
+func TestTwoInstancesOnePerson(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	other := New(Options{
+		Ledger: r.store, Directory: r.dir, Push: r.push, Signer: auth.NewSigner(r.ring), Now: r.now, RetryBase: time.Millisecond,
+	})
+	ended := make(chan error, 80)
+	for i := range 40 {
+		_, items := r.trigger(fmt.Sprint("Host ", i), page("ann", roster.PushAll))
+		r.n.Do(t.Context(), items[0], func(err error) { ended <- err })
+		other.Do(t.Context(), items[0], func(err error) { ended <- err }) // both believe to own the partition
+	}
+	for range 80 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	r.settle("ann")
+	r.push.running.Wait()
+	other.Close()
+	checkOneSound(t, r.push.to(push.KindPage, "iphone"))
+}
+
+func checkOneSound(t *testing.T, all []push.Message) {
+	t.Helper()
+	sounds, seen := 0, map[string]int{}
+	for _, m := range all {
+		if m.Sound != push.SoundNone {
+			sounds++
+		}
+		seen[m.DeliveryID]++
+	}
+	if sounds != 1 {
+		t.Errorf("sounds = %d, want 1 within 30 s", sounds)
+	}
+	for id, n := range seen {
+		if n > 1 {
+			t.Errorf("delivery %s was sent %d times, want once", id, n)
+		}
+	}
+}
