@@ -1,0 +1,225 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/config"
+	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/engine"
+	"github.com/tocsin-oncall/tocsin/server/notify"
+	"github.com/tocsin-oncall/tocsin/server/respond"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+// Options are what Run needs to know beside the configuration.
+type Options struct {
+	Config  config.Config // validated
+	Version string
+	Log     *slog.Logger // nil: made as Config.Log says, to standard error
+	// Reload makes Run read certificates and push keys again: SIGHUP.
+	Reload <-chan os.Signal
+	// Started is called once, when every door is open. nil is fine.
+	Started func(Doors)
+	// Now replaces this machine's clock, which is then compared with no other:
+	// for tests that move time. nil: time.Now.
+	Now func() time.Time
+
+	// step, when set, is told of every durable step before and after it is
+	// taken. A test ends the process there.
+	step func(point string)
+	// inside, when set, gets the server before it starts. A test looks into it.
+	inside func(*server)
+}
+
+// Doors are the addresses at which the server can be reached.
+type Doors struct {
+	Listen string // host:port of gRPC and HTTP
+	Admin  string // host:port of profiles and metrics; empty: off
+	Socket string // path of the admin socket
+}
+
+// server is one process: what it is made of, from the bottom up.
+type server struct {
+	o        Options
+	c        config.Config
+	log      *slog.Logger
+	life     *life
+	clock    *clock
+	registry *prometheus.Registry
+	tracing  tracing
+
+	store     *store.Store
+	keys      auth.Keyring
+	directory *directory.Directory
+	auth      *auth.Authenticator
+	pushes    *pushes
+	sender    *push.Sender
+	people    people
+	notifier  *notify.Notifier
+	desk      *respond.Desk
+	engine    *engine.Engine
+	intake    intake
+	ready     *readiness
+	cert      *certificate
+}
+
+// Run is the server, from its start to its end. It returns nil when ctx has
+// ended and everything has come to rest, and an error when a part could not be
+// started or failed.
+func Run(ctx context.Context, o Options) error {
+	s := &server{o: o, c: o.Config, log: o.Log, registry: prometheus.NewRegistry()}
+	if s.log == nil {
+		s.log = NewLog(s.c.Log, os.Stderr)
+	}
+	local := o.Now
+	if local == nil {
+		local = time.Now
+	}
+	s.clock = newClock(local, s.log)
+	s.life = newLife(s.log)
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if o.inside != nil {
+		o.inside(s)
+	}
+	err := s.start(ctx)
+	if err == nil {
+		err = s.life.wait(ctx)
+	}
+	if ctx.Err() != nil {
+		s.log.InfoContext(ctx, "stopping", slog.Duration("within", s.c.Shutdown.Drain))
+	}
+	err = errors.Join(err, s.life.end(s.c.Shutdown.Drain))
+	if err == nil || errors.Is(err, context.Canceled) {
+		s.log.InfoContext(context.WithoutCancel(ctx), "stopped")
+		return nil
+	}
+	return err
+}
+
+// start builds and starts the parts, each on those before it.
+func (s *server) start(ctx context.Context) error {
+	for _, step := range []struct {
+		name string
+		f    func(ctx context.Context) error
+	}{
+		{"prepare the data directory", s.prepare},
+		{"open the store", s.openStore},
+		{"load the configuration", s.openDirectory},
+		{"set up pushes", s.openPushes},
+		{"start the engine", s.startEngine},
+		{"open the doors", s.openDoors},
+	} {
+		if err := step.f(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+// prepare takes the data directory for this process alone, and its master key.
+func (s *server) prepare(ctx context.Context) error {
+	if err := s.lock(); err != nil {
+		return err
+	}
+	file := filepath.Join(s.c.DataDir, "master.key")
+	keys, made, err := auth.LoadKeyring(file, masterKeys(s.c.MasterKey))
+	if err != nil {
+		return err
+	}
+	if made {
+		s.log.WarnContext(ctx, "a master key was made: back it up apart from the data, without it stored secrets are lost", slog.String("file", file))
+	}
+	s.keys = keys
+	return nil
+}
+
+// openDirectory loads the configuration of the organisation and follows it.
+func (s *server) openDirectory(ctx context.Context) error {
+	o := directory.Options{
+		Log: directory.StoreLog{Store: s.store}, Keys: s.keys, File: s.snapshotFile(), InUse: inUse(s.store),
+		Now: s.clock.Now, Logger: s.log,
+	}
+	if s.c.Pace != nil {
+		o.Pace = *s.c.Pace
+	}
+	d, err := directory.Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	s.directory = d
+	s.life.background("directory", d.Run)
+	s.auth = &auth.Authenticator{Book: func() auth.Book { return d.Snapshot() }, CatchUp: d.CatchUp, Now: s.clock.Now}
+	s.ready = &readiness{writable: s.store.Writable, directory: d}
+	return nil
+}
+
+func (s *server) snapshotFile() string { return filepath.Join(s.c.DataDir, "directory.snapshot") }
+
+// openPushes makes what reaches people. The sender is stopped before the
+// notifier, which records how the last sends ended.
+func (s *server) openPushes(ctx context.Context) error {
+	metrics := push.NewMetrics(s.registry)
+	s.sender = push.NewSender(push.Options{
+		Log: s.log, Metrics: metrics, Now: s.clock.Now,
+		OnAlert: func(a push.Alert) {
+			s.log.Error("push needs mending", slog.String("app", a.App), slog.String("provider", a.Provider),
+				slog.String("environment", string(a.Environment)), slog.String("what", a.Text), slog.String("reason", a.Reason))
+		},
+	})
+	s.pushes = &pushes{config: s.c.Push.Apps, sender: s.sender, metrics: metrics, log: s.log, step: s.o.step}
+	if err := s.pushes.load(ctx); err != nil {
+		return err
+	}
+	s.people = people{directory: s.directory, apps: s.pushes.known, log: s.log}
+	ways, err := channels(s.c, s.clock.Now, s.directory)
+	if err != nil {
+		return err
+	}
+	s.desk = &respond.Desk{Store: s.store, View: s.view, Now: s.clock.Now}
+	s.notifier = notify.New(notify.Options{
+		Ledger: s.store, Directory: s.people, Push: s.sender, Channels: ways, Signer: auth.NewSigner(s.keys),
+		Undelivered: s.undelivered, Now: s.clock.Now, Log: s.log, Registerer: s.registry,
+		Tracer: s.tracing.provider.Tracer("tocsin/notify"),
+	})
+	s.life.onStop("notifier", func(context.Context) error { s.notifier.Close(); return nil })
+	s.life.onStop("push sender", s.sender.Close)
+	return nil
+}
+
+// startEngine begins to own partitions.
+func (s *server) startEngine(context.Context) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	s.engine = engine.New(engine.Config{
+		Store: s.store, Desk: s.desk, Directory: revisions{s.directory}, Notifier: s.notifier, Log: s.log,
+		Metrics: engine.NewMetrics(s.registry),
+		Member:  store.Member{Name: host, Version: s.o.Version, Address: s.c.URL(), Started: s.clock.Now()},
+	})
+	s.desk.Committed = s.engine.Committed
+	s.intake = intake{
+		auth: s.auth, book: s.directory.Snapshot, append: s.engine.Accept, drop: s.store.NoteDropped, now: s.clock.Now, log: s.log,
+	}
+	s.life.background("engine", s.engine.Run)
+	keep := &keeper{
+		store: s.store, owned: s.engine.Owned, directory: s.directory, retention: s.c.Retention, now: s.clock.Now,
+		log: s.log, every: keepEvery(s.c.Retention),
+	}
+	s.life.background("housekeeping", keep.run)
+	if s.c.OutOfBand.After > 0 {
+		s.life.background("out of band", s.outOfBand().run)
+	}
+	return nil
+}

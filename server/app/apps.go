@@ -1,0 +1,188 @@
+package app
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/apns"
+	"github.com/tocsin-oncall/tocsin/push/fcm"
+	"github.com/tocsin-oncall/tocsin/server/config"
+)
+
+// apps is the apps of the configuration, by what phones call them.
+type apps []config.PushApp
+
+// resolve returns the id under which the sender knows the app of a phone. A
+// phone names it by that id or by its bundle id. FCM tokens say by themselves
+// which app they are for, so where there is one project any package name is it.
+// An app that nobody configured keeps its name, and is refused by the sender.
+func (a apps) resolve(platform push.Platform, name string) string {
+	only, several := "", false
+	for _, c := range a {
+		if push.Platform(c.Platform) != platform {
+			continue
+		}
+		if c.ID == name || (c.Bundle != "" && c.Bundle == name) {
+			return c.ID
+		}
+		several = several || (only != "" && only != c.ID)
+		only = c.ID
+	}
+	if only == "" || several || platform == push.IOS {
+		return name
+	}
+	return only
+}
+
+// pushes keeps the sender's apps as the configuration and its key files say.
+type pushes struct {
+	config  []config.PushApp
+	sender  *push.Sender
+	metrics *push.Metrics
+	log     *slog.Logger
+	step    func(point string) // see Options; nil in every real server
+
+	mu     sync.Mutex
+	active map[string]keyed // by identity
+}
+
+// keyed is a provider and the hash of the files that it was made of.
+type keyed struct {
+	hash [sha256.Size]byte
+	via  push.Provider
+}
+
+// known returns the apps for [people].
+func (p *pushes) known() apps { return p.config }
+
+// identity names an app of the configuration apart from all others.
+func identity(c config.PushApp) string { return c.Platform + "/" + c.ID + "/" + c.Environment }
+
+// load makes the sender serve the apps as they are on disk now. An app whose
+// files have not changed keeps its connections. When a file cannot be used, the
+// app goes on with what it had, and load says so.
+func (p *pushes) load(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := map[string]keyed{}
+	var all []push.App
+	var errs []error
+	for _, c := range p.config {
+		id := identity(c)
+		k, err := p.provider(c, p.active[id])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("push app %s (%s, %s): %w", c.ID, c.Platform, cmp.Or(c.Environment, "production"), err))
+			if k.via == nil {
+				continue
+			}
+		}
+		next[id] = k
+		all = append(all, push.App{
+			ID: c.ID, Provider: push.Platform(c.Platform).Provider(), Environment: appEnvironment(c), Via: k.via,
+			MaxInFlight: c.MaxInFlight, PerSecond: pace(c),
+		})
+	}
+	if err := p.sender.SetApps(all); err != nil {
+		return errors.Join(append(errs, fmt.Errorf("set the push apps: %w", err))...)
+	}
+	p.active = next
+	p.log.DebugContext(ctx, "push apps are set", slog.Int("count", len(all)))
+	return errors.Join(errs...)
+}
+
+func appEnvironment(c config.PushApp) push.Environment {
+	if c.Environment == string(push.Sandbox) {
+		return push.Sandbox
+	}
+	return push.Production
+}
+
+func pace(c config.PushApp) float64 {
+	if c.PerSecond == 0 && c.Platform == string(push.Android) {
+		return fcm.DefaultPerSecond
+	}
+	return c.PerSecond
+}
+
+// provider returns the app's provider: the one it has when the files are the
+// same, or cannot be used.
+func (p *pushes) provider(c config.PushApp, had keyed) (keyed, error) {
+	key, err := os.ReadFile(cmp.Or(c.KeyFile, c.ServiceAccountFile))
+	if err != nil {
+		return had, fmt.Errorf("read its key: %w", err)
+	}
+	var ca []byte
+	if c.TestCAFile != "" {
+		if ca, err = os.ReadFile(c.TestCAFile); err != nil {
+			return had, fmt.Errorf("read the simulator's authority: %w", err)
+		}
+	}
+	hash := sha256.Sum256(bytes.Join([][]byte{key, ca}, []byte{0}))
+	if had.via != nil && had.hash == hash {
+		return had, nil
+	}
+	via, err := p.make(c, key, ca)
+	if err != nil {
+		return had, err
+	}
+	if p.step != nil {
+		via = stepped{Provider: via, step: p.step}
+	}
+	return keyed{hash: hash, via: via}, nil
+}
+
+// stepped reports every attempt before and after it is made.
+type stepped struct {
+	push.Provider
+	step func(point string)
+}
+
+// Send implements [push.Provider].
+func (s stepped) Send(ctx context.Context, a push.Attempt) push.Outcome {
+	s.step("before push")
+	defer s.step("after push")
+	return s.Provider.Send(ctx, a)
+}
+
+func (p *pushes) make(c config.PushApp, key, ca []byte) (push.Provider, error) {
+	if c.Platform == string(push.IOS) {
+		conf := apns.Config{
+			App: c.ID, BundleID: c.Bundle, Environment: appEnvironment(c), TeamID: c.TeamID, KeyID: c.KeyID, Key: key,
+			CriticalEntitled: c.Critical, Metrics: p.metrics, Log: p.log,
+		}
+		if c.TestEndpoint != "" {
+			conf.TestEndpoint = &apns.TestEndpoint{URL: c.TestEndpoint, CA: ca}
+		}
+		return apns.New(conf)
+	}
+	conf := fcm.Config{App: c.ID, ProjectID: c.Project, ServiceAccount: key, Log: p.log}
+	if conf.ProjectID == "" {
+		conf.ProjectID = projectOf(key)
+	}
+	if c.TestEndpoint != "" {
+		conf.TestEndpoint = &fcm.TestEndpoint{URL: c.TestEndpoint, CA: ca}
+	}
+	return fcm.New(conf)
+}
+
+// projectOf returns the project that a service account belongs to, "" when the
+// file does not say; fcm.New then says what is wrong with it.
+func projectOf(key []byte) string {
+	var account struct {
+		Project string `json:"project_id"`
+	}
+	if err := json.NewDecoder(io.LimitReader(bytes.NewReader(key), 1<<20)).Decode(&account); err != nil {
+		return ""
+	}
+	return account.Project
+}

@@ -1,0 +1,153 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/notify"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+// people is the directory as the notifier reads it.
+type people struct {
+	directory *directory.Directory
+	apps      func() apps
+	log       *slog.Logger
+}
+
+var _ notify.Directory = people{}
+
+func (p people) User(id roster.UserID) (roster.User, bool) { return p.directory.Snapshot().User(id) }
+
+func (p people) Service(id catalog.ServiceID) (catalog.Service, bool) {
+	return p.directory.Snapshot().Service(id)
+}
+
+func (p people) Settings() catalog.Settings { return p.directory.Snapshot().Settings() }
+
+func (p people) Members(id roster.TeamID) []roster.UserID {
+	t, ok := p.directory.Snapshot().GetTeam(id)
+	if !ok {
+		return nil
+	}
+	return t.Members
+}
+
+func (p people) Phones(id roster.UserID) []notify.Phone {
+	devices := p.directory.Snapshot().DevicesOf(id)
+	phones := make([]notify.Phone, len(devices))
+	for i, d := range devices {
+		phones[i] = p.phone(d)
+	}
+	return phones
+}
+
+func (p people) Phone(id roster.DeviceID) (notify.Phone, bool) {
+	d, ok := p.directory.Snapshot().GetDevice(id)
+	if !ok {
+		return notify.Phone{}, false
+	}
+	return p.phone(d), true
+}
+
+// phone returns a device with what a push to it needs.
+func (p people) phone(d *directory.Device) notify.Phone {
+	phone := notify.Phone{
+		Device: d.Seen(), Epoch: d.Epoch, Credential: !d.Credential.IsZero(),
+		Push: push.Device{
+			ID: string(d.ID), Platform: platform(d.Platform), Environment: environment(d.Environment),
+			Capabilities: push.Capabilities{
+				Critical: d.Can.Critical, TimeSensitive: d.Can.TimeSensitive, Sealed: len(d.SealKey) > 0,
+			},
+			RegisteredAt: d.Address.At,
+		},
+	}
+	phone.Push.App = p.apps().resolve(phone.Push.Platform, d.App)
+	if d.Address.Kind == 0 {
+		return phone
+	}
+	secret, err := p.directory.OpenAddress(d.ID, d.Address)
+	if err != nil { // a master key that is not on the ring any more
+		p.log.Error("address of a device cannot be opened", slog.String("device", string(d.ID)), slog.Any("error", err))
+		phone.State = roster.DeviceParked
+		return phone
+	}
+	phone.Push.Token = push.Token(secret.Value)
+	return phone
+}
+
+// Fate implements [notify.Directory].
+func (p people) Fate(ctx context.Context, f notify.Fate) error {
+	_, err := p.directory.Change(ctx, by("push"), func(e *directory.Edit) error {
+		d, ok := e.GetDevice(f.Device)
+		if !ok || d.State == roster.DeviceRevoked || d.Address.Lookup != directory.LookupOf(d.Address.Kind, string(f.Token)) {
+			return nil // it has gone, or has another address by now
+		}
+		c := *d
+		switch f.Address {
+		case push.AddressDrop:
+			c.State, c.StateReason = roster.DeviceDead, f.Reason
+		case push.AddressPark:
+			c.State, c.StateReason = roster.DeviceParked, f.Reason
+		case push.AddressCorrect:
+			c.Environment = directory.Production
+			if f.Environment == push.Sandbox {
+				c.Environment = directory.Sandbox
+			}
+		case push.AddressKeep:
+			return nil
+		}
+		e.Force() // what the push service says is so, whatever it leaves of somebody's reach
+		return e.Update(&c, "")
+	})
+	return err
+}
+
+// Bounced implements [notify.Directory].
+func (p people) Bounced(ctx context.Context, user roster.UserID, method roster.MethodID, _ string) error {
+	_, err := p.directory.Change(ctx, by("notify"), func(e *directory.Edit) error {
+		u, ok := e.GetUser(user)
+		if !ok {
+			return nil
+		}
+		c := *u
+		c.Methods = slices.Clone(u.Methods)
+		for i := range c.Methods {
+			if c.Methods[i].ID == method {
+				c.Methods[i].Bouncing = true
+			}
+		}
+		e.Force()
+		return e.Update(&c, "")
+	})
+	return err
+}
+
+// by names the server itself in audit records.
+func by(part string) directory.By {
+	return directory.By{Principal: auth.Principal{Kind: auth.KindService, Name: "tocsin", Token: "tocsin"}, Method: part}
+}
+
+func platform(p roster.Platform) push.Platform {
+	switch p {
+	case roster.IOS:
+		return push.IOS
+	case roster.Android:
+		return push.Android
+	case roster.Web:
+		return push.Web
+	}
+	return ""
+}
+
+func environment(e directory.Environment) push.Environment {
+	if e == directory.Sandbox {
+		return push.Sandbox
+	}
+	return push.Production
+}
