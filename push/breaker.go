@@ -51,11 +51,6 @@ func (b *breaker) allow(now time.Time) (bool, time.Time) {
 	return true, time.Time{}
 }
 
-// blocked is allow without taking the probe.
-func (b *breaker) blocked(now time.Time) bool {
-	return b.state != BreakerClosed && now.Before(b.probeAt)
-}
-
 func (b *breaker) interval() time.Duration {
 	if b.state == BreakerOpenAuth {
 		return probeAuth

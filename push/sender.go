@@ -222,20 +222,20 @@ func (s *Sender) locked(f func(now time.Time)) {
 	ended, alerts := s.ended, s.alerts
 	s.ended, s.alerts = nil, nil
 	s.mu.Unlock()
-	for _, e := range ended {
-		if e.tell != nil {
-			e.tell(e.what)
-		}
-		if e.done != nil {
-			e.done(e.result)
-		}
-	}
 	for _, a := range alerts {
 		s.log.Warn("push needs an operator",
 			slog.String("provider", a.Provider), slog.String("app", a.App), slog.String("environment", string(a.Environment)),
 			slog.String("what", a.Text), slog.String("reason", a.Reason))
 		if s.onAlert != nil {
 			s.onAlert(a)
+		}
+	}
+	for _, e := range ended {
+		if e.tell != nil {
+			e.tell(e.what)
+		}
+		if e.done != nil {
+			e.done(e.result)
 		}
 	}
 }

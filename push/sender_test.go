@@ -185,11 +185,12 @@ func TestPageIsRetriedUntilItsDeadline(t *testing.T) {
 				select {
 				case <-stop:
 					return
-				case <-time.After(200 * time.Millisecond):
+				case <-time.After(50 * time.Millisecond):
 					s.Send(t.Context(), pageTo(fmt.Sprint("well", i)))
 				}
 			}
 		})
+		time.Sleep(5 * time.Second) // a provider that is well on the whole keeps its breaker closed
 		d := pageTo("ill")
 		d.Message.Deadline = time.Now().Add(5 * time.Minute)
 		began := time.Now()
@@ -471,6 +472,7 @@ func TestNewerStateTakesThePlaceOfWhatWaits(t *testing.T) {
 		submit(2, KindClear, 3)
 		submit(3, KindPage, 1) // late, and older than what waits
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		for i, want := range []End{EndAccepted, EndSuperseded, EndAccepted, EndSuperseded} {
 			if results[i].End != want {
 				t.Errorf("delivery %d ended %v, want %v", i, results[i].End, want)

@@ -212,6 +212,10 @@ func (s *Sender) again(now time.Time, b *bulkhead, j *job, o *Outcome) {
 	s.metrics.retry(b.key, o)
 	m := &j.d.Message
 	j.unpaid = !m.HighUrgency || !m.Kind.Loud()
+	if b.breaker.state != BreakerClosed { // a probe that failed does not take the next one too
+		s.hold(now, j, b.breaker.probeAt, true)
+		return
+	}
 	s.ready(now, j)
 }
 
@@ -233,7 +237,7 @@ func (s *Sender) retryLater(now time.Time, b *bulkhead, j *job, o *Outcome) {
 	if !o.Local {
 		j.unpaid = !m.HighUrgency || !m.Kind.Loud()
 	}
-	if b.breaker.blocked(now) {
+	if b.breaker.state != BreakerClosed {
 		s.hold(now, j, later(now.Add(delay), b.breaker.probeAt), true)
 		return
 	}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"regexp"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/internal/h2"
 	"github.com/tocsin-oncall/tocsin/push/internal/loopback"
 )
 
@@ -84,19 +84,10 @@ func (c *Config) validate() error {
 		return fmt.Errorf("key id %q: ten capital letters and digits are wanted; they are in the name of the .p8 file", c.KeyID)
 	case c.Environment != "" && c.Environment != push.Production && c.Environment != push.Sandbox:
 		return fmt.Errorf("environment %q: production or sandbox is wanted", c.Environment)
-	case c.Connections < 0 || c.Connections > maxLanes:
-		return fmt.Errorf("connections %d: 0 to %d are wanted", c.Connections, maxLanes)
+	case c.Connections < 0 || c.Connections > h2.MaxLanes:
+		return fmt.Errorf("connections %d: 0 to %d are wanted", c.Connections, h2.MaxLanes)
 	case c.App == "":
 		return errors.New("the app has no id")
 	}
 	return nil
 }
-
-func hostPort(u *url.URL) (host, port string) {
-	if port = u.Port(); port == "" {
-		port = "443"
-	}
-	return u.Hostname(), port
-}
-
-func joinHostPort(u *url.URL) string { return net.JoinHostPort(hostPort(u)) }

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/internal/h2"
 )
 
 const (
@@ -30,7 +30,8 @@ type Provider struct {
 	topic    string
 	entitled bool
 	signer   *Signer
-	pool     *pool
+	client   func(via http.RoundTripper) Client
+	pool     *h2.Pool
 	log      *slog.Logger
 	now      func() time.Time
 	skew     atomic.Int64 // nanoseconds, theirs minus ours
@@ -44,9 +45,6 @@ func New(c Config) (*Provider, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Connections == 0 {
-		c.Connections = defaultLanes
 	}
 	if c.Environment == "" {
 		c.Environment = push.Production
@@ -66,23 +64,24 @@ func New(c Config) (*Provider, error) {
 		app: c.App, env: c.Environment, topic: c.BundleID, entitled: c.CriticalEntitled,
 		signer: signer, log: c.Log, now: c.Now,
 	}
-	p.pool = newPool(&dialer{
-		base: base, trust: trust,
-		make: func(base *url.URL, via http.RoundTripper) Client { return &httpClient{base: base, via: via} },
-	}, c.Connections, func(reason string) { c.Metrics.ConnectionClosed("apns", c.App, c.Environment, reason) })
+	p.client = func(via http.RoundTripper) Client { return &httpClient{base: base, via: via} }
+	p.pool = h2.New(h2.Options{
+		Base: base, Trust: trust, Lanes: c.Connections, First: 1, // Apple starts a connection with one request at a time
+		Closed: func(reason string) { c.Metrics.ConnectionClosed("apns", c.App, c.Environment, reason) },
+	})
 	return p, nil
 }
 
 // Close ends the connections, under whatever is on them.
 func (p *Provider) Close() error {
-	p.pool.close()
+	p.pool.Close()
 	return nil
 }
 
 // Stats implements push.Reporter.
 func (p *Provider) Stats() push.Stats {
 	st := push.Stats{ClockSkew: time.Duration(p.skew.Load())}
-	st.Connections, st.InFlight = p.pool.stats()
+	st.Connections, st.InFlight = p.pool.Stats()
 	if b, err := p.signer.Bearer(p.now()); err == nil {
 		st.TokenAge = p.now().Sub(b.Issued)
 	}
@@ -103,21 +102,21 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 		return push.Outcome{Class: push.AuthConfig, Reason: "Sign: " + err.Error(), Alert: alertAuth}
 	}
 	n.Bearer = bearer.JWT
-	began := clock()
-	l, err := p.pool.acquire(ctx, a.Message.Kind.Loud(), a.Avoid)
+	began := p.now()
+	l, err := p.pool.Acquire(ctx, a.Message.Kind.Loud(), a.Avoid)
 	if err != nil {
 		p.log.DebugContext(ctx, "no apns connection", slog.String("app", p.app), slog.Any("error", err))
 		return push.Outcome{Class: push.RetryLater, Reason: "NoConnection", Bytes: len(n.Payload), Shrunk: shrunk}
 	}
 	o := p.attempt(ctx, l, n, a, bearer)
-	o.Via, o.Bytes, o.Shrunk, o.Elapsed = l.id, len(n.Payload), shrunk, clock().Sub(began)
+	o.Via, o.Bytes, o.Shrunk, o.Elapsed = l.ID(), len(n.Payload), shrunk, p.now().Sub(began)
 	return o
 }
 
 // attempt makes the request on a lane and gives the lane back.
-func (p *Provider) attempt(ctx context.Context, l *lane, n *Notification, a push.Attempt, bearer Bearer) push.Outcome {
-	slow := time.AfterFunc(slowAnswer, func() { p.pool.suspect(l) })
-	res, err := l.client.PushWithContext(ctx, n)
+func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *Notification, a push.Attempt, bearer Bearer) push.Outcome {
+	slow := time.AfterFunc(h2.SlowAnswer, func() { p.pool.Suspect(l) })
+	res, err := p.client(l).PushWithContext(ctx, n)
 	slow.Stop()
 	if err != nil {
 		return p.lost(l, err)
@@ -128,7 +127,7 @@ func (p *Provider) attempt(ctx context.Context, l *lane, n *Notification, a push
 		o.ProviderID = res.UniqueID
 	}
 	o.Raw = string(res.Raw[:min(len(res.Raw), 512)])
-	p.pool.release(l, o.Class == push.Accepted, false)
+	p.pool.Release(l, o.Class == push.Accepted, false)
 	p.compareClocks(res, &o)
 	p.special(l, &o, a, bearer)
 	return o
@@ -137,41 +136,43 @@ func (p *Provider) attempt(ctx context.Context, l *lane, n *Notification, a push
 // lost turns a transport error into an outcome: the message goes on to
 // another connection at once, since APNs replaces by collapse id what it may
 // have taken already.
-func (p *Provider) lost(l *lane, err error) push.Outcome {
-	f := fateOf(err)
-	p.pool.release(l, false, f.refused)
-	o := push.Outcome{Class: push.RetryNow, Reason: f.reason, Unknown: !f.unsent}
+func (p *Provider) lost(l *h2.Lane, err error) push.Outcome {
+	f := h2.FateOf(err)
+	p.pool.Release(l, false, f.Refused)
+	o := push.Outcome{Class: push.RetryNow, Reason: f.Reason, Unknown: !f.Unsent}
 	switch {
-	case f.timeout:
-		p.pool.suspect(l)
-	case f.refused:
+	case f.Timeout:
+		p.pool.Suspect(l)
+	case f.Refused:
 		o.Class = push.RetryLater
-		if l.casualty.CompareAndSwap(false, true) {
+		if l.Casualty() {
 			o.Class = push.RetryNow
 		}
+	case f.Reset:
+		// The connection goes on, and the reset counts for itself.
 	default:
 		// Everything on the connection comes back at once; for the breaker
 		// that is one failure, not a hundred.
-		o.Also = !l.casualty.CompareAndSwap(false, true)
-		p.pool.retire(l, f.reason)
+		o.Also = !l.Casualty()
+		p.pool.Retire(l, f.Reason)
 	}
 	return o
 }
 
 // special handles the answers whose meaning depends on more than themselves.
-func (p *Provider) special(l *lane, o *push.Outcome, a push.Attempt, bearer Bearer) {
+func (p *Provider) special(l *h2.Lane, o *push.Outcome, a push.Attempt, bearer Bearer) {
 	switch {
 	case o.Status == http.StatusForbidden && o.Reason == reasonExpiredToken:
 		// Apple keeps refusing on a connection whose token it once found expired.
-		p.pool.retire(l, o.Reason)
+		p.pool.Retire(l, o.Reason)
 		if !p.signer.Expire(bearer, p.now()) {
 			o.Class, o.Alert = push.AuthConfig, alertSkew
 		}
 	case o.Status == http.StatusTooManyRequests && o.Reason == reasonTooManyUpdates:
-		p.pool.retire(l, o.Reason)
+		p.pool.Retire(l, o.Reason)
 	case o.Reason == reasonShutdown || o.Reason == "IdleTimeout":
-		o.Also = !l.casualty.CompareAndSwap(false, true)
-		p.pool.retire(l, o.Reason)
+		o.Also = !l.Casualty()
+		p.pool.Retire(l, o.Reason)
 	case o.Scope == push.ScopeDevice && o.RetryAfter == 0:
 		o.RetryAfter = min(4*time.Second, time.Second<<min(max(a.Number-1, 0), 2)) // Apple names no time
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 )
 
 // Message is FCM's message, as much of it as we use.
@@ -52,8 +53,8 @@ const maxAnswer = 16 << 10
 
 // httpClient is our Client: one POST, with no retry of its own.
 type httpClient struct {
-	url    string
-	http   func() *http.Client
+	url    *url.URL
+	via    http.RoundTripper
 	bearer func(ctx context.Context) (string, error)
 }
 
@@ -68,15 +69,14 @@ func (c *httpClient) Send(ctx context.Context, m *Message) (string, error) {
 	if err != nil {
 		return "", &tokenError{err}
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
-	if err != nil {
-		return "", err
+	r := &http.Request{
+		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Proto: "HTTP/2.0", ProtoMajor: 2,
+		Header: http.Header{
+			"Authorization": {"Bearer " + bearer}, "Content-Type": {"application/json"}, "User-Agent": {"tocsin"},
+		},
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	}
-	r.GetBody = nil // net/http repeats what it can rewind, and we count every request
-	r.Header.Set("Authorization", "Bearer "+bearer)
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "tocsin")
-	res, err := c.http().Do(r)
+	res, err := c.via.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		return "", err
 	}

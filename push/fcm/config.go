@@ -36,8 +36,9 @@ type Config struct {
 
 	TestEndpoint *TestEndpoint // a simulator instead of Google; only on loopback
 
-	Log *slog.Logger     // nil is silence
-	Now func() time.Time // nil is time.Now
+	Metrics *push.Metrics
+	Log     *slog.Logger     // nil is silence
+	Now     func() time.Time // nil is time.Now
 }
 
 // TestEndpoint is where a simulator stands in for Google, for messages and

@@ -8,39 +8,31 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/internal/h2"
 )
 
-const (
-	dialTimeout  = 5 * time.Second
-	pingAfter    = 10 * time.Second
-	pingTimeout  = 5 * time.Second
-	renewedEvery = 3 * time.Second
-
-	maxToken = 4096
-)
+const maxToken = 4096
 
 // Provider pushes to one Firebase project.
 type Provider struct {
 	app    string
 	client Client
 	tokens *tokens
-	trust  *tls.Config
+	pool   *h2.Pool
+	login  *http.Client // for OAuth tokens
 	log    *slog.Logger
 	now    func() time.Time
-
-	pool     atomic.Pointer[http.Client]
-	renewed  atomic.Int64
-	inFlight atomic.Int64
-	skew     atomic.Int64
+	skew   atomic.Int64 // nanoseconds, theirs minus ours
 }
 
-// New checks the configuration. An error names the app and says how to mend
-// what is wrong. Nothing is asked of Google yet.
+// New checks the configuration and starts to connect. An error names the app
+// and says how to mend what is wrong. Nothing is asked of Google yet.
 func New(c Config) (*Provider, error) {
 	if c.Now == nil {
 		c.Now = time.Now //nolint:forbidigo // the default of an injected clock
@@ -59,26 +51,33 @@ func New(c Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fcm app %q: %w", c.App, err)
 	}
-	p := &Provider{app: c.App, trust: trust, log: c.Log, now: c.Now}
-	p.pool.Store(newHTTP(trust, 0))
-	p.tokens = newTokens(a, token, newHTTP(trust, fetchTimeout), c.Now)
-	p.client = &httpClient{url: messages, http: p.pool.Load, bearer: p.tokens.get}
+	base, err := url.Parse(messages)
+	if err != nil {
+		return nil, fmt.Errorf("fcm app %q: %w", c.App, err)
+	}
+	named := trust.Clone()
+	named.ServerName = base.Hostname()
+	p := &Provider{app: c.App, log: c.Log, now: c.Now, login: newHTTP(trust)}
+	p.pool = h2.New(h2.Options{
+		Base: base, Trust: named,
+		Closed: func(reason string) { c.Metrics.ConnectionClosed("fcm", c.App, push.Production, reason) },
+	})
+	p.tokens = newTokens(a, token, p.login, c.Now)
+	p.client = &httpClient{url: base, via: &carrier{p.pool}, bearer: p.tokens.get}
 	return p, nil
 }
 
-// newHTTP is a client of its own: nothing shared with other apps, no
-// redirects, no proxy surprises, a dead peer noticed by pings.
-func newHTTP(trust *tls.Config, timeout time.Duration) *http.Client {
+// newHTTP is a client of the provider's own for the token service: nothing
+// shared with other apps, no redirects.
+func newHTTP(trust *tls.Config) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	protocols.SetHTTP1(true)
 	return &http.Client{
-		Timeout: timeout,
+		Timeout: fetchTimeout,
 		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSClientConfig: trust.Clone(), TLSHandshakeTimeout: dialTimeout, Protocols: protocols, MaxIdleConns: 100, MaxIdleConnsPerHost: 100,
-			IdleConnTimeout: 10 * time.Minute, DisableCompression: true,
-			HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+			DialContext: (&net.Dialer{Timeout: fetchTimeout}).DialContext, TLSHandshakeTimeout: fetchTimeout,
+			TLSClientConfig: trust.Clone(), Protocols: protocols, IdleConnTimeout: time.Minute,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -87,13 +86,16 @@ func newHTTP(trust *tls.Config, timeout time.Duration) *http.Client {
 // Close ends the connections.
 func (p *Provider) Close() error {
 	p.tokens.close()
-	p.pool.Load().CloseIdleConnections()
+	p.pool.Close()
+	p.login.CloseIdleConnections()
 	return nil
 }
 
 // Stats implements push.Reporter.
 func (p *Provider) Stats() push.Stats {
-	return push.Stats{InFlight: int(p.inFlight.Load()), TokenAge: p.tokens.age(), ClockSkew: time.Duration(p.skew.Load())}
+	st := push.Stats{TokenAge: p.tokens.age(), ClockSkew: time.Duration(p.skew.Load())}
+	st.Connections, st.InFlight = p.pool.Stats()
+	return st
 }
 
 // Send implements push.Provider.
@@ -103,10 +105,10 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 	}
 	began := p.now()
 	m, size, shrunk := Build(a.Message, a.Device, a.Form, began)
-	p.inFlight.Add(1)
-	name, err := p.client.Send(ctx, m)
-	p.inFlight.Add(-1)
+	way := &route{urgent: a.Message.Kind.Loud(), avoid: a.Avoid}
+	name, err := p.client.Send(withRoute(ctx, way), m)
 	o := p.outcome(name, err, began)
+	o.Via = way.used
 	o.Bytes, o.Shrunk, o.Elapsed = size, shrunk, p.now().Sub(began)
 	return o
 }
@@ -130,15 +132,10 @@ func (p *Provider) outcome(name string, err error, began time.Time) push.Outcome
 		p.log.Debug("no oauth token", slog.String("app", p.app), slog.Any("error", err))
 		return push.Outcome{Class: push.RetryLater, Reason: "OAuthUnreachable"}
 	}
-	o := push.Outcome{Class: push.RetryNow, Reason: "ConnectionLost", Unknown: true}
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		o.Reason = "Timeout"
-		p.renew()
-	case unsent(err):
-		o.Class, o.Reason, o.Unknown = push.RetryLater, "NoConnection", false
+	if way, ok := errors.AsType[*wayError](err); ok {
+		return way.outcome()
 	}
-	return o
+	return push.Outcome{Class: push.RetryNow, Reason: "ConnectionLost", Unknown: true}
 }
 
 // spoilt gives a 401 that names no cause one chance with a fresh token: an
@@ -159,24 +156,6 @@ func alreadyOver() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
-}
-
-// unsent tells whether the request certainly never left.
-func unsent(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
-}
-
-// renew puts fresh connections in the place of those on which an attempt ran
-// out of time, so that the retry does not meet the same dead peer. What is in
-// flight on the old ones goes on.
-func (p *Provider) renew() {
-	now, last := p.now().UnixNano(), p.renewed.Load()
-	if now-last < int64(renewedEvery) || !p.renewed.CompareAndSwap(last, now) {
-		return
-	}
-	old := p.pool.Swap(newHTTP(p.trust, 0))
-	old.CloseIdleConnections()
 }
 
 func (p *Provider) compareClocks(h http.Header, o *push.Outcome) {

@@ -208,16 +208,13 @@ func (c *conn) serve() {
 	if err := c.tls.Handshake(); err != nil {               //nolint:noctx // bounded by the deadline above
 		return
 	}
-	c.read, c.write = bufio.NewReaderSize(c.tls, 32<<10), bufio.NewWriterSize(c.tls, 16<<10)
+	c.read = bufio.NewReaderSize(c.tls, 32<<10)
 	preface := make([]byte, len(http2.ClientPreface))
 	if _, err := io.ReadFull(c.read, preface); err != nil || string(preface) != http2.ClientPreface {
 		return
 	}
 	_ = c.tls.SetDeadline(time.Time{})
-	c.framer = http2.NewFramer(c.write, c.read)
-	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	c.framer.SetReuseFrames()
-	c.encoder = hpack.NewEncoder(&c.block)
+	c.prepare()
 	c.out(func() error {
 		if err := c.framer.WriteSettings(
 			http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: c.server.streams.Load()},
@@ -244,6 +241,17 @@ func (c *conn) serve() {
 			return
 		}
 	}
+}
+
+// prepare makes the connection one that can be written to.
+func (c *conn) prepare() {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	c.write = bufio.NewWriterSize(c.tls, 16<<10)
+	c.framer = http2.NewFramer(c.write, c.read)
+	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	c.framer.SetReuseFrames()
+	c.encoder = hpack.NewEncoder(&c.block)
 }
 
 func (c *conn) frame(f http2.Frame) error {

@@ -1,30 +1,44 @@
-package apns
+package h2
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/tocsin-oncall/tocsin/push"
 )
 
 const (
-	defaultLanes = 2
-	maxLanes     = 4
+	// DefaultLanes are kept open: one would carry the load, two survive a death.
+	DefaultLanes = 2
+	// MaxLanes is as many as there ever are while the load asks for more.
+	MaxLanes = 4
 
 	redialFirst = time.Second
 	redialMost  = time.Minute
 )
 
-var errClosed = errors.New("the provider is closed")
+var (
+	errClosed = errors.New("the provider is closed")
+	errBusy   = errors.New("no connection had a place")
+)
 
-// pool keeps a few connections open and hands out places on them. Its cap in
+// Options are what a pool is made of.
+type Options struct {
+	Base   *url.URL
+	Trust  *tls.Config
+	Lanes  int                 // kept open; 0 is DefaultLanes
+	First  int                 // requests in flight on a fresh connection until one has succeeded; 0 is 100
+	Closed func(reason string) // told of every connection that ended; may be nil
+}
+
+// Pool keeps a few connections open and hands out places on them. Its cap in
 // flight per connection is its own, below the server's: a request that waits
 // inside the HTTP/2 transport waits without order and without a way out
 // (https://github.com/golang/go/issues/70809).
-type pool struct {
+type Pool struct {
 	dialer  *dialer
 	target  int
 	closedF func(reason string) // told of every connection that ended
@@ -34,7 +48,7 @@ type pool struct {
 	owners sync.WaitGroup
 
 	mu       sync.Mutex
-	lanes    []*lane
+	lanes    []*Lane
 	dialing  int
 	waiters  [2][]*waiter // urgent ones first
 	failures int          // dials in a row
@@ -47,23 +61,33 @@ type pool struct {
 type waiter struct {
 	avoid string
 	got   chan struct{}
-	lane  *lane
+	lane  *Lane
 	err   error
 	gone  bool
 }
 
-func newPool(d *dialer, target int, closed func(string)) *pool {
+// New starts to connect. Close ends what it started.
+func New(o Options) *Pool {
+	if o.Lanes <= 0 {
+		o.Lanes = DefaultLanes
+	}
+	if o.First <= 0 {
+		o.First = warmLimit
+	}
 	ctx, stop := context.WithCancel(context.Background())
-	p := &pool{dialer: d, target: target, closedF: closed, stop: stop, life: func() context.Context { return ctx }}
+	p := &Pool{
+		dialer: &dialer{base: o.Base, trust: o.Trust, first: o.First}, target: min(o.Lanes, MaxLanes), closedF: o.Closed,
+		stop: stop, life: func() context.Context { return ctx },
+	}
 	p.mu.Lock()
 	p.maintain()
 	p.mu.Unlock()
 	return p
 }
 
-// acquire returns a lane with a place for one request, or an error when ctx
+// Acquire returns a lane with a place for one request, or an error when ctx
 // ends first or no connection can be made.
-func (p *pool) acquire(ctx context.Context, urgent bool, avoid string) (*lane, error) {
+func (p *Pool) Acquire(ctx context.Context, urgent bool, avoid string) (*Lane, error) {
 	p.mu.Lock()
 	if p.shut {
 		p.mu.Unlock()
@@ -101,12 +125,10 @@ func (p *pool) acquire(ctx context.Context, urgent bool, avoid string) (*lane, e
 	}
 }
 
-var errBusy = errors.New("no connection had a place")
-
 // best is the open lane with the fewest requests in flight, another than
 // avoid if there is one. The caller holds the lock.
-func (p *pool) best(avoid string) *lane {
-	var best *lane
+func (p *Pool) best(avoid string) *Lane {
+	var best *Lane
 	for _, l := range p.lanes {
 		if l.state != laneOpen || l.inFlight >= l.limit {
 			continue
@@ -122,9 +144,9 @@ func (p *pool) best(avoid string) *lane {
 	return best
 }
 
-// release returns a place after an attempt. ok says that Apple accepted;
+// Release returns a place after an attempt. ok says that the server accepted;
 // refused that it has too many requests on this connection.
-func (p *pool) release(l *lane, ok, refused bool) {
+func (p *Pool) Release(l *Lane, ok, refused bool) {
 	server := l.readLimit()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,7 +162,7 @@ func (p *pool) release(l *lane, ok, refused bool) {
 	p.giveBack(l)
 }
 
-func (p *pool) giveBack(l *lane) {
+func (p *Pool) giveBack(l *Lane) {
 	l.inFlight--
 	if l.state == laneDraining && l.inFlight == 0 && !p.shut {
 		p.owners.Go(func() { l.conn.Close() })
@@ -151,7 +173,7 @@ func (p *pool) giveBack(l *lane) {
 
 // grow raises a lane's cap: to a hundred after the first success, then double
 // each second, never above nine tenths of what the server allows.
-func (p *pool) grow(l *lane) {
+func (p *Pool) grow(l *Lane) {
 	now := clock()
 	most := laneLimit
 	if l.server > 0 {
@@ -159,7 +181,7 @@ func (p *pool) grow(l *lane) {
 	}
 	switch {
 	case !l.useful:
-		l.useful, l.limit, l.grownAt = true, warmLimit, now
+		l.useful, l.limit, l.grownAt = true, max(l.limit, warmLimit), now
 	case l.limit < most && now.Sub(l.grownAt) >= growthEvery:
 		l.limit, l.grownAt = l.limit*2, now
 	}
@@ -167,7 +189,7 @@ func (p *pool) grow(l *lane) {
 }
 
 // serve gives free places to those who wait, the urgent ones first.
-func (p *pool) serve() {
+func (p *Pool) serve() {
 	for class := range p.waiters {
 		for len(p.waiters[class]) > 0 {
 			w := p.waiters[class][0]
@@ -187,7 +209,7 @@ func (p *pool) serve() {
 }
 
 // refuse ends all waiting with an error.
-func (p *pool) refuse(err error) {
+func (p *Pool) refuse(err error) {
 	for class := range p.waiters {
 		for _, w := range p.waiters[class] {
 			if !w.gone {
@@ -202,7 +224,7 @@ func (p *pool) refuse(err error) {
 // maintain dials what is missing: up to the target, and up to the most while
 // somebody waits for a place on warm lanes. Never in a tight loop: Apple takes that
 // for an attack.
-func (p *pool) maintain() {
+func (p *Pool) maintain() {
 	if p.shut {
 		return
 	}
@@ -217,10 +239,10 @@ func (p *pool) maintain() {
 	}
 	want := p.target
 	if warm == usable && len(p.waiters[0])+len(p.waiters[1]) > 0 {
-		want = min(maxLanes, usable+1)
+		want = min(MaxLanes, usable+1)
 	}
 	want = max(want, p.target)
-	for ; usable < want && len(p.lanes)+p.dialing < 2*maxLanes; usable++ {
+	for ; usable < want && len(p.lanes)+p.dialing < 2*MaxLanes; usable++ {
 		if wait := p.redialAt.Sub(clock()); wait > 0 {
 			if p.redial == nil {
 				p.redial = time.AfterFunc(wait, func() {
@@ -238,7 +260,7 @@ func (p *pool) maintain() {
 }
 
 // open dials one connection and watches it until it ends.
-func (p *pool) open() {
+func (p *Pool) open() {
 	ctx := p.life()
 	l, err := p.dialer.dial(ctx, p.lost)
 	p.mu.Lock()
@@ -263,23 +285,23 @@ func (p *pool) open() {
 }
 
 // dialFailed backs off, and lets nobody wait for a connection that is not coming.
-func (p *pool) dialFailed(err error) {
+func (p *Pool) dialFailed(err error) {
 	p.dialErr = err
 	p.backOff()
-	if !slices.ContainsFunc(p.lanes, func(l *lane) bool { return l.state == laneOpen }) && p.dialing == 0 {
+	if !slices.ContainsFunc(p.lanes, func(l *Lane) bool { return l.state == laneOpen }) && p.dialing == 0 {
 		p.refuse(err)
 	}
 	p.maintain()
 }
 
-func (p *pool) backOff() {
+func (p *Pool) backOff() {
 	wait := min(redialMost, redialFirst<<min(p.failures, 6))
 	p.failures++
 	p.redialAt = clock().Add(wait)
 }
 
 // watch pings an idle connection and drains one that the server wants gone.
-func (p *pool) watch(ctx context.Context, l *lane) {
+func (p *Pool) watch(ctx context.Context, l *Lane) {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
 	for {
@@ -296,7 +318,7 @@ func (p *pool) watch(ctx context.Context, l *lane) {
 		case over:
 			return
 		case away:
-			p.retire(l, "")
+			p.Retire(l, "")
 			if idle {
 				l.conn.Close()
 			}
@@ -306,41 +328,48 @@ func (p *pool) watch(ctx context.Context, l *lane) {
 	}
 }
 
-func (p *pool) ping(ctx context.Context, l *lane, limit time.Duration) error {
+func (p *Pool) ping(ctx context.Context, l *Lane, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return l.conn.Ping(ctx)
 }
 
-// suspect takes a connection that owes an answer out of routing until it has
-// answered a ping; if it does not, everything on it is sent another way.
-func (p *pool) suspect(l *lane) {
+// Suspect takes a connection that owes an answer out of routing until it has
+// answered a ping; if it does not, everything on it is sent another way. The
+// other connections have to answer too, so that the retry does not meet a
+// second one that died of the same cause.
+func (p *Pool) Suspect(l *Lane) {
 	p.mu.Lock()
-	now := clock()
-	if p.shut || l.state != laneOpen || now.Sub(l.checkedAt) < suspectEvery {
-		p.mu.Unlock()
+	defer p.mu.Unlock()
+	if p.shut || l.state != laneOpen || clock().Sub(l.checkedAt) < suspectEvery {
 		return
 	}
-	l.state, l.checkedAt = laneSuspect, now
+	for _, other := range p.lanes {
+		if other.state == laneOpen && (other == l || clock().Sub(other.checkedAt) >= suspectEvery) {
+			other.checkedAt = clock()
+			p.owners.Go(func() { p.check(other) })
+		}
+	}
+	l.state = laneSuspect
 	p.maintain()
-	p.owners.Go(func() {
-		err := p.ping(p.life(), l, suspectTimeout)
-		p.mu.Lock()
-		if l.state == laneSuspect {
-			if l.state = laneOpen; err == nil {
-				p.serve()
-			}
-		}
-		p.mu.Unlock()
-		if err != nil {
-			p.kill(l, "PingTimeout")
-		}
-	})
-	p.mu.Unlock()
 }
 
-// retire lets a connection finish what is on it and take nothing new.
-func (p *pool) retire(l *lane, why string) {
+// check pings a connection and ends it if it does not answer.
+func (p *Pool) check(l *Lane) {
+	if p.ping(p.life(), l, suspectTimeout) != nil {
+		p.kill(l, "PingTimeout")
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.state == laneSuspect {
+		l.state = laneOpen
+		p.serve()
+	}
+}
+
+// Retire lets a connection finish what is on it and take nothing new.
+func (p *Pool) Retire(l *Lane, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l.state == laneClosed || l.state == laneDraining {
@@ -357,7 +386,7 @@ func (p *pool) retire(l *lane, why string) {
 }
 
 // kill closes a connection under what is on it.
-func (p *pool) kill(l *lane, why string) {
+func (p *Pool) kill(l *Lane, why string) {
 	p.mu.Lock()
 	if l.why == "" {
 		l.why = why
@@ -367,7 +396,7 @@ func (p *pool) kill(l *lane, why string) {
 }
 
 // lost is called once for every connection that has ended.
-func (p *pool) lost(l *lane) {
+func (p *Pool) lost(l *Lane) {
 	p.mu.Lock()
 	was := l.state
 	l.state = laneClosed
@@ -375,7 +404,7 @@ func (p *pool) lost(l *lane) {
 		p.mu.Unlock()
 		return
 	}
-	p.lanes = slices.DeleteFunc(p.lanes, func(other *lane) bool { return other == l })
+	p.lanes = slices.DeleteFunc(p.lanes, func(other *Lane) bool { return other == l })
 	why := l.why
 	if why == "" {
 		why = "Closed"
@@ -393,8 +422,8 @@ func (p *pool) lost(l *lane) {
 	}
 }
 
-// close ends all connections and waits for what belongs to them.
-func (p *pool) close() {
+// Close ends all connections and waits for what belongs to them.
+func (p *Pool) Close() {
 	p.mu.Lock()
 	p.shut = true
 	if p.redial != nil {
@@ -410,7 +439,7 @@ func (p *pool) close() {
 	p.owners.Wait()
 }
 
-func (p *pool) stats() (connections map[string]int, inFlight int) {
+func (p *Pool) Stats() (connections map[string]int, inFlight int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	connections = map[string]int{"open": 0, "suspect": 0, "draining": 0, "warming": p.dialing}
@@ -420,5 +449,3 @@ func (p *pool) stats() (connections map[string]int, inFlight int) {
 	}
 	return connections, inFlight
 }
-
-var _ push.Reporter = (*Provider)(nil)

@@ -1,8 +1,9 @@
-package apns
+package h2
 
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -19,15 +20,17 @@ const (
 	dialTimeout    = 5 * time.Second
 	pingEvery      = 10 * time.Second
 	pingTimeout    = 5 * time.Second
-	slowAnswer     = 1500 * time.Millisecond // after which a connection has to prove itself
-	suspectTimeout = time.Second             // in which it has to
+	suspectTimeout = time.Second // in which it has to
 	suspectEvery   = 3 * time.Second
 
-	firstLimit  = 1   // requests in flight before Apple has accepted one
-	warmLimit   = 100 // after that
+	warmLimit   = 100 // requests in flight after the first success
 	laneLimit   = 500 // at most
 	growthEvery = time.Second
 )
+
+// SlowAnswer is how long an answer may take before its connection has to prove
+// by a ping that it is alive; see [Pool.Suspect].
+const SlowAnswer = 1500 * time.Millisecond
 
 type laneState uint8
 
@@ -40,12 +43,14 @@ const (
 
 var laneStates = [...]string{"open", "suspect", "draining", "closed"} //nolint:gochecknoglobals // look-up table
 
-// lane is one connection. The pool's lock guards state, inFlight and limit.
-type lane struct {
-	id     string
-	conn   *http2.ClientConn
-	client Client
-	born   time.Time
+// Lane is one connection. It is an http.RoundTripper whose requests count
+// against the place that was acquired for them.
+type Lane struct {
+	id   string
+	conn *http2.ClientConn
+	born time.Time
+
+	// What follows is guarded by the pool's lock.
 
 	added     bool // to the pool
 	state     laneState
@@ -66,7 +71,7 @@ const readEvery = 250 * time.Millisecond
 // readLimit is what the server allows now, or 0 when it was read a moment ago.
 // It must not be called under the pool's lock: it waits for a write to finish,
 // and a dead peer's never does.
-func (l *lane) readLimit() int {
+func (l *Lane) readLimit() int {
 	now, last := clock().UnixNano(), l.readAt.Load()
 	if now-last < int64(readEvery) || !l.readAt.CompareAndSwap(last, now) {
 		return 0
@@ -74,24 +79,32 @@ func (l *lane) readLimit() int {
 	return int(min(l.conn.State().MaxConcurrentStreams, 1<<20))
 }
 
-// clock is for the pace of sockets only: what an operator or Apple sees takes
-// its time from Config.Now.
+// clock is for the pace of sockets only; what a person or a push service sees
+// takes its time from elsewhere.
 func clock() time.Time { return time.Now() } //nolint:forbidigo // see above
 
-// RoundTrip makes the lane the transport of whatever Client is in use.
-func (l *lane) RoundTrip(r *http.Request) (*http.Response, error) { return l.conn.RoundTrip(r) }
+// ID names the connection; no other ever has the same.
+func (l *Lane) ID() string { return l.id }
+
+// Casualty tells whether the caller is the first to report that the
+// connection failed it. Everything on a connection fails together; for a
+// breaker that is one failure, not a hundred.
+func (l *Lane) Casualty() (first bool) { return l.casualty.CompareAndSwap(false, true) }
+
+// RoundTrip sends a request over this connection and no other.
+func (l *Lane) RoundTrip(r *http.Request) (*http.Response, error) { return l.conn.RoundTrip(r) }
 
 // dialer opens connections to one address.
 type dialer struct {
 	base  *url.URL
 	trust *tls.Config
-	make  func(base *url.URL, via http.RoundTripper) Client
+	first int // places on a fresh connection
 	turn  atomic.Uint64
 }
 
 // dial returns a connection that is warm: TLS is up and the server's SETTINGS
 // have arrived, because its answer to our first ping comes after them.
-func (d *dialer) dial(ctx context.Context, lost func(*lane)) (*lane, error) {
+func (d *dialer) dial(ctx context.Context, lost func(*Lane)) (*Lane, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	address, err := d.resolve(ctx)
@@ -108,8 +121,7 @@ func (d *dialer) dial(ctx context.Context, lost func(*lane)) (*lane, error) {
 	if !ok || secure.ConnectionState().NegotiatedProtocol != http2.NextProtoTLS {
 		return nil, errors.Join(fmt.Errorf("connect to %s: it does not speak HTTP/2", d.base.Host), raw.Close())
 	}
-	l := &lane{id: fmt.Sprintf("%s#%d", address, d.turn.Add(1)), limit: firstLimit, born: clock()}
-	l.client = d.make(d.base, l)
+	l := &Lane{id: fmt.Sprintf("%s#%d", address, d.turn.Add(1)), limit: d.first, born: clock()}
 	watched := &watchedConn{Conn: secure, closed: func() { lost(l) }}
 	// net/http's ClientConn is the successor of this call, but cannot ping:
 	// without a ping a dead connection costs every page on it the whole timeout.
@@ -159,41 +171,54 @@ func (c *watchedConn) ConnectionState() tls.ConnectionState {
 	return tls.ConnectionState{}
 }
 
-// fate says what a transport error means for the request it ended.
-type fate struct {
-	reason  string
-	unsent  bool // the server has certainly not acted on it
-	refused bool // the server has too many requests on this connection
-	timeout bool
+// Fate says what a transport error means for the request it ended.
+type Fate struct {
+	Reason  string
+	Unsent  bool // the server has certainly not acted on it
+	Refused bool // the server has too many requests on this connection
+	Timeout bool
+	Reset   bool // only this request was ended, the connection goes on
 }
 
-func fateOf(err error) fate {
+// FateOf reads a transport error of a Lane.
+func FateOf(err error) Fate {
 	if reset, ok := errors.AsType[http2.StreamError](err); ok {
 		if reset.Code == http2.ErrCodeRefusedStream {
-			return fate{reason: "RefusedStream", unsent: true, refused: true}
+			return Fate{Reason: "RefusedStream", Unsent: true, Refused: true, Reset: true}
 		}
-		return fate{reason: "StreamReset_" + reset.Code.String()}
+		return Fate{Reason: "StreamReset_" + reset.Code.String(), Reset: true}
 	}
 	if away, ok := errors.AsType[http2.GoAwayError](err); ok {
-		return fate{reason: goAwayReason(away)}
+		return Fate{Reason: goAwayReason(away)}
 	}
 	switch text := err.Error(); {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fate{reason: "Timeout", timeout: true}
+		return Fate{Reason: "Timeout", Timeout: true}
 	case errors.Is(err, context.Canceled):
-		return fate{reason: "Canceled"}
+		return Fate{Reason: "Canceled"}
 	case strings.Contains(text, "graceful shutdown GOAWAY"): // http2 has no exported name for it
-		return fate{reason: "GoAway", unsent: true}
+		return Fate{Reason: "GoAway", Unsent: true}
+	case strings.Contains(text, "force closed"):
+		return Fate{Reason: "ConnectionDead"} // by us, because it answered no ping
 	case strings.Contains(text, "client conn not usable"), strings.Contains(text, "client conn could not be established"):
-		return fate{reason: "ConnectionClosed", unsent: true}
+		return Fate{Reason: "ConnectionClosed", Unsent: true}
 	}
-	return fate{reason: "ConnectionLost"}
+	return Fate{Reason: "ConnectionLost"}
 }
 
-// goAwayReason is Apple's word in the GOAWAY frame, if it sent one.
+// goAwayReason is the server's word in the GOAWAY frame, if it sent one as
+// Apple does: a JSON object with a reason.
 func goAwayReason(e http2.GoAwayError) string {
-	if r := ParseResponse(0, nil, []byte(e.DebugData)); r.Reason != "" {
-		return r.Reason
+	var said struct{ Reason string }
+	if json.Unmarshal([]byte(e.DebugData), &said) == nil && said.Reason != "" {
+		return said.Reason[:min(len(said.Reason), 100)]
 	}
 	return "GoAway_" + e.ErrCode.String()
+}
+
+func hostPort(u *url.URL) (host, port string) {
+	if port = u.Port(); port == "" {
+		port = "443"
+	}
+	return u.Hostname(), port
 }
