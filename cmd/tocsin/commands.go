@@ -37,6 +37,8 @@ type grammar struct {
 	DataDir string   `group:"settings" placeholder:"DIR" help:"Data directory of the server on this machine. Default: data."`
 	Set     []string `group:"settings" placeholder:"KEY=VALUE" sep:"none" help:"Set any key of the configuration; may be repeated."`
 
+	Serve   serveCmd   `cmd:"" group:"run" help:"Run the server."`
+	Doctor  doctorCmd  `cmd:"" group:"run" help:"Check settings, clock, credentials and gateways; print cause and cure."`
 	Version versionCmd `cmd:"" group:"run" help:"Print the version."`
 
 	Apply  applyCmd  `cmd:"" group:"configure" help:"Bring people, teams, services and policies to what a YAML file says."`

@@ -58,7 +58,7 @@ func golden(t *testing.T, name, got string) {
 func TestHelp(t *testing.T) {
 	for _, args := range []string{
 		"", "apply", "export", "token", "token create", "token list", "token revoke", "enrol", "page", "incidents", "incidents list", "incidents show",
-		"incidents ack", "incidents resolve", "incidents explain", "incidents watch", "incidents export", "status", "dlq", "dlq list", "dlq retry", "hold", "resume", "version",
+		"incidents ack", "incidents resolve", "incidents explain", "incidents watch", "incidents export", "status", "dlq", "dlq list", "dlq retry", "hold", "resume", "doctor", "version",
 	} {
 		t.Run(args, func(t *testing.T) {
 			got, _ := command(t, nil, append(strings.Fields(args), "--help")...)
@@ -115,6 +115,8 @@ func TestOutputs(t *testing.T) {
 		{"unknown-command", "incident list"},
 		{"unknown-flag", "incidents list --sevice x"},
 		{"bad-set", "incidents list --set lissten=x"},
+		{"doctor-misconfigured", "doctor --set lissten=x --set log.level=loud"},
+		{"doctor-misconfigured-json", "doctor --set lissten=x -o json"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,6 +130,21 @@ func TestOutputs(t *testing.T) {
 				t.Errorf("not JSON: %s", got)
 			}
 		})
+	}
+}
+
+func TestDoctorAsksTheServerOnThisMachine(t *testing.T) {
+	dir := serveAdmin(t, &server{})
+	got, code := command(t, []string{"TOCSIN_DATA_DIR=" + dir}, "doctor")
+	if code != exitError {
+		t.Errorf("exit %d, want %d: the server is not ready", code, exitError)
+	}
+	for _, want := range []string{
+		"FAIL  server", "-> see tocsin status", "Bob Beispiel cannot be woken", "OK    catch-all", "Cy Kyriakou can be reached", "to mend.",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type server struct {
 	api.UnimplementedTokenServiceServer
 	api.UnimplementedDeviceServiceServer
 	api.UnimplementedOperatorServiceServer
+	api.UnimplementedUserServiceServer
 
 	mu       sync.Mutex
 	requests []proto.Message
@@ -79,6 +80,7 @@ func serveOn(t *testing.T, f *server, l net.Listener, options ...grpc.ServerOpti
 	api.RegisterTokenServiceServer(g, f)
 	api.RegisterDeviceServiceServer(g, f)
 	api.RegisterOperatorServiceServer(g, f)
+	api.RegisterUserServiceServer(g, f)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -326,4 +328,12 @@ func (f *server) ExportIncidents(r *api.ExportIncidentsRequest, stream grpc.Serv
 		}
 	}
 	return nil
+}
+
+func (f *server) GetSettings(context.Context, *api.GetSettingsRequest) (*api.Settings, error) {
+	return &api.Settings{Name: "settings", CatchAll: []string{"users/cy"}}, nil
+}
+
+func (f *server) GetUser(_ context.Context, r *api.GetUserRequest) (*api.User, error) {
+	return &api.User{Name: r.GetName(), DisplayName: "Cy Kyriakou", Reachable: true}, nil
 }
