@@ -1,14 +1,9 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
-	"compress/flate"
 	"context"
-	"fmt"
-	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -33,41 +28,13 @@ type archive struct {
 // maxArchive bounds what an archive may inflate to.
 const maxArchive = 64 << 20
 
-// deflaters are kept: a fresh one allocates more than a megabyte.
-//
-//nolint:gochecknoglobals // pool
-var deflaters = sync.Pool{New: func() any {
-	w, _ := flate.NewWriter(io.Discard, flate.BestCompression) // fails for unknown levels only
-	return w
-}}
-
-func deflate(b []byte) []byte {
-	var out bytes.Buffer
-	w, _ := deflaters.Get().(*flate.Writer)
-	defer deflaters.Put(w)
-	w.Reset(&out)
-	_, _ = w.Write(b) // a bytes.Buffer takes all
-	_ = w.Close()
-	return out.Bytes()
-}
-
-func inflate(b []byte, most int64) ([]byte, error) {
-	r := flate.NewReader(bytes.NewReader(b))
-	out, err := io.ReadAll(io.LimitReader(r, most+1))
-	if err != nil {
-		return nil, fmt.Errorf("inflate: %w", err)
-	}
-	if int64(len(out)) > most {
-		return nil, fmt.Errorf("inflate: more than %d bytes", most)
-	}
-	return out, nil
-}
-
 func packArchive(a *archive) []byte {
-	return deflate(marshal(&storepb.Archive{
+	m := &storepb.Archive{
 		Incident: incidentToProto(a.incident), Timeline: each(a.timeline, entryToProto),
 		Alerts: each(a.alerts, alertToProto), Deliveries: each(a.deliveries, deliveryToProto),
-	}))
+	}
+	squeeze(m)
+	return deflate(marshal(m))
 }
 
 func unpackArchive(id incident.ID, pre prefix, body []byte) (*archive, error) {
@@ -77,6 +44,9 @@ func unpackArchive(id incident.ID, pre prefix, body []byte) (*archive, error) {
 	}
 	var m storepb.Archive
 	if err := proto.Unmarshal(raw, &m); err != nil {
+		return nil, err
+	}
+	if err := stretch(&m); err != nil {
 		return nil, err
 	}
 	return &archive{
@@ -168,7 +138,7 @@ func (s *Store) pack(ctx context.Context, r Record, zone func(roster.UserID) str
 	plan.guard(ErrRevisionMoved, "doc", docKey(p, d), revisionText(in.Revision), "")
 	// Records beside the document change without its revision: they are guarded themselves.
 	for _, al := range r.Alerts {
-		plan.guard(ErrRevisionMoved, "field", alertsKey(p, in.ID), alertField(al.Service, al.Key), marshal(alertRecord(al)))
+		plan.guard(ErrRevisionMoved, "field", alertsKey(p, in.ID), alertField(al.Service, al.Key), marshal(alertRecord(al, in.Text.Title)))
 	}
 	for _, dv := range r.Deliveries {
 		raw, _, ok := parseDelivery(dv.ID)

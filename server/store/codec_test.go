@@ -37,7 +37,7 @@ var through = map[reflect.Type]func(any) (any, error){
 	},
 	reflect.TypeFor[incident.Alert](): func(v any) (any, error) {
 		a := v.(incident.Alert)
-		return decodeAlert(alertField(a.Service, a.Key), string(marshal(alertRecord(a))))
+		return decodeAlert(alertField(a.Service, a.Key), string(marshal(alertRecord(a, "title"))), "title")
 	},
 	reflect.TypeFor[incident.Entry](): func(v any) (any, error) {
 		var m storepb.Entry

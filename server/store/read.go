@@ -119,34 +119,6 @@ func (s *Store) Person(ctx context.Context, id roster.UserID) (*attention.Person
 	return personFromProto(id, pre, &m), nil
 }
 
-// Alerts returns the alerts of an incident, in no particular order.
-func (s *Store) Alerts(ctx context.Context, id incident.ID) ([]incident.Alert, error) {
-	p, err := PartitionOfIncident(id)
-	if err != nil {
-		return nil, err
-	}
-	fields, err := s.rdb.HGetAll(ctx, alertsKey(p, id)).Result()
-	if err != nil {
-		return nil, failed(err, "read the alerts of incident %s", id)
-	}
-	if len(fields) == 0 {
-		a, err := s.archived(ctx, id)
-		if a == nil || err != nil {
-			return nil, err
-		}
-		return a.alerts, nil
-	}
-	alerts := make([]incident.Alert, 0, len(fields))
-	for field, raw := range fields {
-		a, err := decodeAlert(field, raw)
-		if err != nil {
-			return nil, fmt.Errorf("read the alerts of incident %s: %w", id, err)
-		}
-		alerts = append(alerts, a)
-	}
-	return alerts, nil
-}
-
 // archived returns the archive of an incident, nil when it is not archived or not there.
 func (s *Store) archived(ctx context.Context, id incident.ID) (*archive, error) {
 	_, a, err := s.load(ctx, id)
@@ -156,41 +128,17 @@ func (s *Store) archived(ctx context.Context, id incident.ID) (*archive, error) 
 	return a, err
 }
 
-func decodeAlert(field, raw string) (incident.Alert, error) {
+func decodeAlert(field, raw, title string) (incident.Alert, error) {
 	var m storepb.Alert
 	if err := proto.Unmarshal([]byte(raw), &m); err != nil {
 		return incident.Alert{}, err
 	}
 	service, key, _ := strings.Cut(field, "\x00")
 	m.Service, m.Key = service, key
+	if m.GetTitled() {
+		m.Summary = title
+	}
 	return alertFromProto(&m), nil
-}
-
-// Alert returns one alert of an incident; false when it has none of that key.
-func (s *Store) Alert(ctx context.Context, id incident.ID, service catalog.ServiceID, key string) (incident.Alert, bool, error) {
-	p, err := PartitionOfIncident(id)
-	if err != nil {
-		return incident.Alert{}, false, err
-	}
-	field := alertField(service, key)
-	raw, err := s.rdb.HGet(ctx, alertsKey(p, id), field).Result()
-	if isNil(err) {
-		a, err := s.archived(ctx, id)
-		if a == nil || err != nil {
-			return incident.Alert{}, false, err
-		}
-		for _, alert := range a.alerts {
-			if alert.Service == service && alert.Key == key {
-				return alert, true, nil
-			}
-		}
-		return incident.Alert{}, false, nil
-	}
-	if err != nil {
-		return incident.Alert{}, false, failed(err, "read an alert of incident %s", id)
-	}
-	a, err := decodeAlert(field, raw)
-	return a, err == nil, err
 }
 
 // Linked returns which incident each dedup key of a service leads to. Keys that

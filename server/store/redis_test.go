@@ -184,6 +184,9 @@ func TestReplicatedCommitsWaitForAReplica(t *testing.T) {
 	if err := s.rdb.ConfigSet(ctx, "protected-mode", "no").Err(); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.rdb.ConfigSet(ctx, "repl-diskless-sync-delay", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
 	replica := redistest.Start(t).Client(t)
 	if err := replica.SlaveOf(ctx, "127.0.0.1", port).Err(); err != nil {
 		t.Fatal(err)

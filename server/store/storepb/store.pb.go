@@ -1061,9 +1061,11 @@ type Alert struct {
 	Severity    uint32                 `protobuf:"varint,9,opt,name=severity,proto3" json:"severity,omitempty"`
 	Summary     string                 `protobuf:"bytes,10,opt,name=summary,proto3" json:"summary,omitempty"`
 	// The timeline entry that counts the latest repeats.
-	RepeatsSeq    int32 `protobuf:"varint,11,opt,name=repeats_seq,json=repeatsSeq,proto3" json:"repeats_seq,omitempty"`
-	RepeatsCount  int64 `protobuf:"varint,12,opt,name=repeats_count,json=repeatsCount,proto3" json:"repeats_count,omitempty"`
-	RepeatsAt     int64 `protobuf:"varint,13,opt,name=repeats_at,json=repeatsAt,proto3" json:"repeats_at,omitempty"`
+	RepeatsSeq   int32 `protobuf:"varint,11,opt,name=repeats_seq,json=repeatsSeq,proto3" json:"repeats_seq,omitempty"`
+	RepeatsCount int64 `protobuf:"varint,12,opt,name=repeats_count,json=repeatsCount,proto3" json:"repeats_count,omitempty"`
+	RepeatsAt    int64 `protobuf:"varint,13,opt,name=repeats_at,json=repeatsAt,proto3" json:"repeats_at,omitempty"`
+	// The summary is the incident's title.
+	Titled        bool `protobuf:"varint,14,opt,name=titled,proto3" json:"titled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1187,6 +1189,13 @@ func (x *Alert) GetRepeatsAt() int64 {
 		return x.RepeatsAt
 	}
 	return 0
+}
+
+func (x *Alert) GetTitled() bool {
+	if x != nil {
+		return x.Titled
+	}
+	return false
 }
 
 // One line of a timeline.
@@ -2109,13 +2118,16 @@ func (x *Event) GetSenderId() string {
 	return ""
 }
 
-// An archived incident: everything in one value. Stored deflated.
+// An archived incident: everything in one value. Stored deflated, and before
+// that squeezed: instants are zigzag distances from the creation.
 type Archive struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Incident      *Incident              `protobuf:"bytes,1,opt,name=incident,proto3" json:"incident,omitempty"`
-	Timeline      []*Entry               `protobuf:"bytes,2,rep,name=timeline,proto3" json:"timeline,omitempty"`
-	Alerts        []*Alert               `protobuf:"bytes,3,rep,name=alerts,proto3" json:"alerts,omitempty"`
-	Deliveries    []*Delivery            `protobuf:"bytes,4,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Incident   *Incident              `protobuf:"bytes,1,opt,name=incident,proto3" json:"incident,omitempty"`
+	Timeline   []*Entry               `protobuf:"bytes,2,rep,name=timeline,proto3" json:"timeline,omitempty"`
+	Alerts     []*Alert               `protobuf:"bytes,3,rep,name=alerts,proto3" json:"alerts,omitempty"`
+	Deliveries []*Delivery            `protobuf:"bytes,4,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	// Sixteen bytes for each delivery that has no id of its own.
+	DeliveryIds   []byte `protobuf:"bytes,5,opt,name=delivery_ids,json=deliveryIds,proto3" json:"delivery_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2174,6 +2186,13 @@ func (x *Archive) GetAlerts() []*Alert {
 func (x *Archive) GetDeliveries() []*Delivery {
 	if x != nil {
 		return x.Deliveries
+	}
+	return nil
+}
+
+func (x *Archive) GetDeliveryIds() []byte {
+	if x != nil {
+		return x.DeliveryIds
 	}
 	return nil
 }
@@ -3589,7 +3608,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
 	"\x03via\x18\x03 \x01(\tR\x03via\x12\x16\n" +
-	"\x06device\x18\x04 \x01(\tR\x06device\"\xe5\x02\n" +
+	"\x06device\x18\x04 \x01(\tR\x06device\"\xfd\x02\n" +
 	"\x05Alert\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12 \n" +
@@ -3607,7 +3626,8 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"repeatsSeq\x12#\n" +
 	"\rrepeats_count\x18\f \x01(\x03R\frepeatsCount\x12\x1d\n" +
 	"\n" +
-	"repeats_at\x18\r \x01(\x03R\trepeatsAt\"\x80\x04\n" +
+	"repeats_at\x18\r \x01(\x03R\trepeatsAt\x12\x16\n" +
+	"\x06titled\x18\x0e \x01(\bR\x06titled\"\x80\x04\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x05R\x03seq\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x12\n" +
@@ -3713,14 +3733,15 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x06client\x18\x0e \x01(\tR\x06client\x12\x1d\n" +
 	"\n" +
 	"client_url\x18\x0f \x01(\tR\tclientUrl\x12\x1b\n" +
-	"\tsender_id\x18\x10 \x01(\tR\bsenderId\"\xdf\x01\n" +
+	"\tsender_id\x18\x10 \x01(\tR\bsenderId\"\x82\x02\n" +
 	"\aArchive\x125\n" +
 	"\bincident\x18\x01 \x01(\v2\x19.tocsin.store.v1.IncidentR\bincident\x122\n" +
 	"\btimeline\x18\x02 \x03(\v2\x16.tocsin.store.v1.EntryR\btimeline\x12.\n" +
 	"\x06alerts\x18\x03 \x03(\v2\x16.tocsin.store.v1.AlertR\x06alerts\x129\n" +
 	"\n" +
 	"deliveries\x18\x04 \x03(\v2\x19.tocsin.store.v1.DeliveryR\n" +
-	"deliveries\"V\n" +
+	"deliveries\x12!\n" +
+	"\fdelivery_ids\x18\x05 \x01(\fR\vdeliveryIds\"V\n" +
 	"\x06Record\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x03R\acreated\x12\x18\n" +
 	"\aupdated\x18\x02 \x01(\x03R\aupdated\x12\x18\n" +
