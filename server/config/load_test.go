@@ -91,6 +91,25 @@ func TestWholeFile(t *testing.T) {
 	}
 }
 
+func TestShippedConfigurationIsValid(t *testing.T) {
+	c, _, err := config.Load(config.Sources{File: "../../deploy/tocsin.yaml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Push.Apps) != 2 {
+		t.Errorf("%d apps, want one of each platform", len(c.Push.Apps))
+	}
+}
+
+func TestNoWayOutForARestore(t *testing.T) { // as docs/operations.md says
+	c, _, err := config.Load(config.Sources{File: "../../deploy/tocsin.yaml", Flags: []config.Setting{
+		{Flag: "--set", Key: "push.apps", Value: "[]"}, {Flag: "--set", Key: "smtp.host", Value: "127.0.0.1"}, {Flag: "--set", Key: "smtp.port", Value: "1"},
+	}})
+	if err != nil || len(c.Push.Apps) != 0 || c.SMTP.Port != 1 {
+		t.Errorf("apps %v, port %d, %v; want none, 1", c.Push.Apps, c.SMTP.Port, err)
+	}
+}
+
 func TestLaterSourceWins(t *testing.T) {
 	src := config.Sources{
 		File: file(t, "listen: \":1\"\nlog: {level: warn}\nsmtp: {host: a.example, from: a@b.example}\n"),
