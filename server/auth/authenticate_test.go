@@ -69,15 +69,18 @@ func TestAuthenticate(t *testing.T) {
 		{"person", "Bearer " + token(auth.Token{ID: "t1", User: "ann"}), auth.Principal{Kind: auth.KindUser, User: "ann", Name: "Ann", Role: roster.Admin, Token: "t1"}, 0},
 		{
 			"narrowed by the token", "bearer  " + token(auth.Token{ID: "t2", User: "ann", Role: roster.Stakeholder}),
-			auth.Principal{Kind: auth.KindUser, User: "ann", Name: "Ann", Role: roster.Stakeholder, Token: "t2"}, 0,
+			auth.Principal{Kind: auth.KindUser, User: "ann", Name: "Ann", Role: roster.Stakeholder, Token: "t2"},
+			0,
 		},
 		{
 			"never widened by the token", "Bearer " + token(auth.Token{ID: "t3", User: "ben", Role: roster.Admin}),
-			auth.Principal{Kind: auth.KindUser, User: "ben", Name: "Ben", Role: roster.Responder, Token: "t3"}, 0,
+			auth.Principal{Kind: auth.KindUser, User: "ben", Name: "Ben", Role: roster.Responder, Token: "t3"},
+			0,
 		},
 		{
 			"service account", "Bearer " + token(auth.Token{ID: "t4", Name: "ci", Role: roster.Responder}),
-			auth.Principal{Kind: auth.KindService, Name: "ci", Role: roster.Responder, Token: "t4"}, 0,
+			auth.Principal{Kind: auth.KindService, Name: "ci", Role: roster.Responder, Token: "t4"},
+			0,
 		},
 		{"expired", "Bearer " + token(auth.Token{ID: "t5", User: "ann", Expires: now}), auth.Principal{}, fault.Unauthenticated},
 		{"revoked", "Bearer " + token(auth.Token{ID: "t6", User: "ann", Revoked: now}), auth.Principal{}, fault.Unauthenticated},
@@ -85,11 +88,13 @@ func TestAuthenticate(t *testing.T) {
 		{"unknown", "Bearer " + auth.NewToken(), auth.Principal{}, fault.Unauthenticated},
 		{
 			"phone of an admin is a responder", "Bearer " + device("d1", "ann", true),
-			auth.Principal{Kind: auth.KindDevice, User: "ann", Name: "Ann", Role: roster.Responder, Device: "d1", Epoch: 4}, 0,
+			auth.Principal{Kind: auth.KindDevice, User: "ann", Name: "Ann", Role: roster.Responder, Device: "d1", Epoch: 4},
+			0,
 		},
 		{
 			"device id with an underscore", "Bearer " + stolen,
-			auth.Principal{Kind: auth.KindDevice, User: "ben", Name: "Ben", Role: roster.Responder, Device: "a_b", Epoch: 4}, 0,
+			auth.Principal{Kind: auth.KindDevice, User: "ben", Name: "Ben", Role: roster.Responder, Device: "a_b", Epoch: 4},
+			0,
 		},
 		{"revoked phone", "Bearer " + device("d2", "ann", false), auth.Principal{}, fault.Unauthenticated},
 		{"one phone's secret for another", "Bearer " + strings.Replace(stolen, "a_b", "d1", 1), auth.Principal{}, fault.Unauthenticated},

@@ -188,3 +188,12 @@ func older(a, b Record) int {
 
 // foldEmail returns the form in which e-mail addresses are compared.
 func foldEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+
+// Members returns the people of a team; none of one that does not exist.
+func (s *Snapshot) Members(id roster.TeamID) []roster.UserID {
+	t, ok := s.GetTeam(id)
+	if !ok {
+		return nil
+	}
+	return slices.Clone(t.Members)
+}

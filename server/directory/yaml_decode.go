@@ -15,8 +15,8 @@ import (
 
 // Limits of a document.
 const (
-	MaxDocument = 16 << 20  // bytes
-	maxNodes    = 2_000_000 // values, aliases counted each time they are used
+	MaxDocument = 4 << 20 // bytes
+	maxNodes    = 500_000 // values, aliases counted each time they are used
 	maxDepth    = 20
 	maxProblems = 20 // told at once
 )
