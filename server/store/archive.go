@@ -99,8 +99,6 @@ func sortRecord(r *Record) {
 }
 
 // ErrNotClosed is what archiving an open incident gets.
-//
-//nolint:gochecknoglobals // sentinel for errors.Is
 var ErrNotClosed = fault.New(fault.Precondition, "NOT_CLOSED", "only a resolved incident is archived")
 
 // Archive packs a resolved incident into one value: timeline, alerts and

@@ -44,7 +44,7 @@ func TestArchiveIsLossless(t *testing.T) {
 			a.Service, a.Key = "s", fmt.Sprint(i)
 			entries, alerts = append(entries, e), append(alerts, a)
 		}
-		in := closedIncident(t, s, entries, alerts)
+		in := closedIncident(t, s, entries, alerts) //nolint:contextcheck // of the test
 		want, err := s.Record(ctx, in.ID)
 		if err != nil {
 			r.Fatal(err)

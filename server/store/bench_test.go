@@ -168,7 +168,7 @@ const (
 func TestMemoryPerIncident(t *testing.T) {
 	srv := redistest.Start(t)
 	s := openAt(t, srv.URL())
-	const n, step = 2000, 500
+	const n, step = 1000, 250
 	lived(t, s, step) // streams and indexes have their first nodes
 	before := used(t, s)
 	lived(t, s, n)

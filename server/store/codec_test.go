@@ -83,8 +83,8 @@ func fill(v reflect.Value, n *int64) {
 	case v.Type() == reflect.TypeFor[time.Duration]():
 		v.SetInt(int64(time.Duration(*n) * time.Second))
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, f := range v.Fields() {
+			fill(f, n)
 		}
 	case v.Kind() == reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
@@ -134,8 +134,8 @@ func anything(r *rapid.T, v reflect.Value) {
 			v.SetInt(-1)
 		}
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			anything(r, v.Field(i))
+		for _, f := range v.Fields() {
+			anything(r, f)
 		}
 	case v.Kind() == reflect.Slice:
 		n := rapid.IntRange(0, 3).Draw(r, "len")

@@ -235,9 +235,9 @@ func (d *draft) requests() {
 	for _, k := range c.Keys {
 		key := keysKey(d.partition, k.Service)
 		p.guard(ErrKeyMoved, "field", key, k.Key, string(k.Was))
-		switch {
-		case k.Now == k.Was:
-		case k.Now == "":
+		switch k.Now {
+		case k.Was:
+		case "":
 			p.write("HDEL", key, k.Key)
 		default:
 			p.write("HSET", key, k.Key, string(k.Now))
@@ -266,11 +266,11 @@ func (d *draft) workItems() {
 		d.wake.Kinds |= WakeWork
 	}
 	if len(d.c.Inbox) > 0 {
-		p.writeMany("XDEL", inboxKey(d.partition), 1, anys(d.c.Inbox))
+		p.writeMany("XDEL", inboxKey(d.partition), anys(d.c.Inbox))
 	}
 	if len(d.c.Done) > 0 {
-		p.writeMany("XDEL", workKey(d.partition), 1, anys(d.c.Done))
-		p.writeMany("HDEL", triesKey(d.partition), 1, anys(d.c.Done))
+		p.writeMany("XDEL", workKey(d.partition), anys(d.c.Done))
+		p.writeMany("HDEL", triesKey(d.partition), anys(d.c.Done))
 	}
 }
 
@@ -367,7 +367,7 @@ func (d *draft) records() {
 		if c.Coalesce != nil && len(old) > 0 {
 			old[len(old)-1] = *c.Coalesce
 		}
-		entries = append(old, c.Timeline...)
+		entries = slices.Concat(old, c.Timeline)
 		for _, dv := range d.unpack.deliveries {
 			if raw, _, ok := parseDelivery(dv.ID); ok {
 				p.write("HSET", deliveriesKey(d.partition, d.doc), raw, sealDelivery(dv, ""))
@@ -376,7 +376,7 @@ func (d *draft) records() {
 	} else if c.Coalesce != nil {
 		p.write("LSET", timelineKey(d.partition, id), -1, marshal(entryToProto(*c.Coalesce)))
 	}
-	p.writeMany("RPUSH", timelineKey(d.partition, id), 1, each(entries, func(e incident.Entry) any {
+	p.writeMany("RPUSH", timelineKey(d.partition, id), each(entries, func(e incident.Entry) any {
 		return marshal(entryToProto(e))
 	}))
 	for _, a := range alerts {
@@ -441,8 +441,8 @@ func (d *draft) title() string {
 func alertRecord(a incident.Alert, title string) *storepb.Alert {
 	m := alertToProto(a)
 	m.Service, m.Key = "", ""
-	if m.Titled = a.Summary != "" && a.Summary == title; m.Titled {
-		m.Summary = ""
+	if a.Summary != "" && a.Summary == title {
+		m.Titled, m.Summary = true, ""
 	}
 	return m
 }

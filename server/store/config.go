@@ -43,14 +43,10 @@ type ConfigEvent struct {
 }
 
 // ErrConfigMoved asks to read the configuration again and decide again.
-//
-//nolint:gochecknoglobals // sentinel for errors.Is
 var ErrConfigMoved = fault.New(fault.Conflict, "CONFIG_MOVED", "the record has changed since it was read")
 
 // ErrConfigLogGone asks to load the whole configuration again: the log no longer
 // holds what follows the position, or Redis went back to an older state.
-//
-//nolint:gochecknoglobals // sentinel for errors.Is
 var ErrConfigLogGone = fault.New(fault.OutOfRange, "CONFIG_LOG_GONE", "the change log does not reach back that far; load again")
 
 const (

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -105,7 +106,7 @@ func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]B
 		}
 		b := open[p]
 		if b == nil || len(b.which) == maxSends {
-			b = &batch{args: head[:len(head):len(head)]}
+			b = &batch{args: slices.Clip(head)}
 			open[p], all = b, append(all, b)
 		}
 		generation, expire := generationText(send.Generation), 0

@@ -114,10 +114,9 @@ func mend(m protoreflect.Message) {
 		case f.IsList():
 			l := v.List()
 			for i := range l.Len() {
-				switch f.Kind() {
-				case protoreflect.StringKind:
+				if f.Kind() == protoreflect.StringKind {
 					l.Set(i, protoreflect.ValueOfString(strings.ToValidUTF8(l.Get(i).String(), "\uFFFD")))
-				case protoreflect.MessageKind:
+				} else if f.Kind() == protoreflect.MessageKind {
 					mend(l.Get(i).Message())
 				}
 			}

@@ -16,8 +16,6 @@ import (
 
 // The faults of a commit whose ground has moved. Their kind is Conflict: read
 // again and decide again.
-//
-//nolint:gochecknoglobals // sentinels for errors.Is
 var (
 	ErrRevisionMoved   = fault.New(fault.Conflict, "REVISION_MOVED", "the document has changed since it was read")
 	ErrKeyMoved        = fault.New(fault.Conflict, "KEY_MOVED", "the dedup key leads elsewhere than when it was read")

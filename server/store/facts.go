@@ -57,7 +57,7 @@ func factsOf(r Record, zone func(roster.UserID) string) Facts {
 	}
 	index := map[roster.UserID]int{}
 	for _, e := range r.Timeline {
-		switch e.Type {
+		switch e.Type { //nolint:exhaustive // the others are no facts
 		case incident.EntryEscalated:
 			f.Escalations++
 		case incident.EntryAcknowledged:

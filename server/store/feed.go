@@ -164,8 +164,6 @@ func (s *Store) FeedTail(ctx context.Context) (*Cursor, error) {
 }
 
 // ErrCursorOld asks a watcher to list again from the start.
-//
-//nolint:gochecknoglobals // sentinel for errors.Is
 var ErrCursorOld = fault.New(fault.OutOfRange, "CURSOR_TOO_OLD", "the cursor lies before what is kept; list again")
 
 // Feed returns what changed behind a position in one partition, at most n

@@ -38,13 +38,9 @@ type InboxEntry struct {
 const seenKept = time.Hour
 
 // ErrInboxFull refuses events when too many wait already.
-//
-//nolint:gochecknoglobals // sentinel for errors.Is
 var ErrInboxFull = fault.New(fault.Exhausted, "INBOX_FULL", "too many events are waiting to be handled").After(retryAfter)
 
 // ErrStoreFull refuses events when Redis has no memory for them.
-//
-//nolint:gochecknoglobals // sentinel for errors.Is
 var ErrStoreFull = fault.New(fault.Exhausted, "STORE_FULL", "the store has no memory left for events").After(5 * retryAfter)
 
 // Append makes events durable, in the partition of their service or of their

@@ -126,7 +126,7 @@ func (s *Store) ClaimTurn(
 
 // PutOnce keeps a value for a time, to be taken once. Exists when the key is taken.
 func (s *Store) PutOnce(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	set, err := s.rdb.SetNX(ctx, onceKey(PartitionOf(key), key), value, ttl).Result() //nolint:staticcheck // SET NX PX
+	set, err := s.rdb.SetNX(ctx, onceKey(PartitionOf(key), key), value, ttl).Result()
 	if err == nil && !set {
 		return fault.New(fault.Exists, "ONCE_EXISTS", "the key is in use")
 	}

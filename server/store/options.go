@@ -73,7 +73,7 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // stamps dead letters and measures the reference clock; decisions get theirs
 	}
 	if o.Instance == "" {
 		o.Instance = newNonce()

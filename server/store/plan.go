@@ -1,6 +1,8 @@
 package store
 
 import (
+	"slices"
+
 	"github.com/tocsin-oncall/tocsin/server/fault"
 )
 
@@ -53,13 +55,10 @@ func (p *plan) write(command, key string, args ...any) {
 	}
 }
 
-// writeMany adds a command that takes any number of groups of arguments.
-func (p *plan) writeMany(command, key string, group int, args []any) {
-	step := maxArgs / group * group
-	for len(args) > 0 {
-		n := min(step, len(args))
-		p.write(command, key, args[:n]...)
-		args = args[n:]
+// writeMany adds a command that takes any number of arguments.
+func (p *plan) writeMany(command, key string, args []any) {
+	for some := range slices.Chunk(args, maxArgs) {
+		p.write(command, key, some...)
 	}
 }
 

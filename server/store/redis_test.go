@@ -188,7 +188,7 @@ func TestReplicatedCommitsWaitForAReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	replica := redistest.Start(t).Client(t)
-	if err := replica.SlaveOf(ctx, "127.0.0.1", port).Err(); err != nil {
+	if err := replica.ReplicaOf(ctx, "127.0.0.1", port).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for s.rdb.Do(ctx, "WAIT", 1, 100).Val() != int64(1) {

@@ -64,25 +64,29 @@ func (s *Store) NoteDropped(ctx context.Context, events ...Dropped) error {
 // DroppedEvents returns the latest dropped events of a service, or of all when
 // it is empty, latest first, at most n.
 func (s *Store) DroppedEvents(ctx context.Context, service catalog.ServiceID, n int) ([]Dropped, error) {
+	parts := (Query{Service: service}).partitions()
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.XMessageSliceCmd, len(parts))
+	for i, p := range parts {
+		cmds[i] = pipe.XRevRange(ctx, droppedKey(p), "+", "-")
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, failed(err, "read dropped events")
+	}
 	var all []Dropped
-	for _, p := range (Query{Service: service}).partitions() {
-		list, err := s.rdb.XRevRange(ctx, droppedKey(p), "+", "-").Result()
-		if err != nil {
-			return nil, failed(err, "read dropped events")
-		}
-		for _, x := range list {
+	for _, cmd := range cmds {
+		for _, x := range cmd.Val() {
 			raw, _ := x.Values["d"].(string)
 			var m storepb.Dropped
 			if err := proto.Unmarshal([]byte(raw), &m); err != nil {
 				return nil, fmt.Errorf("read dropped events: %w", err)
 			}
-			if service != "" && m.GetService() != string(service) {
-				continue
+			if service == "" || m.GetService() == string(service) {
+				all = append(all, Dropped{
+					At: at(m.GetAt()), Service: catalog.ServiceID(m.GetService()), Integration: catalog.IntegrationID(m.GetIntegration()),
+					Reason: m.GetReason(), Key: m.GetKey(), Summary: m.GetSummary(),
+				})
 			}
-			all = append(all, Dropped{
-				At: at(m.GetAt()), Service: catalog.ServiceID(m.GetService()), Integration: catalog.IntegrationID(m.GetIntegration()),
-				Reason: m.GetReason(), Key: m.GetKey(), Summary: m.GetSummary(),
-			})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Dropped) int { return b.At.Compare(a.At) })
@@ -91,19 +95,23 @@ func (s *Store) DroppedEvents(ctx context.Context, service catalog.ServiceID, n 
 
 // DroppedCounts returns how many events were dropped, by service and reason.
 func (s *Store) DroppedCounts(ctx context.Context, service catalog.ServiceID) ([]DroppedCount, error) {
+	parts := (Query{Service: service}).partitions()
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.MapStringStringCmd, len(parts))
+	for i, p := range parts {
+		cmds[i] = pipe.HGetAll(ctx, droppedCountKey(p))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, failed(err, "count dropped events")
+	}
 	var counts []DroppedCount
-	for _, p := range (Query{Service: service}).partitions() {
-		fields, err := s.rdb.HGetAll(ctx, droppedCountKey(p)).Result()
-		if err != nil {
-			return nil, failed(err, "count dropped events")
-		}
-		for field, value := range fields {
+	for _, cmd := range cmds {
+		for field, value := range cmd.Val() {
 			of, reason, _ := strings.Cut(field, "\x00")
 			n, err := strconv.ParseInt(value, 10, 64)
-			if err != nil || (service != "" && of != string(service)) {
-				continue
+			if err == nil && (service == "" || of == string(service)) {
+				counts = append(counts, DroppedCount{catalog.ServiceID(of), reason, n})
 			}
-			counts = append(counts, DroppedCount{catalog.ServiceID(of), reason, n})
 		}
 	}
 	slices.SortFunc(counts, func(a, b DroppedCount) int {

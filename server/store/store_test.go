@@ -176,13 +176,6 @@ func dump(tb testing.TB, c redis.UniversalClient) map[string]string {
 // diff compares values of the domain.
 func diff(want, got any) string { return cmp.Diff(want, got, cmpopts.EquateEmpty()) }
 
-func wantKind(tb testing.TB, err error, want error) {
-	tb.Helper()
-	if !isFault(err, want) {
-		tb.Fatalf("error: got %v, want %v", err, want)
-	}
-}
-
 func isFault(err, want error) bool {
 	return err != nil && want != nil && fault.KindOf(err) == fault.KindOf(want) && strings.Contains(err.Error(), want.Error())
 }
