@@ -38,6 +38,7 @@ type grammar struct {
 	Set     []string `group:"settings" placeholder:"KEY=VALUE" sep:"none" help:"Set any key of the configuration; may be repeated."`
 
 	Serve   serveCmd   `cmd:"" group:"run" help:"Run the server."`
+	Demo    demoCmd    `cmd:"" group:"run" help:"Watch an alert become a push and be acknowledged, all on this machine."`
 	Doctor  doctorCmd  `cmd:"" group:"run" help:"Check settings, clock, credentials and gateways; print cause and cure."`
 	Version versionCmd `cmd:"" group:"run" help:"Print the version."`
 
@@ -53,6 +54,9 @@ type grammar struct {
 	Dlq    dlqCmd    `cmd:"" group:"operate" help:"Work that was given up after repeated failures."`
 	Hold   holdCmd   `cmd:"" group:"operate" help:"Stop all paging, everywhere, until resume."`
 	Resume resumeCmd `cmd:"" group:"operate" help:"Let paging go on, and page what is still triggered."`
+
+	DemoServe demoServeCmd `cmd:"" group:"run" hidden:""`
+	DemoGuard demoGuardCmd `cmd:"" group:"run" hidden:""`
 }
 
 // usageError is a mistake in the command line.
