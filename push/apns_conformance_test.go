@@ -284,6 +284,7 @@ func TestCase13_DroppingStops(t *testing.T) {
 			dropped++
 		case push.AddressPark:
 			parked++
+		case push.AddressKeep, push.AddressCorrect:
 		}
 	}
 	if dropped != 20 || parked != 5 {

@@ -77,7 +77,7 @@ func BenchmarkSenderAPNs50ms(b *testing.B) {
 	r := benchRig(b, 50*time.Millisecond)
 	for range 3 { // a second each, in which the cap in flight doubles
 		drive(b, r, push.IOS, 800, 2000)
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

@@ -80,11 +80,10 @@ type Outcome struct {
 // failed tells whether the breaker counts the outcome against the provider:
 // trouble of the service or of the way to it, never what concerns one token.
 func (o *Outcome) failed() bool {
-	switch o.Class {
-	case RetryNow, RetryLater:
-		return !o.Local && !o.Also && (o.Status == 0 || o.Status >= 500)
+	if o.Class != RetryNow && o.Class != RetryLater {
+		return false
 	}
-	return false
+	return !o.Local && !o.Also && (o.Status == 0 || o.Status >= 500)
 }
 
 // Form is how much of a message an attempt carries.

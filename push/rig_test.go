@@ -23,16 +23,15 @@ const (
 
 // rig is a sender with both providers against simulators.
 type rig struct {
-	t       testing.TB
-	apple   *pushtest.APNs
-	google  *pushtest.FCM
-	sender  *push.Sender
-	apns    *apns.Provider
-	fcm     *fcm.Provider
-	clock   *clock
-	mu      sync.Mutex
-	alerts  []push.Alert
-	appleID string
+	t      testing.TB
+	apple  *pushtest.APNs
+	google *pushtest.FCM
+	sender *push.Sender
+	apns   *apns.Provider
+	fcm    *fcm.Provider
+	clock  *clock
+	mu     sync.Mutex
+	alerts []push.Alert
 }
 
 // clock is time that a test can move; it runs on between moves.

@@ -101,7 +101,7 @@ func NewSender(o Options) *Sender {
 		o.AttemptTimeout = DefaultAttemptTimeout
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the default of an injected clock
 	}
 	if o.Jitter == nil {
 		o.Jitter = rand.Float64
@@ -197,7 +197,7 @@ func (s *Sender) Send(ctx context.Context, d Delivery) Result {
 	case r := <-done:
 		return r
 	case <-ctx.Done():
-		s.locked(func(now time.Time) { s.abandon(now, j) })
+		s.locked(func(now time.Time) { s.abandon(now, j) }) //nolint:contextcheck // other deliveries start in its place, not under this context
 		return <-done
 	}
 }
@@ -208,6 +208,8 @@ func (s *Sender) Submit(d Delivery, done func(Result)) {
 	s.submit(d, done)
 }
 
+// submit has no context to pass on: attempts are the sender's, for a delivery
+// outlives the call that submitted it.
 func (s *Sender) submit(d Delivery, done func(Result)) *job {
 	j := &job{d: d, done: done, env: d.Device.Environment.orProduction()}
 	s.locked(func(now time.Time) { s.admit(now, j) })
@@ -245,7 +247,7 @@ func (s *Sender) locked(f func(now time.Time)) {
 // Providers are closed. It returns an error when attempts had to be cut off.
 func (s *Sender) Close(ctx context.Context) error {
 	var vias []*provider
-	s.locked(func(now time.Time) {
+	s.locked(func(now time.Time) { //nolint:contextcheck // ctx bounds the waiting, the attempts have their own
 		if s.closing {
 			return
 		}

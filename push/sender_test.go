@@ -76,6 +76,9 @@ func (f *fake) script(f2 func(n int, a Attempt) Outcome) {
 	f.answer = f2
 }
 
+// pass lets time go by; in a bubble that costs none.
+func pass(d time.Duration) { <-time.After(d) }
+
 func always(o Outcome) func(int, Attempt) Outcome { return func(int, Attempt) Outcome { return o } }
 
 func newTestSender(t *testing.T, o Options, apps ...App) *Sender {
@@ -94,7 +97,7 @@ func newTestSender(t *testing.T, o Options, apps ...App) *Sender {
 
 func app(id string, p Provider) App { return App{ID: id, Provider: "apns", Via: p} }
 
-var serial struct { //nolint:gochecknoglobals // distinct ids in tests
+var serial struct {
 	sync.Mutex
 	n int
 }
@@ -131,7 +134,7 @@ func wantEnd(t *testing.T, got Result, want End) {
 }
 
 var (
-	unavailable = Outcome{Class: RetryLater, Status: 503, Reason: "ServiceUnavailable"} //nolint:gochecknoglobals // test data
+	unavailable = Outcome{Class: RetryLater, Status: 503, Reason: "ServiceUnavailable"}
 	badAuth     = Outcome{Class: AuthConfig, Status: 403, Reason: "InvalidProviderToken"}
 )
 
@@ -155,7 +158,7 @@ func TestPagesOvertakeInformation(t *testing.T) {
 		submit("page 1", pageTo("d3"))
 		submit("info 3", infoTo("d4"))
 		submit("page 2", pageTo("d5"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		mu.Lock()
 		defer mu.Unlock()
 		if got, want := strings.Join(order, ", "), "info 1, page 1, page 2, info 2, info 3"; got != want {
@@ -190,7 +193,7 @@ func TestPageIsRetriedUntilItsDeadline(t *testing.T) {
 				}
 			}
 		})
-		time.Sleep(5 * time.Second) // a provider that is well on the whole keeps its breaker closed
+		pass(5 * time.Second) // a provider that is well on the whole keeps its breaker closed
 		d := pageTo("ill")
 		d.Message.Deadline = time.Now().Add(5 * time.Minute)
 		began := time.Now()
@@ -273,7 +276,7 @@ func TestNothingIsSentAfterTheDeadline(t *testing.T) {
 		slow := pageTo("slow")
 		slow.Message.Deadline = time.Now().Add(3 * time.Second)
 		slow.Begin = func(context.Context, int) error {
-			time.Sleep(4 * time.Second)
+			pass(4 * time.Second)
 			return nil
 		}
 		wantEnd(t, s.Send(t.Context(), slow), EndExpired)
@@ -304,7 +307,7 @@ func TestBreakerAnswersAtOnceAndProbes(t *testing.T) {
 		if !time.Now().Equal(began) || p.count() != sent {
 			t.Errorf("the answer took %v and %d attempts, want neither", time.Since(began), p.count()-sent)
 		}
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		for i := range 3 { // one probe, the others are told at once
 			wantEnd(t, s.Send(t.Context(), pageTo(fmt.Sprint("probe", i))), EndProviderDown)
 		}
@@ -312,7 +315,7 @@ func TestBreakerAnswersAtOnceAndProbes(t *testing.T) {
 			t.Errorf("%d probes, want 1", n)
 		}
 		p.script(nil)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		wantEnd(t, s.Send(t.Context(), pageTo("well")), EndAccepted)
 		if st := s.State()[0]; st.Breaker != BreakerClosed {
 			t.Errorf("breaker %v after a success, want closed", st.Breaker)
@@ -326,14 +329,14 @@ func TestCredentialBreakerProbesEachMinute(t *testing.T) {
 		s := newTestSender(t, Options{}, app("a", p))
 		wantEnd(t, s.Send(t.Context(), pageTo("d")), EndProviderDown)
 		for range 59 {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			wantEnd(t, s.Send(t.Context(), pageTo("d")), EndProviderDown)
 		}
 		if n := p.count(); n != 1 {
 			t.Errorf("%d attempts in a minute, want 1", n)
 		}
 		p.script(nil)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		wantEnd(t, s.Send(t.Context(), pageTo("d")), EndAccepted)
 	})
 }
@@ -356,7 +359,7 @@ func TestPersistingDeliveryTellsAndGoesOn(t *testing.T) {
 		if downs != 1 {
 			t.Fatalf("told %d times that the provider is down, want once, at once", downs)
 		}
-		time.Sleep(3*time.Minute + time.Second)
+		pass(3*time.Minute + time.Second)
 		p.script(nil)
 		began := time.Now()
 		wantEnd(t, <-done, EndAccepted)
@@ -439,7 +442,7 @@ func TestRetryBudgetSparesUrgentPages(t *testing.T) {
 					ended++
 				})
 			}
-			time.Sleep(5 * time.Second)
+			pass(5 * time.Second)
 			mu.Lock()
 			defer mu.Unlock()
 			return ended
@@ -450,7 +453,7 @@ func TestRetryBudgetSparesUrgentPages(t *testing.T) {
 		if n := within(true); n != 200 {
 			t.Errorf("%d of 200 urgent pages were retried, want all", n)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 	})
 }
 
@@ -471,7 +474,7 @@ func TestNewerStateTakesThePlaceOfWhatWaits(t *testing.T) {
 		submit(1, KindPage, 2)
 		submit(2, KindClear, 3)
 		submit(3, KindPage, 1) // late, and older than what waits
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		for i, want := range []End{EndAccepted, EndSuperseded, EndAccepted, EndSuperseded} {
 			if results[i].End != want {
@@ -498,9 +501,9 @@ func TestFailedPageYieldsToItsClear(t *testing.T) {
 		done := make(chan Result, 1)
 		s.Submit(page, func(r Result) { done <- r })
 		synctest.Wait()
-		clear := page
-		clear.Message.Kind, clear.Message.Revision = KindClear, 2
-		wantEnd(t, s.Send(t.Context(), clear), EndAccepted)
+		over := page
+		over.Message.Kind, over.Message.Revision = KindClear, 2
+		wantEnd(t, s.Send(t.Context(), over), EndAccepted)
 		wantEnd(t, <-done, EndSuperseded)
 		if p.count() != 2 {
 			t.Errorf("%d attempts, want 2", p.count())
@@ -542,7 +545,7 @@ func TestAppsAreKeptApart(t *testing.T) {
 		if err := s.SetApps([]App{a, app("b", well)}); err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close(context.Background()) //nolint:errcheck // it cuts off what hangs, and says so
+		defer s.Close(context.Background())
 		for i := range 100 {
 			s.Submit(pageTo(fmt.Sprint(i)), nil)
 		}
@@ -712,7 +715,7 @@ func TestQueueIsBounded(t *testing.T) {
 		if res.Outcome.Reason != "QueueFull" {
 			t.Errorf("reason %q, want QueueFull", res.Outcome.Reason)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 	})
 }
 

@@ -108,6 +108,7 @@ func (s *Sender) consequences(now time.Time, b *bulkhead, j *job, o *Outcome) {
 		b.brake.seen(now)
 	case RetryLater:
 		s.slowDown(now, b, j, o)
+	case RetryNow, TooLarge, AuthConfig, OurBug: // nothing is learnt about tokens or pace
 	}
 	if !b.breaker.record(now, o) {
 		return
@@ -145,6 +146,7 @@ func (s *Sender) slowDown(now time.Time, b *bulkhead, j *job, o *Outcome) {
 		if id := j.d.Device.ID; id != "" {
 			s.remember(now, id).pausedUntil = until
 		}
+	case ScopeMessage:
 	}
 }
 

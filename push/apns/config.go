@@ -45,8 +45,8 @@ type TestEndpoint struct {
 }
 
 var (
-	bundlePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,154}$`) //nolint:gochecknoglobals // compiled once
-	tenPattern    = regexp.MustCompile(`^[A-Z0-9]{10}$`)                    //nolint:gochecknoglobals // compiled once
+	bundlePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,154}$`)
+	tenPattern    = regexp.MustCompile(`^[A-Z0-9]{10}$`)
 )
 
 // endpoint is where the connections go and whom they trust.

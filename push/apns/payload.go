@@ -78,6 +78,7 @@ func Build(m *push.Message, d *push.Device, form push.Form, entitled bool) (body
 	}
 	first := 0
 	switch form {
+	case push.FormFull:
 	case push.FormShrunk:
 		first = shrunkStep
 	case push.FormMinimal:

@@ -15,7 +15,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/push"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // test flag
+var update = flag.Bool("update", false, "write the golden files anew")
 
 func sample() push.Message {
 	badge := 3

@@ -32,6 +32,7 @@ type route struct {
 	urgent bool
 	avoid  string
 	used   string // told back: the connection
+	bearer string // told back: the OAuth token
 }
 
 type routeKey struct{}

@@ -3,6 +3,7 @@ package fcm
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,12 +78,7 @@ func short(s string) string { return s[:min(len(s), 200)] }
 // badToken tells whether the answer is about the token's form. Google names
 // the field only sometimes; more often there is only this sentence.
 func (a *Answer) badToken() bool {
-	for _, f := range a.Fields {
-		if f == "message.token" {
-			return true
-		}
-	}
-	return strings.Contains(a.Message, "registration token is not a valid FCM registration token")
+	return slices.Contains(a.Fields, "message.token") || strings.Contains(a.Message, "registration token is not a valid FCM registration token")
 }
 
 // row is what one answer of FCM means. The first that fits counts.

@@ -69,6 +69,9 @@ func (c *httpClient) Send(ctx context.Context, m *Message) (string, error) {
 	if err != nil {
 		return "", &tokenError{err}
 	}
+	if way, ok := ctx.Value(routeKey{}).(*route); ok {
+		way.bearer = bearer
+	}
 	r := &http.Request{
 		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Proto: "HTTP/2.0", ProtoMajor: 2,
 		Header: http.Header{

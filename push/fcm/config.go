@@ -58,7 +58,7 @@ type account struct {
 	TokenURI     string `json:"token_uri"`
 }
 
-var projectPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{4,29}$`) //nolint:gochecknoglobals // compiled once
+var projectPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{4,29}$`)
 
 // parseAccount reads a key file, and says what it is when it is something else.
 func parseAccount(file []byte, project string) (account, error) {

@@ -17,7 +17,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // test flag
+var update = flag.Bool("update", false, "write the golden files anew")
 
 const (
 	plain404  = `{"error":{"code":404,"message":"Requested entity was not found.","status":"NOT_FOUND"}}`

@@ -51,6 +51,8 @@ func newTokens(a account, tokenURL string, client *http.Client, now func() time.
 }
 
 // get returns a token that is good now, or an error at the latest when ctx ends.
+//
+//nolint:contextcheck // a fetch serves everybody, so it must not end with the first who asked
 func (t *tokens) get(ctx context.Context) (string, error) {
 	t.mu.Lock()
 	now := t.now()
@@ -110,13 +112,13 @@ func (t *tokens) begin() {
 	})
 }
 
-// spoil forgets a token that Google refused, if it is not a brand new one:
+// spoil forgets the token that Google refused, if it is not a brand new one:
 // then the account itself is the trouble.
 func (t *tokens) spoil(token string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.current == nil || t.current.AccessToken != token {
-		return true // another has been fetched since
+		return true // another attempt was told the same, and it has been replaced
 	}
 	if t.now().Sub(t.got) < time.Minute {
 		return false

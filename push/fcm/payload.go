@@ -28,6 +28,7 @@ func Build(m *push.Message, d *push.Device, form push.Form, now time.Time) (msg 
 	data := compose(m, d)
 	first := 0
 	switch form {
+	case push.FormFull:
 	case push.FormShrunk:
 		first = shrunkStep
 	case push.FormMinimal:

@@ -107,13 +107,13 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 	m, size, shrunk := Build(a.Message, a.Device, a.Form, began)
 	way := &route{urgent: a.Message.Kind.Loud(), avoid: a.Avoid}
 	name, err := p.client.Send(withRoute(ctx, way), m)
-	o := p.outcome(name, err, began)
+	o := p.outcome(name, err, way, began)
 	o.Via = way.used
 	o.Bytes, o.Shrunk, o.Elapsed = size, shrunk, p.now().Sub(began)
 	return o
 }
 
-func (p *Provider) outcome(name string, err error, began time.Time) push.Outcome {
+func (p *Provider) outcome(name string, err error, way *route, began time.Time) push.Outcome {
 	if err == nil {
 		return push.Outcome{Class: push.Accepted, Status: http.StatusOK, ProviderID: name}
 	}
@@ -123,7 +123,7 @@ func (p *Provider) outcome(name string, err error, began time.Time) push.Outcome
 			o.Deadness = began // registered again since: then it is not dead
 		}
 		p.compareClocks(answer.Header, &o)
-		return p.spoilt(o)
+		return p.spoilt(o, way.bearer)
 	}
 	if _, ok := errors.AsType[*tokenError](err); ok {
 		if reason, no := refused(err); no {
@@ -132,30 +132,22 @@ func (p *Provider) outcome(name string, err error, began time.Time) push.Outcome
 		p.log.Debug("no oauth token", slog.String("app", p.app), slog.Any("error", err))
 		return push.Outcome{Class: push.RetryLater, Reason: "OAuthUnreachable"}
 	}
-	if way, ok := errors.AsType[*wayError](err); ok {
-		return way.outcome()
+	if lost, ok := errors.AsType[*wayError](err); ok {
+		return lost.outcome()
 	}
 	return push.Outcome{Class: push.RetryNow, Reason: "ConnectionLost", Unknown: true}
 }
 
 // spoilt gives a 401 that names no cause one chance with a fresh token: an
 // access token can be revoked before its time.
-func (p *Provider) spoilt(o push.Outcome) push.Outcome {
+func (p *Provider) spoilt(o push.Outcome, bearer string) push.Outcome {
 	if o.Status != http.StatusUnauthorized || o.Reason == "THIRD_PARTY_AUTH_ERROR" {
 		return o
 	}
-	token, err := p.tokens.get(alreadyOver())
-	if err == nil && p.tokens.spoil(token) {
+	if p.tokens.spoil(bearer) {
 		return push.Outcome{Class: push.RetryNow, Status: o.Status, Reason: o.Reason}
 	}
 	return o
-}
-
-// alreadyOver is a context that lets nobody wait.
-func alreadyOver() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
 }
 
 func (p *Provider) compareClocks(h http.Header, o *push.Outcome) {

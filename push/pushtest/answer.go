@@ -1,6 +1,7 @@
 package pushtest
 
 import (
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -55,9 +56,7 @@ func After(d time.Duration, a Answer) Answer {
 // WithRetryAfter adds the header, in seconds or as a date, as given.
 func WithRetryAfter(value string, a Answer) Answer {
 	h := map[string]string{"retry-after": value}
-	for k, v := range a.Header {
-		h[k] = v
-	}
+	maps.Copy(h, a.Header)
 	a.Header = h
 	return a
 }
@@ -110,7 +109,7 @@ func (s *script) next(r Request) Answer {
 		}
 	}
 	own, has := s.always[r.Token]
-	any, all := s.always[""]
+	others, all := s.always[""]
 	s.mu.Unlock()
 	if hook != nil {
 		if a, ok := hook(r); ok {
@@ -121,7 +120,7 @@ func (s *script) next(r Request) Answer {
 	case has:
 		return own
 	case all:
-		return any
+		return others
 	}
 	return Answer{}
 }

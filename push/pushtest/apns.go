@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -57,7 +58,7 @@ type home struct {
 // NewAPNs starts a simulator; Close ends it.
 func NewAPNs(o APNsOptions) (*APNs, error) {
 	if o.Now == nil {
-		o.Now = time.Now //nolint:forbidigo // the default of an injected clock
+		o.Now = time.Now
 	}
 	if o.KeepLog == 0 {
 		o.KeepLog = 100_000
@@ -228,9 +229,7 @@ func (a *APNs) carryOut(e *exchange, r Request, answer Answer) {
 	if id := e.header["apns-id"]; id != "" {
 		header["apns-id"] = id
 	}
-	for k, val := range answer.Header {
-		header[k] = val
-	}
+	maps.Copy(header, answer.Header)
 	e.respond(v.status, header, v.body(answer))
 	if answer.GoAway {
 		e.conn.goAway(e.stream, "")

@@ -24,8 +24,8 @@ const (
 )
 
 var (
-	hexToken = regexp.MustCompile(`^[0-9a-fA-F]{64,200}$`)                                          //nolint:gochecknoglobals // compiled once
-	uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`) //nolint:gochecknoglobals // compiled once
+	hexToken = regexp.MustCompile(`^[0-9a-fA-F]{64,200}$`)
+	uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
 // verdict is what Apple's rules say about a request.

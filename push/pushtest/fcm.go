@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -51,7 +52,7 @@ type FCM struct {
 // NewFCM starts a simulator; Close ends it.
 func NewFCM(o FCMOptions) (*FCM, error) {
 	if o.Now == nil {
-		o.Now = time.Now //nolint:forbidigo // the default of an injected clock
+		o.Now = time.Now
 	}
 	if o.Project == "" {
 		o.Project = "tocsin-demo"
@@ -236,9 +237,7 @@ func (f *FCM) carryOut(e *exchange, r Request, m *sent, malformed bool, answer A
 	r.Status, r.Reason = v.status, v.code
 	f.tape.record(r)
 	header := map[string]string{"content-type": "application/json; charset=UTF-8", "date": f.opts.Now().UTC().Format(http.TimeFormat)}
-	for k, val := range answer.Header {
-		header[k] = val
-	}
+	maps.Copy(header, answer.Header)
 	body := answer.Body
 	switch {
 	case body != nil:
@@ -344,7 +343,7 @@ func parseAndroid(data map[string]json.RawMessage) Notification {
 		return s
 	}
 	number := func(k string) int64 {
-		n, _ := strconv.ParseInt(get(k), 10, 64) //nolint:errcheck // a missing key is zero
+		n, _ := strconv.ParseInt(get(k), 10, 64)
 		return n
 	}
 	n := Notification{

@@ -23,7 +23,6 @@ type server struct {
 	tls      *tls.Config
 	handle   func(*exchange)
 	streams  atomic.Uint32 // SETTINGS_MAX_CONCURRENT_STREAMS of new connections
-	perConn  atomic.Int64  // requests a connection serves before GOAWAY; 0 is no limit
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -204,8 +203,8 @@ func (c *conn) serve() {
 		delete(c.server.conns, c)
 		c.server.mu.Unlock()
 	}()
-	_ = c.tls.SetDeadline(time.Now().Add(10 * time.Second)) //nolint:forbidigo // socket deadlines are real time
-	if err := c.tls.Handshake(); err != nil {               //nolint:noctx // bounded by the deadline above
+	_ = c.tls.SetDeadline(time.Now().Add(10 * time.Second))
+	if err := c.tls.Handshake(); err != nil { //nolint:noctx // bounded by the deadline above
 		return
 	}
 	c.read = bufio.NewReaderSize(c.tls, 32<<10)
@@ -228,7 +227,7 @@ func (c *conn) serve() {
 		if c.read.Buffered() == 0 {
 			c.flush()
 		}
-		_ = c.tls.SetReadDeadline(time.Now().Add(idleTimeout)) //nolint:forbidigo // socket deadlines are real time
+		_ = c.tls.SetReadDeadline(time.Now().Add(idleTimeout))
 		f, err := c.framer.ReadFrame()
 		if err != nil {
 			if reset, ok := errors.AsType[http2.StreamError](err); ok {
@@ -257,7 +256,7 @@ func (c *conn) prepare() {
 func (c *conn) frame(f http2.Frame) error {
 	switch f := f.(type) {
 	case *http2.MetaHeadersFrame:
-		e := &exchange{conn: c, stream: f.StreamID, header: make(map[string]string, len(f.Fields)), at: time.Now(), inline: true} //nolint:forbidigo // arrival
+		e := &exchange{conn: c, stream: f.StreamID, header: make(map[string]string, len(f.Fields)), at: time.Now(), inline: true}
 		for _, h := range f.Fields {
 			switch h.Name {
 			case ":method":
@@ -393,6 +392,7 @@ func (e *exchange) fault(f Fault) {
 		c.kill()
 	case FreezeConnection:
 		c.gate.freeze(true)
+	case NoFault, Silence:
 	}
 }
 

@@ -97,7 +97,7 @@ type parcel struct {
 // NewPhone switches a phone on. Close it when it is not needed any more.
 func NewPhone(o PhoneOptions) *Phone {
 	if o.Now == nil {
-		o.Now = time.Now //nolint:forbidigo // the default of an injected clock
+		o.Now = time.Now
 	}
 	p := &Phone{
 		name: o.Name, onPush: o.OnPush, now: o.Now, stored: make(map[string][]parcel), shown: make(map[string]Notification),

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -135,10 +136,7 @@ func TestAPNsRules(t *testing.T) {
 		{"4,096 bytes", token, nil, `{"aps":"` + strings.Repeat("x", 4096-10) + `"}`, 200, ""},
 	} {
 		c := client(t, a.CA()) // a connection of its own: some refusals stay with it
-		header := map[string]string{}
-		for k, v := range good {
-			header[k] = v
-		}
+		header := maps.Clone(good)
 		for k, v := range tc.header {
 			if header[k] = v; v == "" {
 				delete(header, k)
@@ -314,14 +312,14 @@ func TestFCMRules(t *testing.T) {
 	if got := post(t, c, url, nil, `{}`); got.status != http.StatusUnauthorized {
 		t.Errorf("without a token: %d, want 401", got.status)
 	}
-	any, err := pushtest.NewFCM(pushtest.FCMOptions{AnyBearer: true})
+	open, err := pushtest.NewFCM(pushtest.FCMOptions{AnyBearer: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(any.Close)
-	c = client(t, any.CA())
-	url = any.URL() + "/v1/projects/" + any.Project() + "/messages:send"
-	token := any.Register(nil, "x")
+	t.Cleanup(open.Close)
+	c = client(t, open.CA())
+	url = open.URL() + "/v1/projects/" + open.Project() + "/messages:send"
+	token := open.Register(nil, "x")
 	for name, tc := range map[string]struct {
 		body   string
 		status int
@@ -339,10 +337,10 @@ func TestFCMRules(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, got.status, tc.status)
 		}
 	}
-	if got := post(t, c, any.URL()+"/v1/projects/other/messages:send", nil, `{}`); got.status != http.StatusNotFound {
+	if got := post(t, c, open.URL()+"/v1/projects/other/messages:send", nil, `{}`); got.status != http.StatusNotFound {
 		t.Errorf("another project: %d, want 404", got.status)
 	}
-	any.Unregister(token)
+	open.Unregister(token)
 	if got := post(t, c, url, nil, `{"message":{"token":"`+token+`"}}`); got.status != http.StatusNotFound {
 		t.Errorf("unregistered: %d, want 404", got.status)
 	}

@@ -47,7 +47,7 @@ var laneStates = [...]string{"open", "suspect", "draining", "closed"} //nolint:g
 // against the place that was acquired for them.
 type Lane struct {
 	id   string
-	conn *http2.ClientConn
+	conn *http2.ClientConn //nolint:staticcheck // see dial
 	born time.Time
 
 	// What follows is guarded by the pool's lock.
@@ -90,6 +90,9 @@ func (l *Lane) ID() string { return l.id }
 // connection failed it. Everything on a connection fails together; for a
 // breaker that is one failure, not a hundred.
 func (l *Lane) Casualty() (first bool) { return l.casualty.CompareAndSwap(false, true) }
+
+// end closes the connection. What its close says is of no use any more.
+func (l *Lane) end() { _ = l.conn.Close() }
 
 // RoundTrip sends a request over this connection and no other.
 func (l *Lane) RoundTrip(r *http.Request) (*http.Response, error) { return l.conn.RoundTrip(r) }
@@ -188,7 +191,7 @@ func FateOf(err error) Fate {
 		}
 		return Fate{Reason: "StreamReset_" + reset.Code.String(), Reset: true}
 	}
-	if away, ok := errors.AsType[http2.GoAwayError](err); ok {
+	if away, ok := errors.AsType[http2.GoAwayError](err); ok { //nolint:staticcheck // see dial
 		return Fate{Reason: goAwayReason(away)}
 	}
 	switch text := err.Error(); {
@@ -208,7 +211,7 @@ func FateOf(err error) Fate {
 
 // goAwayReason is the server's word in the GOAWAY frame, if it sent one as
 // Apple does: a JSON object with a reason.
-func goAwayReason(e http2.GoAwayError) string {
+func goAwayReason(e http2.GoAwayError) string { //nolint:staticcheck // see dial
 	var said struct{ Reason string }
 	if json.Unmarshal([]byte(e.DebugData), &said) == nil && said.Reason != "" {
 		return said.Reason[:min(len(said.Reason), 100)]

@@ -165,7 +165,7 @@ func (p *Pool) Release(l *Lane, ok, refused bool) {
 func (p *Pool) giveBack(l *Lane) {
 	l.inFlight--
 	if l.state == laneDraining && l.inFlight == 0 && !p.shut {
-		p.owners.Go(func() { l.conn.Close() })
+		p.owners.Go(func() { l.end() })
 	}
 	p.serve()
 	p.maintain()
@@ -272,7 +272,7 @@ func (p *Pool) open() {
 		p.dialFailed(err)
 		p.mu.Unlock()
 		if l != nil {
-			l.conn.Close()
+			l.end()
 		}
 		return
 	}
@@ -320,7 +320,7 @@ func (p *Pool) watch(ctx context.Context, l *Lane) {
 		case away:
 			p.Retire(l, "")
 			if idle {
-				l.conn.Close()
+				l.end()
 			}
 		case p.ping(ctx, l, pingTimeout) != nil:
 			p.kill(l, "PingTimeout")
@@ -380,7 +380,7 @@ func (p *Pool) Retire(l *Lane, why string) {
 		l.why = why
 	}
 	if l.inFlight == 0 && !p.shut {
-		p.owners.Go(func() { l.conn.Close() })
+		p.owners.Go(func() { l.end() })
 	}
 	p.maintain()
 }
@@ -392,7 +392,7 @@ func (p *Pool) kill(l *Lane, why string) {
 		l.why = why
 	}
 	p.mu.Unlock()
-	l.conn.Close()
+	l.end()
 }
 
 // lost is called once for every connection that has ended.
@@ -434,11 +434,12 @@ func (p *Pool) Close() {
 	p.mu.Unlock()
 	p.stop()
 	for _, l := range lanes {
-		l.conn.Close()
+		l.end()
 	}
 	p.owners.Wait()
 }
 
+// Stats counts the connections by state, and the requests on them.
 func (p *Pool) Stats() (connections map[string]int, inFlight int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
