@@ -1,0 +1,202 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+var zeroTime time.Time //nolint:gochecknoglobals // the zero instant
+
+func msTime(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// lateBy is how long something may wait before it is worth a sentence.
+const lateBy = 10 * time.Second
+
+// mostUnreachable is how many people are named who cannot be woken.
+const mostUnreachable = 100
+
+// statusWait bounds what the status asks of Redis: it answers while Redis is
+// slow, with what is known.
+const statusWait = 3 * time.Second
+
+// GetStatus puts together what there is. What cannot be had is a problem, and
+// the rest is told.
+func (s *operator) GetStatus(ctx context.Context, req *pb.GetStatusRequest) (*pb.SystemStatus, error) {
+	now := s.c.Now()
+	m := &pb.SystemStatus{StatusTime: stamp(now), Readiness: pb.SystemStatus_READINESS_READY}
+	ask, cancel := context.WithTimeout(ctx, statusWait)
+	defer cancel()
+	able := true
+	if s.c.Problems != nil {
+		m.Problems, able = s.c.Problems(ask)
+	}
+	snap := s.c.Directory.Snapshot()
+	s.partitions(ask, m, req.GetVerbose(), now)
+	s.instances(ask, m)
+	s.incidents(ask, m)
+	s.redis(ask, m)
+	s.people(m, snap)
+	m.Hold = holdMessage(snap.GetSettings())
+	if m.GetHold().GetHeld() {
+		m.Problems = append(m.Problems, "All paging is held; resume it with: tocsin resume")
+	}
+	if err := snap.Ready(); err != nil {
+		able = false
+		m.Problems = append(m.Problems, "The catch-all cannot be paged: "+err.Error())
+	}
+	if age, ok := s.c.Directory.Age(); !ok {
+		m.Problems = append(m.Problems, "The configuration was read from disk and is not confirmed yet.")
+	} else {
+		m.ConfigurationAge = durationpb.New(age)
+		if age > lateBy {
+			m.Problems = append(m.Problems, fmt.Sprintf("The configuration has not been confirmed for %s.", age.Round(time.Second)))
+		}
+	}
+	switch {
+	case !able:
+		m.Readiness = pb.SystemStatus_READINESS_NOT_READY
+	case len(m.GetProblems()) > 0:
+		m.Readiness = pb.SystemStatus_READINESS_DEGRADED
+	}
+	return m, nil
+}
+
+// partitions tells what waits where.
+func (s *operator) partitions(ctx context.Context, m *pb.SystemStatus, verbose bool, now time.Time) {
+	stats, err := s.c.Store.Stats(ctx)
+	if err != nil {
+		m.Problems = append(m.Problems, "Redis does not say what waits: "+plain(err))
+		return
+	}
+	since := func(t time.Time) time.Duration {
+		if t.IsZero() || !t.Before(now) {
+			return 0
+		}
+		return now.Sub(t)
+	}
+	var owners store.Membership
+	if s.c.Members != nil {
+		if owners, err = s.c.Members(ctx); err != nil {
+			m.Problems = append(m.Problems, "It is not known who owns what: "+plain(err))
+		}
+	}
+	var inbox, timers, work time.Duration
+	for _, p := range stats {
+		row := &pb.SystemStatus_Partition{
+			Partition: int32(p.Partition), InboxLength: int64(p.Inbox), WorkLength: int64(p.Work), DeadLetterCount: int64(p.Dead),
+			InstanceId: owners.Leases[p.Partition].Owner,
+			InboxAge:   span(since(p.Oldest)), TimerLag: span(since(p.Due)), WorkAge: span(since(p.OldestJob)),
+		}
+		inbox, timers, work = max(inbox, since(p.Oldest)), max(timers, since(p.Due)), max(work, since(p.OldestJob))
+		m.InboxLength += row.GetInboxLength()
+		m.DeadLetterCount += row.GetDeadLetterCount()
+		m.OpenIncidentCount += int64(p.Open)
+		unowned := len(owners.Members) > 0 && row.GetInstanceId() == ""
+		if unowned {
+			m.UnownedPartitionCount++
+		}
+		busy := p.Inbox > 0 || p.Work > 0 || p.Dead > 0 || unowned || since(p.Due) > time.Second
+		if verbose || busy {
+			m.Partitions = append(m.Partitions, row)
+		}
+	}
+	m.InboxAge, m.TimerLag, m.UnsentAge = span(inbox), span(timers), span(work)
+	say := func(wrong bool, format string, args ...any) {
+		if wrong {
+			m.Problems = append(m.Problems, fmt.Sprintf(format, args...))
+		}
+	}
+	say(inbox > lateBy, "An accepted event has waited for %s to be decided.", inbox.Round(time.Second))
+	say(timers > lateBy, "A timer is %s overdue.", timers.Round(time.Second))
+	say(work > lateBy, "A page or message has waited for %s to be sent.", work.Round(time.Second))
+	say(m.GetDeadLetterCount() > 0, "%d pieces of work were given up; see: tocsin dlq list", m.GetDeadLetterCount())
+	say(m.GetUnownedPartitionCount() > 0, "Nobody owns %d partitions.", m.GetUnownedPartitionCount())
+}
+
+// instances tells who lives.
+func (s *operator) instances(ctx context.Context, m *pb.SystemStatus) {
+	if s.c.Members == nil {
+		return
+	}
+	members, err := s.c.Members(ctx)
+	if err != nil {
+		return // said above
+	}
+	owned := map[string]int32{}
+	for _, l := range members.Leases {
+		owned[l.Owner]++
+	}
+	for _, i := range members.Members {
+		m.Instances = append(m.Instances, &pb.SystemStatus_Instance{
+			InstanceId: i.Instance, Host: i.Name, Version: i.Version, StartTime: stamp(i.Started), HeartbeatTime: stamp(i.Seen),
+			PartitionCount: owned[i.Instance], Schema: int32(i.Schema), //nolint:gosec // a version
+		})
+	}
+}
+
+// incidents counts those that nobody has taken, as far as a few pages reach.
+func (s *operator) incidents(ctx context.Context, m *pb.SystemStatus) {
+	q := store.Query{Statuses: []incident.Status{incident.Triggered}, PageSize: mostPage}
+	next := ""
+	for range mostReads {
+		page, err := s.c.Store.List(ctx, q, next)
+		if err != nil {
+			return // Redis is out, which is said above
+		}
+		m.TriggeredIncidentCount += int64(len(page.Incidents))
+		if next = page.Next; next == "" {
+			return
+		}
+	}
+	m.Problems = append(m.Problems, fmt.Sprintf("More than %d incidents are triggered.", m.GetTriggeredIncidentCount()))
+}
+
+// redis tells what Redis is and what is wrong with its settings.
+func (s *operator) redis(ctx context.Context, m *pb.SystemStatus) {
+	info, err := s.c.Store.Info(ctx)
+	if err != nil {
+		m.Problems = append(m.Problems, "Redis does not answer: "+plain(err))
+		return
+	}
+	if m.RedisVersion = info["redis_version"]; info["valkey_version"] != "" {
+		m.RedisVersion = "Valkey " + info["valkey_version"]
+	}
+	if v := info["config:maxmemory-policy"]; v != "" && v != "noeviction" {
+		m.RedisWarnings = append(m.RedisWarnings, "maxmemory-policy is "+v+": Redis may throw incidents away; set noeviction.")
+	}
+	if v := info["config:appendonly"]; v == "no" {
+		m.RedisWarnings = append(m.RedisWarnings, "appendonly is off: a restart of Redis loses what is open; set appendonly yes.")
+	} else if f := info["config:appendfsync"]; v == "yes" && f != "" && f != "always" {
+		m.RedisWarnings = append(m.RedisWarnings, "appendfsync is "+f+": a loss of power may lose the last second.")
+	}
+}
+
+// people names those who are counted on and cannot be woken.
+func (s *operator) people(m *pb.SystemStatus, snap *directory.Snapshot) {
+	list := snap.Unreachable()
+	if len(list) > 0 {
+		m.Problems = append(m.Problems, fmt.Sprintf("%d people who are counted on cannot be woken.", len(list)))
+	}
+	sh := shaper{names: snap}
+	for _, u := range list[:min(len(list), mostUnreachable)] {
+		row := &pb.SystemStatus_Unreachable{User: userName(u.User), DisplayName: sh.display(u.User), Reason: u.Why}
+		for _, k := range u.By {
+			if k.Kind == directory.KindPolicy {
+				row.EscalationPolicies = append(row.EscalationPolicies, k.String())
+			}
+		}
+		m.Unreachable = append(m.Unreachable, row)
+	}
+}
+
+// plain is what an operator may read of an error: these are people who have
+// the log as well.
+func plain(err error) string { return err.Error() }
