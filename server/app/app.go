@@ -97,7 +97,7 @@ func Run(ctx context.Context, o Options) error {
 		err = s.life.wait(ctx)
 	}
 	if ctx.Err() != nil {
-		s.log.InfoContext(ctx, "stopping", slog.Duration("within", s.c.Shutdown.Drain))
+		s.log.InfoContext(ctx, "stopping", slog.String("within", s.c.Shutdown.Drain.String()))
 	}
 	err = errors.Join(err, s.life.end(s.c.Shutdown.Drain))
 	if err == nil || errors.Is(err, context.Canceled) {

@@ -21,7 +21,12 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childConfig); path != "" {
+		os.Exit(serveAsChild(path))
+	}
+	os.Exit(redistest.Main(m))
+}
 
 // patience bounds every wait of these tests: on a busy machine, not on a good day.
 const patience = 30 * time.Second
@@ -47,7 +52,9 @@ func (w *watch) forward(d time.Duration) {
 
 const (
 	bundle = "com.example.oncall"
-	key    = "k0123456789abcdef0123456789abcde"
+	// masterKey is that of all instances of a test.
+	masterKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	key       = "k0123456789abcdef0123456789abcde"
 )
 
 // organisation is what most tests page: Ann, then Bo, and Cy when all else fails.
@@ -102,7 +109,7 @@ func (w *world) file(name string) string { return filepath.Join(w.files, name) }
 func (w *world) config(dir string) config.Config {
 	c := config.Default()
 	c.Listen, c.DataDir, c.Redis.URL = "127.0.0.1:0", dir, w.redis
-	c.MasterKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	c.MasterKey = masterKey
 	c.Shutdown.Drain = 5 * time.Second
 	c.Push.Apps = []config.PushApp{
 		{
@@ -233,18 +240,31 @@ func (in *instance) enrol(w *world, user roster.UserID, platform roster.Platform
 	} else {
 		kind, token = directory.FCM, w.fcm.Register(phone, bundle)
 	}
-	d := directory.Device{
-		Device: roster.Device{ID: roster.DeviceID("d" + string(user)), User: user, Name: "phone", Platform: platform, State: roster.DeviceActive},
-		App:    bundle, Install: newUUID(), Permission: directory.PermissionGranted, Can: directory.Capabilities{Sound: true, Alert: true, Actions: true},
-	}
-	var err error
-	if d.Address, err = in.server.directory.SealAddress(d.ID, kind, directory.AddressSecret{Value: token}, w.watch.Now()); err != nil {
-		in.t.Fatal(err)
-	}
-	if _, err = in.server.directory.Change(in.t.Context(), by("test"), func(e *directory.Edit) error { return e.Create(&d) }); err != nil {
+	if err := registerAs(in.t.Context(), in.server.directory, user, platform, kind, token); err != nil {
 		in.t.Fatal(err)
 	}
 	return phone
+}
+
+// register gives a person an iPhone by its token.
+func register(ctx context.Context, d *directory.Directory, user roster.UserID, token string) error {
+	return registerAs(ctx, d, user, roster.IOS, directory.APNs, token)
+}
+
+func registerAs(
+	ctx context.Context, d *directory.Directory, user roster.UserID, platform roster.Platform, kind directory.AddressKind, token string,
+) error {
+	device := directory.Device{
+		Device: roster.Device{ID: roster.DeviceID("d" + string(user)), User: user, Name: "phone", Platform: platform, State: roster.DeviceActive},
+		App:    bundle, Install: newUUID(), Permission: directory.PermissionGranted,
+		Can: directory.Capabilities{Sound: true, Alert: true, Actions: true},
+	}
+	var err error
+	if device.Address, err = d.SealAddress(device.ID, kind, directory.AddressSecret{Value: token}, time.Now()); err != nil {
+		return err
+	}
+	_, err = d.Change(ctx, by("test"), func(e *directory.Edit) error { return e.Create(&device) })
+	return err
 }
 
 // gets waits for a push on the phone.
