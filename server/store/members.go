@@ -74,8 +74,25 @@ func (s *Store) heartbeat(ctx context.Context, now time.Time, about string, want
 	if len(reply) != 2 {
 		return Membership{}, fault.New(fault.Internal, "HEARTBEAT_REPLY", "the heartbeat script answered something else")
 	}
+	return membership(flat(reply[0]), flat(reply[1])), nil
+}
+
+// Membership returns who lives, and who owns what, as the last heartbeats left it.
+func (s *Store) Membership(ctx context.Context) (Membership, error) {
+	members, err := s.rdb.HGetAll(ctx, membersKey).Result()
+	if err != nil {
+		return Membership{}, failed(err, "read the members")
+	}
+	leases, err := s.rdb.HGetAll(ctx, leasesKey).Result()
+	if err != nil {
+		return Membership{}, failed(err, "read the leases")
+	}
+	return membership(members, leases), nil
+}
+
+func membership(members, leases map[string]string) Membership {
 	var m Membership
-	for instance, v := range flat(reply[0]) {
+	for instance, v := range members {
 		seen, err := strconv.ParseInt(v[:min(13, len(v))], 10, 64)
 		if err != nil {
 			continue // written by something that is not a member
@@ -85,7 +102,7 @@ func (s *Store) heartbeat(ctx context.Context, now time.Time, about string, want
 		m.Members = append(m.Members, member)
 	}
 	slices.SortFunc(m.Members, func(a, b Member) int { return cmp.Compare(a.Instance, b.Instance) })
-	for part, v := range flat(reply[1]) {
+	for part, v := range leases {
 		p, err1 := strconv.Atoi(part)
 		epoch, err2 := strconv.ParseUint(v[:min(10, len(v))], 10, 64)
 		if err1 != nil || err2 != nil || p < 0 || p >= Partitions {
@@ -93,7 +110,7 @@ func (s *Store) heartbeat(ctx context.Context, now time.Time, about string, want
 		}
 		m.Leases[p] = Lease{Owner: v[min(10, len(v)):], Epoch: epoch}
 	}
-	return m, nil
+	return m
 }
 
 // flat reads a list of names and values.
