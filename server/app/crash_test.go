@@ -141,6 +141,10 @@ func (c *child) end() {
 // prepare sets the organisation up in an empty Redis, with a phone for Ann,
 // without a server.
 func (w *world) prepare(ctx context.Context, phone *pushtest.Phone) (*store.Store, error) {
+	return w.prepareAs(ctx, phone, organisation)
+}
+
+func (w *world) prepareAs(ctx context.Context, phone *pushtest.Phone, text string) (*store.Store, error) {
 	s, err := store.Open(ctx, store.Options{URL: w.redis})
 	if err != nil {
 		return nil, err
@@ -153,7 +157,7 @@ func (w *world) prepare(ctx context.Context, phone *pushtest.Phone) (*store.Stor
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.ApplyDocument(ctx, by("test"), []byte(organisation), directory.ApplyOptions{Force: true}); err != nil {
+	if _, err := d.ApplyDocument(ctx, by("test"), []byte(text), directory.ApplyOptions{Force: true}); err != nil {
 		return nil, err
 	}
 	return s, register(ctx, d, "ann", w.apple.Register(phone, bundle))
@@ -221,29 +225,36 @@ func (s *story) lookAfter(c *child, over <-chan struct{}) {
 
 // send is a monitor: it tries until it has its 202.
 func (s *story) send(ctx context.Context, action string) error {
-	body := fmt.Sprintf(`{"event_action":%q,"dedup_key":"db","summary":"disk full","severity":"critical","source":"test"}`, action)
 	for {
 		s.mu.Lock()
 		c := s.running
 		s.mu.Unlock()
-		if c != nil {
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+c.address+"/integrations/"+key+"/generic", strings.NewReader(body))
-			if err != nil {
-				return err
-			}
-			res, err := http.DefaultClient.Do(req)
-			if err == nil {
-				_, _ = io.Copy(io.Discard, res.Body)
-				_ = res.Body.Close()
-				if res.StatusCode == http.StatusAccepted {
-					return nil
-				}
-			}
+		if c != nil && post(ctx, c.address, key, action, "db") == nil {
+			return nil
 		}
 		if !again(ctx) {
 			return errors.New("the event was never accepted")
 		}
 	}
+}
+
+// post sends one event of the generic source; nil is a 202.
+func post(ctx context.Context, address, key, action, dedup string) error {
+	body := fmt.Sprintf(`{"event_action":%q,"dedup_key":%q,"summary":"disk full","severity":"critical","source":"test"}`, action, dedup)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/integrations/"+key+"/generic", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusAccepted {
+		err = fmt.Errorf("event answered %d %s, want 202", res.StatusCode, answer)
+	}
+	return err
 }
 
 // rest returns when nothing waits in the store any more.
