@@ -131,6 +131,7 @@ func (g *Gateway) rest() (http.Handler, error) {
 		runtime.WithIncomingHeaderMatcher(passIn),
 		runtime.WithOutgoingHeaderMatcher(passOut),
 		runtime.WithMetadata(g.whom),
+		runtime.SetQueryParameterParser(&strictQuery{}),
 		runtime.WithErrorHandler(g.fail),
 		runtime.WithRoutingErrorHandler(g.lost),
 		runtime.WithDisablePathLengthFallback(),

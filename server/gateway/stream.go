@@ -4,14 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -89,15 +86,6 @@ func (g *Gateway) watchTest(w http.ResponseWriter, r *http.Request, name string)
 		return
 	}
 	send(g, w, r, stream, func(*pb.TestPush) (id, event string) { return "", "state" })
-}
-
-// query fills a request from the query, as the REST side does. stream=sse is ours.
-func query(m proto.Message, values url.Values) error {
-	values.Del("stream")
-	if err := runtime.PopulateQueryParameters(m, values, utilities.NewDoubleArray(nil)); err != nil {
-		return &runtime.HTTPStatusError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("read the query: %w", err)}
-	}
-	return nil
 }
 
 // outgoing is the context of a call to the server in the name of the caller.
