@@ -47,13 +47,13 @@ func (t *turn) pay() {
 	if !t.due(p.payAt()) {
 		return
 	}
-	urgency, any := incident.Low, false
+	urgency, owed := incident.Low, false
 	for i := range p.Open {
 		if p.Open[i].Owed {
-			urgency, any = min(urgency, p.Open[i].Urgency), true
+			urgency, owed = min(urgency, p.Open[i].Urgency), true
 		}
 	}
-	if !any {
+	if !owed {
 		p.Owed, t.changed = time.Time{}, true
 		return
 	}

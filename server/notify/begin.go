@@ -40,7 +40,7 @@ func (n *Notifier) lastLook(ctx context.Context, send store.Send) (store.Begun, 
 	}
 	n.begins.mu.Unlock()
 	if lane {
-		n.running.Go(func() { n.lookAll(n.context()) })
+		n.running.Go(func() { n.lookAll(n.context()) }) //nolint:contextcheck // it serves other callers too
 	}
 	select {
 	case <-b.answer:

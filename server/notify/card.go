@@ -19,16 +19,23 @@ import (
 // card sends a message about several incidents. Whatever keeps it from being
 // begun, it stays in the person's outbox and is given out again.
 func (n *Notifier) card(ctx context.Context, u roster.UserID, c attention.Card) {
+	if n.o.Directory.Settings().Held {
+		return
+	}
+	if _, inHand := n.cards.LoadOrStore(c.ID, true); inHand {
+		return // given out again while a provider that is out still has it
+	}
 	n.metrics.cards.WithLabelValues(cardName(c.Kind)).Inc()
 	user, ok := n.o.Directory.User(u)
 	method, known := user.Method(c.Method)
 	if !ok || !known {
-		n.sent(ctx, u, c.ID) // whoever was to be told is gone
+		n.cardEnded(ctx, u, c, result{failed: 1}) // whoever was to be told is gone
 		return
 	}
 	items, ins, err := n.listed(ctx, u, c)
 	if err != nil {
 		n.log.WarnContext(ctx, "card put off", slog.String("user", string(u)), slog.String("card", c.ID), slog.Any("error", err))
+		n.cards.Delete(c.ID)
 		return
 	}
 	if len(ins) == 0 && len(c.Lines) == 0 {
@@ -36,7 +43,7 @@ func (n *Notifier) card(ctx context.Context, u roster.UserID, c attention.Card) 
 			n.send(ctx, n.clearStorm(user, method, c))
 			return
 		}
-		n.sent(ctx, u, c.ID)
+		n.cardEnded(ctx, u, c, result{})
 		return
 	}
 	n.send(ctx, n.cardEnvelope(user, method, c, items, ins))
@@ -107,6 +114,9 @@ func (n *Notifier) cardEnvelope(user roster.User, method roster.Method, c attent
 			})
 		}
 	}
+	// Sent by one way is sent: an update that is out on one phone must not hand
+	// its sound to the next one because another phone's provider is down.
+	e.accepted = func(ctx context.Context) { n.sent(ctx, user.ID, c.ID) }
 	e.ended = func(ctx context.Context, r result) { n.cardEnded(ctx, user.ID, c, r) }
 	return e
 }
@@ -119,6 +129,7 @@ const rewordAfter = 50 * time.Millisecond
 // the incident that it went out for has just been acknowledged, what is left of
 // it is worded anew.
 func (n *Notifier) cardEnded(ctx context.Context, u roster.UserID, c attention.Card, r result) {
+	n.cards.Delete(c.ID)
 	switch {
 	case r.stopped:
 	case r.notNeeded > 0 && r.accepted == 0 && r.failed == 0 && n.superseded(ctx, u, c):

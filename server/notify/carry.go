@@ -16,7 +16,7 @@ import (
 
 // errInFlight says that somebody else is sending this very delivery, or died
 // doing so a moment ago: it is asked again until it is clear.
-var errInFlight = errors.New("notify: the delivery is being sent by somebody else") //nolint:gochecknoglobals // compared with errors.Is
+var errInFlight = errors.New("notify: the delivery is being sent by somebody else")
 
 // receiptPath is where a phone reports receipts; it knows the server.
 const receiptPath = "/v1/push/receipts"
@@ -130,7 +130,7 @@ func (n *Notifier) carry(ctx context.Context, l *leg) {
 			return
 		}
 		answer, err := n.attempt(ctx, l, number)
-		refused, final := errors.AsType[*Refused](err)
+		refused, final := errors.AsType[*RefusedError](err)
 		switch {
 		case err == nil:
 			l.end(ctx, incident.DeliveryAccepted, "", answer.ID)

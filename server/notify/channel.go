@@ -9,7 +9,7 @@ import (
 )
 
 // Channel is a way of reaching a person that is not a push: mail, a webhook.
-// Send makes one attempt. A [Refused] error is final; any other error is tried
+// Send makes one attempt. A [RefusedError] is final; any other error is tried
 // again until the message is too late.
 type Channel interface {
 	Send(ctx context.Context, m Message) (Answer, error)
@@ -52,18 +52,18 @@ type Answer struct {
 	ID string // its name for the message, if it has one
 }
 
-// Refused is the error of a message that will never be taken.
-type Refused struct {
+// RefusedError is the error of a message that will never be taken.
+type RefusedError struct {
 	Reason string // the other side's word
 	// Address: the address itself is dead, not just this message unwanted.
 	Address bool
 }
 
-func (r *Refused) Error() string { return "refused: " + r.Reason }
+func (r *RefusedError) Error() string { return "refused: " + r.Reason }
 
 // reason returns what is kept in the delivery's record of a failed attempt.
 func reason(err error) string {
-	if r, ok := errors.AsType[*Refused](err); ok {
+	if r, ok := errors.AsType[*RefusedError](err); ok {
 		return clip(r.Reason)
 	}
 	return clip(err.Error())

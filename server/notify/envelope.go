@@ -50,10 +50,12 @@ type envelope struct {
 
 	at, deadline time.Time
 
-	// failed is told, at most once, as soon as every way has failed for good
-	// or is down. ended is told when every way has come to its end.
-	failed func(ctx context.Context, reason string)
-	ended  func(ctx context.Context, r result)
+	// accepted is told, at most once, as soon as one way has taken the message;
+	// failed, at most once, as soon as every way has failed for good or is down;
+	// ended, when every way has come to its end. Each may be nil.
+	accepted func(ctx context.Context)
+	failed   func(ctx context.Context, reason string)
+	ended    func(ctx context.Context, r result)
 }
 
 // result is how a message ended over all ways.
@@ -73,7 +75,8 @@ type dispatch struct {
 	open    int // legs that have not ended
 	legs    int
 	gone    map[*leg]bool // legs that failed, or whose provider is down
-	told    bool
+	told    bool          // that it has failed
+	taken   bool
 	reason  string
 	outcome result
 }
@@ -106,9 +109,9 @@ func (n *Notifier) send(ctx context.Context, e envelope) {
 	}
 	for _, l := range legs {
 		if e.method.Kind == roster.Push {
-			n.push(l)
+			n.push(l) //nolint:contextcheck // it outlives the call
 		} else {
-			n.running.Go(func() { n.carry(n.context(), l) })
+			n.running.Go(func() { n.carry(n.context(), l) }) //nolint:contextcheck // it outlives the call
 		}
 	}
 }
@@ -219,7 +222,7 @@ func (l *leg) beginWith(ctx context.Context, dv incident.Delivery, now time.Time
 	for i := range sends {
 		id, err := store.DeliveryID(sends[i].Doc, l.d.e.work, l.way())
 		if err != nil {
-			l.d.n.log.Error("delivery not named", slog.String("document", sends[i].Doc.String()), slog.Any("error", err))
+			l.d.n.log.ErrorContext(ctx, "delivery not named", slog.String("document", sends[i].Doc.String()), slog.Any("error", err))
 			return
 		}
 		sends[i].Delivery = dv
@@ -295,7 +298,12 @@ func (l *leg) end(ctx context.Context, state incident.DeliveryState, reason, pro
 	}
 	d.open--
 	last, outcome := d.open == 0, d.outcome
+	taken := d.outcome.accepted == 1 && !d.taken
+	d.taken = d.taken || taken
 	d.mu.Unlock()
+	if taken && d.e.accepted != nil {
+		d.e.accepted(ctx)
+	}
 	if last && d.e.ended != nil {
 		d.e.ended(ctx, outcome)
 	}

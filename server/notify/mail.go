@@ -151,16 +151,16 @@ func mailFault(err error) error {
 	if !ok || e.IsTemp() || e.ErrorCode() < 500 {
 		return fmt.Errorf("send mail: %w", err)
 	}
-	return &Refused{Reason: e.Error(), Address: e.Reason == mail.ErrSMTPRcptTo}
+	return &RefusedError{Reason: e.Error(), Address: e.Reason == mail.ErrSMTPRcptTo}
 }
 
 func (m *Mail) letter(msg Message) (*mail.Msg, error) {
 	l := mail.NewMsg()
 	if err := l.From(m.from); err != nil {
-		return nil, &Refused{Reason: "sender: " + err.Error()}
+		return nil, &RefusedError{Reason: "sender: " + err.Error()}
 	}
 	if err := l.To(msg.To); err != nil {
-		return nil, &Refused{Reason: "recipient: " + err.Error(), Address: true}
+		return nil, &RefusedError{Reason: "recipient: " + err.Error(), Address: true}
 	}
 	l.Subject(msg.Subject)
 	l.SetMessageIDWithValue(m.messageID(msg.ID))

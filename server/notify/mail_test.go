@@ -44,7 +44,7 @@ func openPostOffice(t *testing.T, implicit bool) *postOffice {
 	server := smtp.NewServer(p)
 	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	server.AllowInsecureAuth = true
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestMailRefusals(t *testing.T) {
 			p := openPostOffice(t, false)
 			p.rcptErr, p.dataErr = c.rcpt, c.data
 			_, err := p.mail(t, MailStartTLS, nil).Send(t.Context(), letter())
-			refused, ok := errors.AsType[*Refused](err)
+			refused, ok := errors.AsType[*RefusedError](err)
 			if err == nil || ok != c.refused || (ok && refused.Address != c.address) {
 				t.Errorf("Send = %v, want it final: %v, the address dead: %v", err, c.refused, c.address)
 			}
@@ -248,7 +248,7 @@ func TestMailSignsIn(t *testing.T) {
 	}
 	wrong := p.mail(t, MailStartTLS, func(c *MailConfig) { c.Username, c.Password = "tocsin", "guess" })
 	_, err := wrong.Send(t.Context(), letter())
-	if _, final := errors.AsType[*Refused](err); err == nil || final {
+	if _, final := errors.AsType[*RefusedError](err); err == nil || final {
 		t.Errorf("Send with a wrong password = %v, want an error that is tried again: the address is not at fault", err)
 	}
 }
@@ -262,7 +262,7 @@ func TestMailInsistsOnTLS(t *testing.T) {
 }
 
 func TestMailEndsWithItsContext(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts nobody: the greeting never comes
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // accepts nobody: the greeting never comes
 	if err != nil {
 		t.Fatal(err)
 	}

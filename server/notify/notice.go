@@ -30,7 +30,7 @@ func (n *Notifier) notice(j job) error {
 	}
 	n.running.Go(func() {
 		if <-sent {
-			j.end(nil)
+			j.end()
 		}
 	})
 	return nil
@@ -60,7 +60,7 @@ func (n *Notifier) uncovered(j job) error {
 			finished = <-sent && finished
 		}
 		if finished {
-			j.end(nil)
+			j.end()
 		}
 	})
 	return nil
@@ -83,10 +83,10 @@ func (n *Notifier) tell(j job, u roster.UserID, t telling) (<-chan bool, error) 
 		ended <- true
 		return ended, nil
 	}
-	level := n.level(user, j.in.Service)
+	level, method := n.level(user, j.in.Service), n.quietMethod(user)
 	text := noticeWords(j.in, n.serviceName(j.in), t.text, level)
 	outcome, err := n.attend(j.ctx, u, attention.Notice{
-		Work: t.name, Incident: j.in.ID, Method: roster.PushAll, Key: t.key, Every: t.every, Urgent: t.urgent,
+		Work: t.name, Incident: j.in.ID, Method: method.ID, Key: t.key, Every: t.every, Urgent: t.urgent,
 		Text: text.Title + ": " + text.Body,
 	})
 	if err != nil {
@@ -96,12 +96,11 @@ func (n *Notifier) tell(j job, u roster.UserID, t telling) (<-chan bool, error) 
 		ended <- true
 		return ended, nil
 	}
-	n.send(j.ctx, n.noticeEnvelope(j, user, text, t, outcome.Sound, level, ended))
+	n.send(j.ctx, n.noticeEnvelope(j, user, method, text, t, outcome.Sound, level, ended))
 	return ended, nil
 }
 
-func (n *Notifier) noticeEnvelope(j job, user roster.User, text words, t telling, sound bool, level roster.Privacy, ended chan<- bool) envelope {
-	method := n.quietMethod(user)
+func (n *Notifier) noticeEnvelope(j job, user roster.User, method roster.Method, text words, t telling, sound bool, level roster.Privacy, ended chan<- bool) envelope {
 	e := envelope{
 		work: t.name, user: user, method: method, urgency: incident.Low, doc: store.IncidentDoc(j.in.ID),
 		unguarded: !t.urgent, generation: j.work.Generation, alive: j.ctx.Err, incident: j.in, words: text,
@@ -137,11 +136,8 @@ func (n *Notifier) quietMethod(u roster.User) roster.Method {
 }
 
 func causeWord(c incident.Cause) string {
-	switch c {
-	case incident.CauseGap:
-		return "nobody holds it"
-	case incident.CauseNoMethod:
+	if c == incident.CauseNoMethod {
 		return "who holds it cannot be reached"
 	}
-	return "nobody"
+	return "nobody holds it"
 }

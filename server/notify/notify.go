@@ -102,6 +102,7 @@ type Notifier struct {
 
 	people  people
 	begins  begins
+	cards   sync.Map                            // ids of cards in hand
 	lanes   map[roster.MethodKind]chan struct{} // attempts in flight, by channel
 	context func() context.Context              // of what outlives a call; ends with Close
 	stop    context.CancelFunc
@@ -117,7 +118,7 @@ func New(o Options) *Notifier {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the default of an injected clock
 	}
 	if o.Link == nil {
 		o.Link = func(incident.ID) string { return "" }

@@ -226,7 +226,7 @@ func TestMailIsTriedAgainUntilTaken(t *testing.T) {
 
 func TestDeadAddressIsReported(t *testing.T) {
 	r := newRig(t)
-	r.chans[roster.Email].errs = []error{&Refused{Reason: "550 no such user", Address: true}}
+	r.chans[roster.Email].errs = []error{&RefusedError{Reason: "550 no such user", Address: true}}
 	in, work := r.trigger("Disk full", page("bob", "mail"))
 	r.must(work...)
 	if got := r.failures(); len(got) != 1 || got[0].Reason != "550 no such user" {
@@ -499,5 +499,78 @@ func TestForeignWorkIsRefused(t *testing.T) {
 	_, work := r.trigger("Disk full", incident.Work{Kind: incident.WorkUnlink})
 	if err := r.do(work...); err == nil {
 		t.Error("work of the engine's own was taken, want an error")
+	}
+}
+
+func TestHeldPagingWaits(t *testing.T) {
+	r := newRig(t)
+	r.dir.hold(true)
+	in, work := r.trigger("Disk full", page("ann", roster.PushAll))
+	_, other := r.trigger("Acknowledged meanwhile", page("ann", roster.PushAll))
+	ended := make(chan error, 2)
+	r.n.Do(t.Context(), work[0], func(err error) { ended <- err })
+	r.n.Do(t.Context(), other[0], func(err error) { ended <- err })
+	select {
+	case err := <-ended:
+		t.Fatalf("a page ended (%v) while paging is held", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if got := r.push.sent(push.KindPage); len(got) != 0 {
+		t.Fatalf("pages while held = %d, want none", len(got))
+	}
+	held, err := r.store.Incident(t.Context(), other[0].Work.Incident)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.acknowledge(held, "bob")
+	r.dir.hold(false)
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	got := r.push.sent(push.KindPage)
+	if len(got) != 3 || got[0].Message.IncidentID != string(in.ID) {
+		t.Errorf("pages after resuming = %d, want three of the one that still needs somebody", len(got))
+	}
+}
+
+// One phone's provider is down in a storm: the other phone does not sound at
+// every update of the card.
+func TestStormWithOneProviderDown(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone", "pixel")
+	back := make(chan struct{})
+	t.Cleanup(func() { close(back) }) // before the rig's, which waits for the pushes
+	r.push.answer = func(d push.Delivery) push.Result {
+		if d.Device.ID == "pixel" {
+			<-back
+		}
+		return push.Result{End: push.EndAccepted}
+	}
+	for i := range 5 {
+		_, work := r.trigger(fmt.Sprint("Host ", i), page("ann", roster.PushAll))
+		ended := make(chan error, 1)
+		r.n.Do(t.Context(), work[0], func(err error) { ended <- err })
+		r.until("the page is decided", func() bool {
+			p, err := r.store.Person(t.Context(), "ann")
+			return err == nil && len(p.Open) == i+1 && len(p.Outbox) == 0
+		})
+	}
+	for range 3 {
+		r.pass("ann", 31*time.Second)
+		_, work := r.trigger("Another", page("ann", roster.PushAll))
+		r.n.Do(t.Context(), work[0], func(error) {})
+		r.settle("ann")
+	}
+	r.pass("ann", 5*time.Second)
+	sounds := 0
+	for _, m := range r.push.to(push.KindPage, "iphone") {
+		if m.Sound != push.SoundNone {
+			sounds++
+		}
+	}
+	if sounds < 2 || sounds > 5 {
+		t.Errorf("sounds on the phone that works = %d in %d pushes, want one in 30 s at most", sounds, len(r.push.to(push.KindPage, "iphone")))
 	}
 }

@@ -42,7 +42,7 @@ func (n *Notifier) attend(ctx context.Context, u roster.UserID, cmd attention.Co
 	n.people.waiting[u] = append(queue, a)
 	n.people.mu.Unlock()
 	if !busy {
-		n.running.Go(func() { n.attendAll(n.context(), u) })
+		n.running.Go(func() { n.attendAll(n.context(), u) }) //nolint:contextcheck // it serves other callers too
 	}
 	select {
 	case <-a.answer:

@@ -10,8 +10,6 @@ import (
 
 // What no message may hold at any redaction level (push.md 6.1). Text comes
 // from monitors that print whole command lines.
-//
-//nolint:gochecknoglobals // look-up tables
 var (
 	secretPair = regexp.MustCompile(`(?i)\b([a-z0-9_.-]*(?:token|passw(?:or)?d|passwd|secret|authorization|cookie|api[_-]?key|credential|private[_-]?key)[a-z0-9_.-]*)(["']?\s*[=:]\s*)("[^"]*"?|'[^']*'?|(?:bearer|basic|digest)\s+[^\s,;"']+|[^\s,;"']+)`)
 	bearer     = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[a-z0-9+/._~=-]{8,}`)

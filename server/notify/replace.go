@@ -55,7 +55,7 @@ func (n *Notifier) replace(j job) error {
 	n.running.Go(func() {
 		waiting.Wait()
 		if !stopped {
-			j.end(nil)
+			j.end()
 		}
 	})
 	return nil

@@ -431,7 +431,17 @@ func (d *fakeDirectory) Members(id roster.TeamID) []roster.UserID {
 	return nil
 }
 
-func (d *fakeDirectory) Settings() catalog.Settings { return d.settings }
+func (d *fakeDirectory) Settings() catalog.Settings {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settings
+}
+
+func (d *fakeDirectory) hold(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settings.Held = on
+}
 
 func (d *fakeDirectory) Phones(id roster.UserID) []Phone {
 	d.mu.Lock()

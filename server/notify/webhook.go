@@ -66,7 +66,7 @@ func guard(allow []netip.Prefix) func(network, address string, _ syscall.RawConn
 	return func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err != nil {
-			return &Refused{Reason: "address " + address + " is not one to connect to"}
+			return &RefusedError{Reason: "address " + address + " is not one to connect to"}
 		}
 		ip := at.Addr().WithZone("").Unmap()
 		for _, p := range allow {
@@ -75,7 +75,7 @@ func guard(allow []netip.Prefix) func(network, address string, _ syscall.RawConn
 			}
 		}
 		if !public(ip) {
-			return &Refused{Reason: "address " + ip.String() + " is inside the house; allow it in the configuration if it is meant"}
+			return &RefusedError{Reason: "address " + ip.String() + " is inside the house; allow it in the configuration if it is meant"}
 		}
 		return nil
 	}
@@ -133,21 +133,21 @@ func (w *Webhooks) Send(ctx context.Context, m Message) (Answer, error) {
 		},
 	})
 	if err != nil {
-		return Answer{}, &Refused{Reason: "encode: " + err.Error()}
+		return Answer{}, &RefusedError{Reason: "encode: " + err.Error()}
 	}
 	if err := w.check(m.To); err != nil {
 		return Answer{}, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.To, bytes.NewReader(body))
 	if err != nil {
-		return Answer{}, &Refused{Reason: "the address is no URL", Address: true}
+		return Answer{}, &RefusedError{Reason: "the address is no URL", Address: true}
 	}
 	if err := w.sign(req, m, body); err != nil {
 		return Answer{}, err
 	}
 	res, err := w.client.Do(req)
 	if err != nil {
-		if r, ok := errors.AsType[*Refused](err); ok {
+		if r, ok := errors.AsType[*RefusedError](err); ok {
 			return Answer{}, r
 		}
 		return Answer{}, fmt.Errorf("call the webhook: %w", unwrapURL(err))
@@ -163,11 +163,11 @@ func webhookFault(status int) error {
 	case status >= 200 && status < 300:
 		return nil
 	case status == http.StatusGone:
-		return &Refused{Reason: word, Address: true}
+		return &RefusedError{Reason: word, Address: true}
 	case status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests:
 		return fmt.Errorf("the webhook answered %s", word)
 	case status >= 300 && status < 500:
-		return &Refused{Reason: word}
+		return &RefusedError{Reason: word}
 	}
 	return fmt.Errorf("the webhook answered %s", word)
 }
@@ -176,7 +176,7 @@ func webhookFault(status int) error {
 func (w *Webhooks) check(to string) error {
 	u, err := url.Parse(to)
 	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !w.plain)) {
-		return &Refused{Reason: "the address is not an https URL", Address: true}
+		return &RefusedError{Reason: "the address is not an https URL", Address: true}
 	}
 	return nil
 }
@@ -207,8 +207,8 @@ func (w *Webhooks) sign(req *http.Request, m Message, body []byte) error {
 // "<id>.<timestamp>.<body>".
 func WebhookSignature(secret []byte, id, timestamp string, body []byte) string {
 	h := hmac.New(sha256.New, secret)
-	h.Write([]byte(id + "." + timestamp + ".")) //nolint:errcheck // a hash never fails
-	h.Write(body)                               //nolint:errcheck // a hash never fails
+	h.Write([]byte(id + "." + timestamp + "."))
+	h.Write(body)
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))
 }
 

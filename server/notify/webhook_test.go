@@ -77,8 +77,16 @@ func TestWebhookAnswers(t *testing.T) {
 		refused, address bool
 		fine             bool
 	}{
-		{status: 200, fine: true}, {status: 204, fine: true}, {status: 301, refused: true}, {status: 400, refused: true},
-		{status: 404, refused: true}, {status: 410, refused: true, address: true}, {status: 408}, {status: 429}, {status: 500}, {status: 503},
+		{status: 200, fine: true},
+		{status: 204, fine: true},
+		{status: 301, refused: true},
+		{status: 400, refused: true},
+		{status: 404, refused: true},
+		{status: 410, refused: true, address: true},
+		{status: 408},
+		{status: 429},
+		{status: 500},
+		{status: 503},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "http://169.254.169.254/") // never followed
@@ -87,7 +95,7 @@ func TestWebhookAnswers(t *testing.T) {
 		m := letter()
 		m.To = server.URL
 		_, err := hooks(loopback).Send(t.Context(), m)
-		refused, ok := errors.AsType[*Refused](err)
+		refused, ok := errors.AsType[*RefusedError](err)
 		if (err == nil) != c.fine || ok != c.refused || (ok && refused.Address != c.address) {
 			t.Errorf("%d: %v; want fine %v, final %v, address dead %v", c.status, err, c.fine, c.refused, c.address)
 		}
@@ -101,7 +109,7 @@ func TestWebhookStaysOutOfTheHouse(t *testing.T) {
 	m := letter()
 	m.To = server.URL
 	_, err := hooks(nil).Send(t.Context(), m)
-	if _, ok := errors.AsType[*Refused](err); !ok || !strings.Contains(err.Error(), "inside the house") {
+	if _, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(err.Error(), "inside the house") {
 		t.Errorf("a call to loopback = %v, want it refused for good", err)
 	}
 }

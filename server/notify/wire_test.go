@@ -72,10 +72,9 @@ func newWire(t *testing.T) *wire {
 	w.appleID = w.apple.Register(w.iphone, bundle)
 	w.dir.only("iphone", "pixel")
 	for i := range w.dir.phones["ann"] {
-		switch p := &w.dir.phones["ann"][i].Push; p.Platform {
-		case push.IOS:
+		if p := &w.dir.phones["ann"][i].Push; p.Platform == push.IOS {
 			p.App, p.Token, p.EnvironmentConfirmed = "ios", push.Token(w.appleID), true
-		case push.Android:
+		} else {
 			p.App, p.Token = "android", push.Token(w.google.Register(w.pixel, pkg))
 		}
 	}

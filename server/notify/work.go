@@ -52,18 +52,28 @@ func (n *Notifier) work(ctx context.Context, item store.WorkItem, done func(erro
 	}
 	job := job{item: item, work: item.Work, in: in, done: done, at: committed(item, n.now())}
 	job.ctx, job.span = n.trace(ctx, item.Work)
-	switch item.Work.Kind {
+	if err := n.carryOut(job); err != nil {
+		job.span.RecordError(err)
+		job.span.End()
+		return err
+	}
+	return nil
+}
+
+// carryOut begins an item, by its kind.
+func (n *Notifier) carryOut(j job) error {
+	switch j.work.Kind {
 	case incident.WorkPage:
-		return n.page(job)
+		return n.page(j)
 	case incident.WorkReplace:
-		return n.replace(job)
+		return n.replace(j)
 	case incident.WorkNotice, incident.WorkConfirm:
-		return n.notice(job)
+		return n.notice(j)
 	case incident.WorkUncovered:
-		return n.uncovered(job)
+		return n.uncovered(j)
 	case incident.WorkCloseMerged, incident.WorkUnlink:
 	}
-	return fault.New(fault.Internal, "WORK_KIND", "the work is not the notifier's", "kind", workName(item.Work.Kind))
+	return fault.New(fault.Internal, "WORK_KIND", "the work is not the notifier's", "kind", workName(j.work.Kind))
 }
 
 // job is an item of work in hand.
@@ -110,23 +120,23 @@ func (n *Notifier) trace(ctx context.Context, w incident.Work) (context.Context,
 		return ctx, trace.SpanFromContext(ctx)
 	}
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": w.Trace})
-	return n.o.Tracer.Start(ctx, workName(w.Kind), trace.WithAttributes(
+	return n.o.Tracer.Start(ctx, workName(w.Kind), trace.WithAttributes( //nolint:spancheck // ended with the item
 		attribute.String("tocsin.incident", string(w.Incident)), attribute.String("tocsin.user", string(w.User)),
 		attribute.String("tocsin.method", string(w.Method)),
 	))
 }
 
 // end ends the item.
-func (j *job) end(err error) {
-	if err != nil {
-		j.span.RecordError(err)
-	}
+func (j *job) end() {
 	j.span.End()
-	j.done(err)
+	j.done(nil)
 }
 
 // page carries out one contact step.
 func (n *Notifier) page(j job) error {
+	if n.o.Directory.Settings().Held {
+		return n.whenResumed(j)
+	}
 	w := j.work
 	user, ok := n.o.Directory.User(w.User)
 	method, known := user.Method(w.Method)
@@ -134,17 +144,17 @@ func (n *Notifier) page(j job) error {
 	switch {
 	case w.Generation != j.in.Generation:
 		count("withdrawn")
-		j.end(nil)
+		j.end()
 		return nil
 	case !w.Deadline.IsZero() && !n.now().Before(w.Deadline):
 		count("expired")
 		n.undelivered(j.ctx, w.Incident, incident.Undelivered{User: w.User, Method: w.Method, Generation: w.Generation, Reason: "too late"})
-		j.end(nil)
+		j.end()
 		return nil
 	case !ok || !known || !method.Verified:
 		count("no_method")
 		n.undelivered(j.ctx, w.Incident, incident.Undelivered{User: w.User, Method: w.Method, Generation: w.Generation, Reason: "the method is gone"})
-		j.end(nil)
+		j.end()
 		return nil
 	}
 	outcome, err := n.attend(j.ctx, w.User, attention.Page{Work: j.name(), Reason: w.Reason, Item: attention.Item{
@@ -159,12 +169,31 @@ func (n *Notifier) page(j job) error {
 		if err := n.withheld(j, method, outcome); err != nil {
 			return err
 		}
-		j.end(nil)
+		j.end()
 		return nil
 	}
 	count("sent")
 	n.send(j.ctx, n.pageEnvelope(j, user, method, outcome))
 	return nil
+}
+
+// heldPoll is how often a page looks whether paging is still held.
+const heldPoll = time.Second
+
+// whenResumed keeps a page until paging goes on, and begins it then on what the
+// incident is by that time.
+func (n *Notifier) whenResumed(j job) error {
+	for n.o.Directory.Settings().Held {
+		if !wait(j.ctx, heldPoll) {
+			return j.ctx.Err()
+		}
+	}
+	in, err := n.o.Ledger.Incident(j.ctx, j.work.Incident)
+	if err != nil {
+		return err
+	}
+	j.in = in
+	return n.page(j)
 }
 
 // pageEnvelope words the page of one incident.
@@ -190,7 +219,7 @@ func (n *Notifier) pageEnvelope(j job, user roster.User, method roster.Method, o
 	}
 	e.ended = func(_ context.Context, r result) {
 		if !r.stopped { // otherwise the item stays, for whoever goes on
-			j.end(nil)
+			j.end()
 		}
 	}
 	return e
