@@ -77,8 +77,7 @@ func run(ctx context.Context, s *session) int {
 		return exitOK // Ctrl-C is how one leaves a watch
 	}
 	fmt.Fprintf(s.err, "tocsin: %s\n", explain(err))
-	if usage, ok := errors.AsType[usageError](err); ok {
-		_ = usage
+	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
 	if _, ok := errors.AsType[config.Problems](err); ok {
@@ -129,8 +128,7 @@ func (s *session) dispatch(ctx context.Context) (err error) {
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		var parse *kong.ParseError
-		if errors.As(err, &parse) {
+		if parse, ok := errors.AsType[*kong.ParseError](err); ok {
 			return usageError{fmt.Errorf("%w; see tocsin %s", err, helpFor(parse.Context))}
 		}
 		return err

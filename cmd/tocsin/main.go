@@ -14,7 +14,7 @@ import (
 )
 
 // version is set by the linker: git describe.
-var version = "" //nolint:gochecknoglobals // only a package variable can be set by -ldflags
+var version = ""
 
 func main() {
 	redis.SetLogger(silence{})

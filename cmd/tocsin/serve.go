@@ -21,7 +21,8 @@ type serveCmd struct {
 func (c *serveCmd) Run(ctx context.Context, s *session, g *grammar) error {
 	var flags []config.Setting
 	for _, f := range []config.Setting{
-		{Flag: "--listen", Key: "listen", Value: c.Listen}, {Flag: "--redis-url", Key: "redis.url", Value: c.Redis},
+		{Flag: "--listen", Key: "listen", Value: c.Listen},
+		{Flag: "--redis-url", Key: "redis.url", Value: c.Redis},
 		{Flag: "--public-url", Key: "public_url", Value: c.PublicURL},
 	} {
 		if f.Value != "" {

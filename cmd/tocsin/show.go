@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	api "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 )
@@ -194,21 +195,20 @@ func fate(d *api.Delivery) string {
 	if d.GetCode() != "" {
 		text += ": " + d.GetCode()
 	}
-	for _, reached := range []struct {
-		name string
-		at   interface{ AsTime() time.Time }
-		ok   bool
-	}{{"received", d.GetReceiveTime(), d.GetReceiveTime() != nil}, {"accepted", d.GetAcceptTime(), d.GetAcceptTime() != nil}} {
-		if reached.ok && d.GetCreateTime() != nil {
-			after := reached.at.AsTime().Sub(d.GetCreateTime().AsTime())
-			text += fmt.Sprintf(", %s after %.1fs", reached.name, after.Seconds())
-			break
-		}
+	if t := d.GetReceiveTime(); t != nil {
+		text += ", received " + after(d, t)
+	} else if t := d.GetAcceptTime(); t != nil {
+		text += ", accepted " + after(d, t)
 	}
 	if d.GetAttempts() > 1 {
 		text += fmt.Sprintf(", %d attempts", d.GetAttempts())
 	}
 	return text
+}
+
+// after is how long after its creation something happened to a delivery.
+func after(d *api.Delivery, t *timestamppb.Timestamp) string {
+	return fmt.Sprintf("after %.1fs", t.AsTime().Sub(d.GetCreateTime().AsTime()).Seconds())
 }
 
 type explainCmd struct {
@@ -243,17 +243,9 @@ func (c *explainCmd) Run(ctx context.Context, s *session, g *grammar) error {
 }
 
 // isCode reports whether err is a status with one of the codes.
-func isCode(err error, any ...codes.Code) bool {
+func isCode(err error, oneOf ...codes.Code) bool {
 	st, ok := statusOf(err)
-	if !ok {
-		return false
-	}
-	for _, c := range any {
-		if st.Code() == c {
-			return true
-		}
-	}
-	return false
+	return ok && slices.Contains(oneOf, st.Code())
 }
 
 // transient reports whether a stream may be tried again after err.

@@ -143,7 +143,7 @@ func (d *decoder) file(name string, text []byte, root reflect.Value) {
 
 // platformVariable matches what Kubernetes and Docker put into the
 // environment for a service that is called tocsin. They are not ours.
-var platformVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_|$)|^TOCSIN_([A-Z0-9_]+_)?PORT(_[0-9]+_(TCP|UDP)(_.*)?)?$`) //nolint:gochecknoglobals // compiled once
+var platformVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_|$)|^TOCSIN_([A-Z0-9_]+_)?PORT(_[0-9]+_(TCP|UDP)(_.*)?)?$`)
 
 func (d *decoder) environment(env []string, root reflect.Value) {
 	known := map[string]string{} // variable -> key

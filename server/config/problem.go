@@ -27,7 +27,7 @@ func (p Problem) String() string {
 }
 
 // Problems is everything that is wrong with a configuration, one line each.
-type Problems []Problem
+type Problems []Problem //nolint:errname // what it is a list of says more than a suffix
 
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))

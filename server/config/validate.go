@@ -94,7 +94,7 @@ func (v *validator) ranges(s reflect.Value, prefix string) {
 			v.ranges(value, prefix+f.name+".")
 			continue
 		}
-		d, ok := value.Interface().(time.Duration)
+		d, ok := reflect.TypeAssert[time.Duration](value)
 		if !ok || f.tag.Get("min") == "" {
 			continue
 		}
@@ -166,9 +166,9 @@ func (v *validator) redis(c Config) {
 }
 
 var (
-	appID      = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`) //nolint:gochecknoglobals // compiled once
-	appleID    = regexp.MustCompile(`^[A-Z0-9]{10}$`)              //nolint:gochecknoglobals // compiled once
-	bundleName = regexp.MustCompile(`^[A-Za-z0-9.-]{1,155}$`)      //nolint:gochecknoglobals // compiled once
+	appID      = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	appleID    = regexp.MustCompile(`^[A-Z0-9]{10}$`)
+	bundleName = regexp.MustCompile(`^[A-Za-z0-9.-]{1,155}$`)
 )
 
 func (v *validator) apps(apps []PushApp) {

@@ -30,13 +30,13 @@ func (b Binary) String() string {
 // Faults about the program. Their text is the whole instruction.
 var (
 	errMissing = fault.New(fault.Precondition, "REDIS_MISSING",
-		"redis-server is not on the PATH: install it (apt-get install redis-server, dnf install redis, brew install redis), or give a server's address with --redis-url") //nolint:gochecknoglobals // fault value
+		"redis-server is not on the PATH: install it (apt-get install redis-server, dnf install redis, brew install redis), or give a server's address with --redis-url")
 	errTooOld = fault.New(fault.Precondition, "REDIS_TOO_OLD",
-		"redis-server is older than 7.0: install Redis 7.0 or later, or Valkey 8, or give a server's address with --redis-url") //nolint:gochecknoglobals // fault value
+		"redis-server is older than 7.0: install Redis 7.0 or later, or Valkey 8, or give a server's address with --redis-url")
 )
 
 // versionLine is what `redis-server --version` starts with; Valkey says its own name.
-var versionLine = regexp.MustCompile(`^(Redis|Valkey) server v=(\d+)\.(\d+)`) //nolint:gochecknoglobals // compiled once
+var versionLine = regexp.MustCompile(`^(Redis|Valkey) server v=(\d+)\.(\d+)`)
 
 // Find looks for redis-server, then valkey-server, on the PATH, or takes
 // path when it is not empty, and checks the version. The faults are

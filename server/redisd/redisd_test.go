@@ -28,10 +28,10 @@ func TestMain(m *testing.M) {
 	}
 	s, err := redisd.Start(context.Background(), redisd.Options{Dir: dir})
 	if err != nil {
-		fmt.Println("error", err)
+		fmt.Fprintln(os.Stdout, "error", err)
 		os.Exit(1)
 	}
-	fmt.Println("ready", s.PID())
+	fmt.Fprintln(os.Stdout, "ready", s.PID())
 	select {}
 }
 
@@ -188,7 +188,7 @@ func TestBrokenFileIsReportedWithRedisOwnWords(t *testing.T) {
 // directory returns one whose path is short enough for a socket, and ends whatever is left running in it.
 func directory(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "redisd")
+	dir, err := os.MkdirTemp("", "redisd") //nolint:usetesting // the path of a socket has to be short
 	if err != nil {
 		t.Fatal(err)
 	}

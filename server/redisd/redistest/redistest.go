@@ -149,8 +149,10 @@ func (s *Server) start() error {
 }
 
 func (s *Server) wait() error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
 	var err error
-	for deadline := time.Now().Add(readyWithin); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(readyWithin); time.Now().Before(deadline); <-tick.C {
 		if err = redisd.Ping(context.Background(), s.Socket()); err == nil {
 			return nil
 		}

@@ -26,7 +26,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
 )
 
-var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant that Go has no syntax for
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // want fails unless the finding has the level and says the text in its cause or cure.
 func want(t *testing.T, f Finding, level Level, text string) {
@@ -210,7 +210,7 @@ func TestRedisOfAnInstallation(t *testing.T) {
 }
 
 func TestPrivateRedisThatRuns(t *testing.T) {
-	data, err := os.MkdirTemp("", "doctor")
+	data, err := os.MkdirTemp("", "doctor") //nolint:usetesting // the path of a socket has to be short
 	if err != nil {
 		t.Fatal(err)
 	}

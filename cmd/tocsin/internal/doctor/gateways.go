@@ -34,7 +34,7 @@ func pushApp(a config.PushApp) check {
 		name += " " + a.Environment
 	}
 	return func(ctx context.Context, _ Input) []Finding {
-		all := []Finding{credential(name, a)}
+		all := []Finding{credential(name, a)} //nolint:contextcheck // making a provider takes no context: it does not connect
 		targets, trust := hosts[a.Platform+"/"+a.Environment], (*tls.Config)(nil)
 		if a.TestEndpoint != "" {
 			u, err := url.Parse(a.TestEndpoint)
