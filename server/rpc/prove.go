@@ -42,7 +42,7 @@ func (p Proofs) SendCode(ctx context.Context, u roster.User, m roster.Method, co
 			"Enter the code " + code + " to be paged at this address.",
 			"It is good until " + until.UTC().Format("15:04 UTC") + ". If you did not ask for it, ignore this message.",
 		},
-		Thread: "verify-" + string(u.ID) + "-" + string(m.ID), First: true, Reason: "verification", At: now, Deadline: now.Add(proofLife),
+		Thread: "verify-" + string(u.ID) + "-" + string(m.ID), Reason: "verification", At: now, Deadline: now.Add(proofLife),
 	})
 	if err != nil {
 		return fault.New(fault.Unavailable, "CODE_NOT_SENT", "the code could not be sent; see whether the address is right, and try again").
