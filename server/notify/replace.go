@@ -77,7 +77,7 @@ func (n *Notifier) paged(j job, all []incident.Delivery) map[roster.UserID]*show
 			s = &shown{devices: map[roster.DeviceID]bool{}}
 			users[d.User] = s
 		}
-		if own && d.Page && d.Kind == roster.Push && d.Device != "" && mayShow(d.State) {
+		if own && d.Page && d.Kind == roster.Push && d.Device != "" && mayShow(d) {
 			s.devices[d.Device] = true
 			if d.Queued.After(s.last) {
 				s.last = d.Queued
@@ -87,13 +87,17 @@ func (n *Notifier) paged(j job, all []incident.Delivery) map[roster.UserID]*show
 	return users
 }
 
-// mayShow reports whether a page in that state may be on the phone's screen.
-func mayShow(s incident.DeliveryState) bool {
-	switch s {
+// mayShow reports whether a page may be on the phone's screen. One that was
+// withdrawn or ran out of time counts when an attempt of it had begun: whoever
+// made that attempt may have died before it could say how it ended.
+func mayShow(d incident.Delivery) bool {
+	switch d.State {
 	case incident.DeliveryAttempted, incident.DeliveryAccepted, incident.DeliveryReceived,
 		incident.DeliveryDisplayed, incident.DeliveryOpened, incident.DeliveryActed:
 		return true
-	case incident.DeliveryQueued, incident.DeliveryRejected, incident.DeliveryExpired, incident.DeliveryWithdrawn, incident.DeliverySuppressed:
+	case incident.DeliveryWithdrawn, incident.DeliveryExpired:
+		return !d.Attempted.IsZero()
+	case incident.DeliveryQueued, incident.DeliveryRejected, incident.DeliverySuppressed:
 	}
 	return false
 }
