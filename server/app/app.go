@@ -11,14 +11,18 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"google.golang.org/grpc"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/engine"
+	"github.com/tocsin-oncall/tocsin/server/gateway"
 	"github.com/tocsin-oncall/tocsin/server/notify"
 	"github.com/tocsin-oncall/tocsin/server/respond"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/rpc"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -70,7 +74,11 @@ type server struct {
 	desk      *respond.Desk
 	engine    *engine.Engine
 	intake    intake
+	channels  map[roster.MethodKind]notify.Channel
 	ready     *readiness
+	api       *rpc.Server
+	grpc      *grpc.Server
+	gateway   *gateway.Gateway
 	cert      *certificate
 }
 
@@ -182,13 +190,13 @@ func (s *server) openPushes(ctx context.Context) error {
 		return err
 	}
 	s.people = people{directory: s.directory, apps: s.pushes.known, log: s.log}
-	ways, err := channels(s.c, s.clock.Now, s.directory)
-	if err != nil {
+	var err error
+	if s.channels, err = channels(s.c, s.clock.Now, s.directory); err != nil {
 		return err
 	}
 	s.desk = &respond.Desk{Store: s.store, View: s.view, Now: s.clock.Now}
 	s.notifier = notify.New(notify.Options{
-		Ledger: s.store, Directory: s.people, Push: s.sender, Channels: ways, Signer: auth.NewSigner(s.keys),
+		Ledger: s.store, Directory: s.people, Push: s.sender, Channels: s.channels, Signer: auth.NewSigner(s.keys),
 		Undelivered: s.undelivered, Now: s.clock.Now, Log: s.log, Registerer: s.registry,
 		Tracer: s.tracing.provider.Tracer("tocsin/notify"),
 	})
