@@ -50,7 +50,8 @@ type KeyGuard struct {
 	Was, Now incident.ID
 }
 
-// Request keeps the answer to a request id for 24 hours.
+// Request keeps the answer to a request id for 24 hours. The id should name its
+// caller as well: two callers may choose the same one.
 type Request struct {
 	ID     string
 	Answer []byte
@@ -156,6 +157,8 @@ func (s *Store) settle(ctx context.Context, d *draft, o outcome) Result {
 func (s *Store) draft(c *Commit) (*draft, error) {
 	d := &draft{c: c, partition: c.Partition, plan: newPlan()}
 	switch {
+	case c.Person != nil && c.Person.After == nil:
+		return nil, fault.New(fault.Internal, "COMMIT_SHAPE", "a change of a person has to say what follows")
 	case c.Person != nil:
 		d.doc = PersonDoc(c.Person.After.User)
 	case c.After != nil:
