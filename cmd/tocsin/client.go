@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,7 +36,7 @@ type connection struct {
 
 // dial connects the command to its server. The connection is lazy: what is
 // wrong with the address shows at the first call.
-func (c connection) dial(s *session, g *grammar) (*grpc.ClientConn, error) {
+func (c connection) dial(ctx context.Context, s *session, g *grammar) (*grpc.ClientConn, error) {
 	token := c.Token
 	if token == "" {
 		token = s.getenv(config.EnvToken)
@@ -48,7 +49,7 @@ func (c connection) dial(s *session, g *grammar) (*grpc.ClientConn, error) {
 		if token != "" {
 			return nil, usageError{errors.New("a token is given but no server: add --server or set TOCSIN_SERVER")}
 		}
-		return c.dialLocal(s, g)
+		return c.dialLocal(ctx, s, g)
 	}
 	address, secure, err := parseServer(server)
 	if err != nil {
@@ -70,7 +71,7 @@ func (c connection) dial(s *session, g *grammar) (*grpc.ClientConn, error) {
 
 // dialLocal connects to the server on this machine, as administrator: the
 // right to open the socket is the credential.
-func (c connection) dialLocal(s *session, g *grammar) (*grpc.ClientConn, error) {
+func (c connection) dialLocal(ctx context.Context, s *session, g *grammar) (*grpc.ClientConn, error) {
 	cfg, _, err := g.load(s)
 	if err != nil {
 		return nil, err
@@ -84,6 +85,13 @@ func (c connection) dialLocal(s *session, g *grammar) (*grpc.ClientConn, error) 
 			return nil, fmt.Errorf("%s may only be opened by the user that runs tocsin serve: become that user, or give --server and --token", path)
 		}
 		return nil, fmt.Errorf("no server runs here (there is no %s): start one with tocsin serve, name its directory with --data-dir, or give --server and --token", path)
+	}
+	probe, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("the server that ran here is gone (nobody listens on %s): start it with tocsin serve, or give --server and --token", path)
+	}
+	if err == nil {
+		_ = probe.Close()
 	}
 	return c.connect(s, "unix://"+path, insecure.NewCredentials(), nil)
 }
@@ -112,7 +120,7 @@ func (c connection) call(ctx context.Context, s *session, g *grammar, f func(ctx
 
 // stream runs f with a connection for as long as it takes.
 func (c connection) stream(ctx context.Context, s *session, g *grammar, f func(ctx context.Context, conn *grpc.ClientConn) error) error {
-	conn, err := c.dial(s, g)
+	conn, err := c.dial(ctx, s, g)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	api "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 )
@@ -207,6 +210,22 @@ func TestWhichServerIsCalled(t *testing.T) {
 	}
 }
 
+func TestServerThatIsGone(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, adminSocket)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false) // as SIGKILL leaves it
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, code := command(t, nil, "status", "--data-dir", dir)
+	if want := "the server that ran here is gone"; code != exitError || !strings.Contains(got, want) {
+		t.Errorf("exit %d, got %q, want %q", code, got, want)
+	}
+}
+
 func TestParseServer(t *testing.T) {
 	cases := []struct {
 		in, address string
@@ -240,6 +259,20 @@ func TestRequestsCarryWhatWasTyped(t *testing.T) {
 	}
 	if r.GetEscalationPolicy() != "escalationPolicies/shop" || r.GetIncident().GetUrgency() != api.Incident_URGENCY_LOW || r.GetIncident().GetPriority() != api.Incident_PRIORITY_P2 || r.GetRequestId() == "" {
 		t.Errorf("request = %v", r)
+	}
+}
+
+func TestExplainSaysNothingTwice(t *testing.T) {
+	st, err := status.New(codes.NotFound, "incident.service: there is no services/x").WithDetails(&errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{
+			{Field: "incident.service", Description: "there is no services/x"}, {Field: "incident.title", Description: "is too long"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := explain(fmt.Errorf("page: %w", st.Err())), "not found: incident.service: there is no services/x\n  incident.title: is too long"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

@@ -77,8 +77,10 @@ func (c *applyCmd) print(s *session, r *api.ApplyConfigurationResponse) error {
 			sign = "~"
 		}
 		fmt.Fprintf(s.out, "%s %s\n", sign, clean(ch.GetName()))
-		for _, f := range ch.GetFields() {
-			fmt.Fprintf(s.out, "    %s\n", clean(f))
+		if ch.GetAction() == api.ApplyConfigurationResponse_Change_ACTION_UPDATE { // of a new one, all fields are new
+			for _, f := range ch.GetFields() {
+				fmt.Fprintf(s.out, "    %s\n", clean(f))
+			}
 		}
 		for _, w := range ch.GetWarnings() {
 			fmt.Fprintf(s.out, "    warning: %s\n", clean(w))

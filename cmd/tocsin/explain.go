@@ -28,6 +28,9 @@ func explain(err error) string {
 		switch d := d.(type) {
 		case *errdetails.BadRequest:
 			for _, v := range d.GetFieldViolations() {
+				if strings.HasSuffix(st.Message(), v.GetDescription()) {
+					continue // the message says just that
+				}
 				fmt.Fprintf(&b, "\n  %s: %s", clean(v.GetField()), clean(v.GetDescription()))
 			}
 		case *errdetails.RetryInfo:

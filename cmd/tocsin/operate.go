@@ -53,15 +53,15 @@ func (s *session) status(st *api.SystemStatus) error {
 	if head == "" {
 		head = "NOT READY: the server says " + word(st.GetReadiness()) + "."
 	}
-	fmt.Fprintln(s.out, head)
+	if h := st.GetHold(); h.GetHeld() {
+		head = fmt.Sprintf("HELD: nobody is paged until tocsin resume. By %s since %s: %s", id(h.GetHolder()), s.when(h.GetHoldTime()), h.GetReason())
+	}
+	fmt.Fprintln(s.out, clean(head))
 	for _, p := range st.GetProblems() {
 		fmt.Fprintf(s.out, "  ! %s\n", clean(p))
 	}
 	for _, w := range st.GetRedisWarnings() {
 		fmt.Fprintf(s.out, "  ! Redis: %s\n", clean(w))
-	}
-	if h := st.GetHold(); h.GetHeld() {
-		fmt.Fprintf(s.out, "  ! PAGING IS HELD by %s since %s: %s\n", clean(id(h.GetHolder())), s.when(h.GetHoldTime()), clean(h.GetReason()))
 	}
 	fmt.Fprintln(s.out)
 	t := s.facts()

@@ -200,7 +200,7 @@ func (s *session) when(t *timestamppb.Timestamp) string {
 	if t == nil {
 		return ""
 	}
-	away := t.AsTime().Sub(s.now())
+	away := t.AsTime().Sub(s.now()).Round(time.Second)
 	if away.Abs() < time.Second {
 		return s.at(t) + " (now)"
 	}

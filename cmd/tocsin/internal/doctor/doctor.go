@@ -60,12 +60,9 @@ type check func(ctx context.Context, in Input) []Finding
 
 // Run makes all checks at once and returns their findings in a fixed order.
 func Run(ctx context.Context, in Input) []Finding {
-	checks := []check{files, redis, listener, server, mail, webhooks, deadMan}
+	checks := []check{files, redis, listener, server, mail, webhooks, deadMan, wayOut}
 	for _, app := range in.Config.Push.Apps {
 		checks = append(checks, pushApp(app))
-	}
-	if len(in.Config.Push.Apps) == 0 {
-		checks = append(checks, noApps)
 	}
 	results := make([][]Finding, len(checks))
 	var group sync.WaitGroup
@@ -105,9 +102,17 @@ func fail(check, cure, format string, args ...any) Finding {
 	return Finding{Level: Fail, Check: check, Cause: fmt.Sprintf(format, args...), Cure: cure}
 }
 
-func noApps(context.Context, Input) []Finding {
-	return []Finding{warn("push", "add push.apps to the configuration: docs/push.md says how to get the keys",
-		"no app is configured: nobody's phone can be reached")}
+// wayOut says whether a page can leave the house at all.
+func wayOut(_ context.Context, in Input) []Finding {
+	const cure = "add push.apps to the configuration: docs/push.md says how to get the keys"
+	switch {
+	case len(in.Config.Push.Apps) > 0:
+		return nil
+	case in.Config.SMTP.Host == "":
+		return []Finding{fail("push", cure, "no app and no mail server are configured: nobody can be reached, whatever their contact methods say")}
+	default:
+		return []Finding{warn("push", cure, "no app is configured: nobody's phone can be reached, and mail wakes nobody")}
+	}
 }
 
 func webhooks(_ context.Context, in Input) []Finding {

@@ -365,6 +365,15 @@ func TestServer(t *testing.T) {
 	want(t, catchAll([]*api.User{{DisplayName: "Ann", Reachable: true}, {DisplayName: "Bob"}}), Warn, "not so Bob")
 }
 
+func TestWayOut(t *testing.T) {
+	look := func(c config.Config) []Finding { return wayOut(t.Context(), Input{Config: c}) }
+	want(t, look(config.Config{})[0], Fail, "nobody can be reached")
+	want(t, look(config.Config{SMTP: config.SMTP{Host: "h"}})[0], Warn, "mail wakes nobody")
+	if got := look(config.Config{Push: config.Push{Apps: []config.PushApp{{}}}}); got != nil {
+		t.Errorf("with an app: %v, want nothing", got)
+	}
+}
+
 func TestRunHasAFindingForEverything(t *testing.T) {
 	in := Input{Config: config.Default(), Now: time.Now}
 	in.Config.DataDir = t.TempDir()
