@@ -102,7 +102,7 @@ func (s shaper) sentence(e incident.Entry) string {
 	case incident.EntryNotified:
 		return fmt.Sprintf("%s %s paged by %s%s%s.", users, wasWere(e.Users), e.Step, loudly(e), because(e))
 	case incident.EntryDelivery:
-		return fmt.Sprintf("A page to %s by %s did not get through: %s.", users, e.Step, orUnknown(e.Text))
+		return delivered(e, users)
 	case incident.EntryNoTarget:
 		return fmt.Sprintf("Nobody was asked at level %d%s.", e.Level+1, because(e))
 	case incident.EntryAcknowledged:
@@ -150,6 +150,21 @@ func (s shaper) sentence(e incident.Entry) string {
 		return "It was acknowledged so often that reminders ended."
 	default:
 		return "Something happened that this version does not know."
+	}
+}
+
+// delivered says that a page ended without reaching somebody, or that the next
+// way of reaching him is used before its time, because of the one before.
+func delivered(e incident.Entry, users string) string {
+	switch e.Cause {
+	case incident.CauseNoReceipt:
+		return fmt.Sprintf("No phone of %s answered the push in time; %s is used before its time.", users, e.Step)
+	case incident.CauseRejected:
+		return fmt.Sprintf("A page to %s was refused for good; %s is used before its time.", users, e.Step)
+	case incident.CauseNoMethod:
+		return fmt.Sprintf("A way of reaching %s does not work; %s is used before its time.", users, e.Step)
+	default:
+		return fmt.Sprintf("A page to %s by %s did not get through: %s.", users, e.Step, orUnknown(e.Text))
 	}
 }
 
