@@ -43,7 +43,7 @@ func pageWords(in *incident.Incident, service string, w incident.Work, level ros
 func pageBody(in *incident.Incident, w incident.Work, level roster.Privacy) string {
 	parts := []string{fmt.Sprintf("#%d", in.Number)}
 	if level == roster.PrivacyFull {
-		for _, s := range []string{in.Text.Source, in.Text.Component, in.Text.Group, in.Text.Class} {
+		for _, s := range []string{in.Text.Source, in.Text.Component} { // group and class are names that machines give
 			if s != "" {
 				parts = append(parts, Scrub(s))
 			}
