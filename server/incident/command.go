@@ -154,6 +154,9 @@ type Undelivered struct {
 	Method     roster.MethodID
 	Generation uint32
 	Reason     string
+	// Passing: a provider is out and may be back. The next way runs at once all
+	// the same, but this one is used again when its next step is due.
+	Passing bool
 }
 
 func (Begin) command()             {}

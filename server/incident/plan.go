@@ -253,7 +253,9 @@ func (t *turn) undelivered(c Undelivered) error {
 	if a == nil || t.in.Status != Triggered || c.Generation != t.in.Generation || slices.Contains(a.Failed, c.Method) {
 		return nil
 	}
-	a.Failed = append(a.Failed, c.Method)
+	if !c.Passing {
+		a.Failed = append(a.Failed, c.Method)
+	}
 	t.tell(Entry{Type: EntryDelivery, Actor: System("delivery"), Users: []roster.UserID{c.User}, Step: c.Method, Cause: CauseUndelivered, Text: c.Reason})
 	if c.Method == roster.PushAll {
 		a.ReceiptBy = time.Time{}

@@ -119,3 +119,10 @@ func TestResponderIsAskedBesideTheAssignee(t *testing.T) {
 	}
 	same(t, "cy", s.pages("cy")[0], "push@0s")
 }
+
+func TestProviderThatWasOutIsUsedAgain(t *testing.T) {
+	s := trigger(t, incidenttest.New()).received()
+	s.must(incident.Undelivered{User: "ann", Method: roster.PushAll, Generation: s.in.Generation, Reason: "the push service is out", Passing: true})
+	s.until(2 * time.Minute)
+	same(t, "pages", s.pages("ann"), []string{"push@0s", "mail@0s", "push!@1m0s"})
+}

@@ -1,20 +1,23 @@
 package incident
 
 import (
+	"time"
+
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-// Receipts tells of every person what the devices have said about the pages of
-// one generation or later ones, from the delivery records.
+// Receipts tells of every person what the devices have said about the pages
+// since an instant, from the delivery records: a phone that answered the first
+// page and has been silent since does not answer for the second.
 //
 // Only a native phone speaks for a person who has one, and a page that the
 // phone showed without sound did not wake him (push.md A1). Somebody counts as
 // refused when every push to him has failed for good (A3).
-func Receipts(deliveries []Delivery) map[roster.UserID]Receipt {
+func Receipts(deliveries []Delivery, since func(roster.UserID) time.Time) map[roster.UserID]Receipt {
 	type tally struct{ phones, pushes, refused, phoneReceipts, receipts int }
 	tallies := map[roster.UserID]*tally{}
 	for _, d := range deliveries {
-		if !d.Page || d.Kind != roster.Push {
+		if !d.Page || d.Kind != roster.Push || d.Queued.Before(since(d.User)) {
 			continue
 		}
 		t := tallies[d.User]
@@ -48,3 +51,16 @@ func Receipts(deliveries []Delivery) map[roster.UserID]Receipt {
 
 // Refused reports whether the delivery has failed for good.
 func (s DeliveryState) Refused() bool { return s == DeliveryRejected || s == DeliverySuppressed }
+
+// PagedSince returns when the page went out whose receipt the assignee's
+// ReceiptBy waits for. The records carry the clock of the store, so a little
+// before it counts too.
+func (in *Incident) PagedSince(wait time.Duration) func(roster.UserID) time.Time {
+	const skew = 2 * time.Second
+	return func(u roster.UserID) time.Time {
+		if a := in.Assigned(u); a != nil && !a.ReceiptBy.IsZero() {
+			return a.ReceiptBy.Add(-wait - min(skew, wait/2))
+		}
+		return time.Time{}
+	}
+}

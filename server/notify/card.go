@@ -106,11 +106,11 @@ func (n *Notifier) cardEnvelope(user roster.User, method roster.Method, c attent
 	if c.Kind == attention.CardStorm && isPush(method) {
 		e.method.Device = n.onlyDevice(user, items)
 	}
-	e.failed = func(ctx context.Context, reason string) {
+	e.failed = func(ctx context.Context, f failure) {
 		for _, i := range fresh {
 			item := items[i]
 			n.undelivered(ctx, item.Incident, incident.Undelivered{
-				User: user.ID, Method: item.Method, Generation: ins[i].Generation, Reason: reason,
+				User: user.ID, Method: item.Method, Generation: ins[i].Generation, Reason: f.reason, Passing: f.passing,
 			})
 		}
 	}

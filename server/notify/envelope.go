@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -54,7 +55,7 @@ type envelope struct {
 	// failed, at most once, as soon as every way has failed for good or is down;
 	// ended, when every way has come to its end. Each may be nil.
 	accepted func(ctx context.Context)
-	failed   func(ctx context.Context, reason string)
+	failed   func(ctx context.Context, f failure)
 	ended    func(ctx context.Context, r result)
 }
 
@@ -74,7 +75,7 @@ type dispatch struct {
 	mu      sync.Mutex
 	open    int // legs that have not ended
 	legs    int
-	gone    map[*leg]bool // legs that failed, or whose provider is down
+	gone    map[*leg]bool // legs that failed for good (true), or whose provider is down (false)
 	told    bool          // that it has failed
 	taken   bool
 	reason  string
@@ -120,7 +121,7 @@ func (n *Notifier) send(ctx context.Context, e envelope) {
 func (d *dispatch) nowhere(ctx context.Context) {
 	d.outcome.failed = 1
 	if d.e.failed != nil {
-		d.e.failed(ctx, noWay(d.e.method))
+		d.e.failed(ctx, failure{reason: noWay(d.e.method)})
 	}
 	if d.e.ended != nil {
 		d.e.ended(ctx, d.outcome)
@@ -253,22 +254,28 @@ func addressWay(u roster.UserID, m roster.MethodID) string { return string(u) + 
 
 // down notes that the provider is out: another way has to be found now, while
 // this one is still tried.
-func (l *leg) down(ctx context.Context, reason string) { l.d.fail(ctx, l, reason) }
+func (l *leg) down(ctx context.Context, reason string) { l.d.fail(ctx, l, reason, false) }
+
+// failure is that no way of a message is left.
+type failure struct {
+	reason  string
+	passing bool // a provider is down, and may be back
+}
 
 // fail notes that a leg has failed, for now or for good. With the last of them
 // the message has no way left.
-func (d *dispatch) fail(ctx context.Context, l *leg, reason string) {
+func (d *dispatch) fail(ctx context.Context, l *leg, reason string, forGood bool) {
 	d.mu.Lock()
-	d.gone[l] = true
+	d.gone[l] = forGood
 	if d.reason == "" || reason != "" {
 		d.reason = reason
 	}
 	tell := !d.told && len(d.gone) == d.legs
 	d.told = d.told || tell
-	reason = d.reason
+	f := failure{reason: d.reason, passing: slices.Contains(slices.Collect(maps.Values(d.gone)), false)}
 	d.mu.Unlock()
 	if tell && d.e.failed != nil {
-		d.e.failed(ctx, reason)
+		d.e.failed(ctx, f)
 	}
 }
 
@@ -283,7 +290,7 @@ func (l *leg) end(ctx context.Context, state incident.DeliveryState, reason, pro
 	}
 	failed := state == incident.DeliveryRejected || state == incident.DeliveryExpired
 	if failed {
-		d.fail(ctx, l, reason)
+		d.fail(ctx, l, reason, true)
 	}
 	d.mu.Lock()
 	switch {

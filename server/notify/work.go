@@ -214,8 +214,8 @@ func (n *Notifier) pageEnvelope(j job, user roster.User, method roster.Method, o
 			e.lines = append([]string{count(outcome.Open, "incident needs you", "incidents need you"), ""}, e.lines...)
 		}
 	}
-	e.failed = func(ctx context.Context, reason string) {
-		n.undelivered(ctx, w.Incident, incident.Undelivered{User: w.User, Method: w.Method, Generation: w.Generation, Reason: reason})
+	e.failed = func(ctx context.Context, f failure) {
+		n.undelivered(ctx, w.Incident, incident.Undelivered{User: w.User, Method: w.Method, Generation: w.Generation, Reason: f.reason, Passing: f.passing})
 	}
 	e.ended = func(_ context.Context, r result) {
 		if !r.stopped { // otherwise the item stays, for whoever goes on

@@ -68,10 +68,10 @@ func (d *Desk) Reopens(a incident.Alert) bool {
 }
 
 // receipts tells what the phones of everybody who was paged for the incident have said.
-func (d *Desk) receipts(ctx context.Context, id incident.ID) (map[roster.UserID]incident.Receipt, error) {
-	all, err := d.Store.Deliveries(ctx, store.IncidentDoc(id))
+func (d *Desk) receipts(ctx context.Context, in *incident.Incident) (map[roster.UserID]incident.Receipt, error) {
+	all, err := d.Store.Deliveries(ctx, store.IncidentDoc(in.ID))
 	if err != nil {
-		return nil, fmt.Errorf("read the deliveries of incident %s: %w", id, err)
+		return nil, fmt.Errorf("read the deliveries of incident %s: %w", in.ID, err)
 	}
-	return incident.Receipts(all), nil
+	return incident.Receipts(all, in.PagedSince(d.View().Pace().ReceiptWait)), nil
 }

@@ -129,7 +129,7 @@ func (d *Desk) complete(ctx context.Context, in *incident.Incident, cmd incident
 			}
 		}
 		if in.ReceiptDue(d.Now()) {
-			if c.Receipts, err = d.receipts(ctx, in.ID); err != nil {
+			if c.Receipts, err = d.receipts(ctx, in); err != nil {
 				return nil, err
 			}
 		}
