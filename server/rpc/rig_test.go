@@ -78,6 +78,9 @@ type acceptor struct {
 func (a *acceptor) Accept(_ context.Context, _ ingest.Integration, events []event.Event) ([]ingest.Accepted, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.err == errPanic { //nolint:errorlint // the test's own value
+		panic("secret inner text")
+	}
 	if a.err != nil {
 		return nil, a.err
 	}
