@@ -316,7 +316,6 @@ func TestStormReceiptCountsForAllOnTheCard(t *testing.T) {
 	all := r.push.to(push.KindPage, "iphone")
 	last := all[len(all)-1]
 	r.receipt(t, last.DeliveryID, incident.DeliveryReceived)
-	ever := func(roster.UserID) time.Time { return time.Time{} }
 	for _, in := range ins[1:] {
 		if got := incident.Receipts(r.deliveries(in), ever)["ann"]; !got.Received {
 			t.Errorf("receipt of %s = %+v, want it received with the card", in.Text.Title, got)

@@ -44,7 +44,7 @@ func TestReceiptsAreMonotonicAndIdempotent(t *testing.T) {
 	if dv.State != incident.DeliveryOpened || !dv.Displayed.Equal(first) || dv.Silent {
 		t.Errorf("record = %+v, want opened, displayed at %v the first time", dv, first)
 	}
-	if !incident.Receipts(r.deliveries(in))["ann"].Received {
+	if !incident.Receipts(r.deliveries(in), ever)["ann"].Received {
 		t.Error("ann does not count as reached, want it")
 	}
 }
@@ -107,7 +107,7 @@ func TestPageWithoutSoundIsNotHeard(t *testing.T) {
 	in, work := r.trigger("Disk full", page("ann", roster.PushAll))
 	r.must(work...)
 	r.report(caller("pixel"), "", r.push.to(push.KindPage, "pixel")[0].DeliveryID, incident.DeliveryDisplayed, true)
-	if got := incident.Receipts(r.deliveries(in))["ann"]; got.Received {
+	if got := incident.Receipts(r.deliveries(in), ever)["ann"]; got.Received {
 		t.Errorf("receipt = %+v, want not received: the phone was mute", got)
 	}
 }
@@ -122,7 +122,7 @@ func TestSilentCardMayBeMute(t *testing.T) {
 	r.settle("ann")
 	all := r.push.to(push.KindPage, "pixel")
 	r.report(caller("pixel"), "", all[len(all)-1].DeliveryID, incident.DeliveryDisplayed, true)
-	if got := incident.Receipts(r.deliveries(in))["ann"]; !got.Received {
+	if got := incident.Receipts(r.deliveries(in), ever)["ann"]; !got.Received {
 		t.Errorf("receipt = %+v, want received: the card was sent to be silent", got)
 	}
 }

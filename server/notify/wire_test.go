@@ -109,7 +109,7 @@ func TestWayOfAPage(t *testing.T) {
 			t.Errorf("receipt of the %s = %v, %v; want it recorded", p.Name(), status, err)
 		}
 	}
-	if !incident.Receipts(w.deliveries(in))["ann"].Received {
+	if !incident.Receipts(w.deliveries(in), ever)["ann"].Received {
 		t.Error("ann does not count as reached, want it: both phones answered")
 	}
 	begin := time.Now()
