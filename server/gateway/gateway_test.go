@@ -79,7 +79,13 @@ func start(t *testing.T, i *incidents, c gateway.Config) string {
 	return l.Addr().String()
 }
 
-func call(t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
+// answer is what a call got.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func call(t *testing.T, method, url, body string, headers ...string) (answer, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -97,12 +103,12 @@ func call(t *testing.T, method, url, body string, headers ...string) (*http.Resp
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, string(b)
+	return answer{res.StatusCode, res.Header}, string(b)
 }
 
 func TestErrorsAreStatusInJSON(t *testing.T) {
-	var answer error
-	addr := start(t, &incidents{get: func(context.Context, *pb.GetIncidentRequest) (*pb.Incident, error) { return nil, answer }}, gateway.Config{})
+	var refusal error
+	addr := start(t, &incidents{get: func(context.Context, *pb.GetIncidentRequest) (*pb.Incident, error) { return nil, refusal }}, gateway.Config{})
 	for code, want := range map[codes.Code]int{
 		codes.InvalidArgument: 400, codes.Unauthenticated: 401, codes.PermissionDenied: 403, codes.NotFound: 404,
 		codes.Aborted: 409, codes.AlreadyExists: 409, codes.FailedPrecondition: 400, codes.OutOfRange: 400,
@@ -113,7 +119,7 @@ func TestErrorsAreStatusInJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer = st.Err()
+		refusal = st.Err()
 		res, body := call(t, "GET", "http://"+addr+"/v1/incidents/x", "")
 		var got struct {
 			Code    int

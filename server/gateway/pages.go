@@ -3,6 +3,7 @@ package gateway
 import (
 	"embed"
 	"io/fs"
+	"log/slog"
 	"net/http"
 
 	"github.com/tocsin-oncall/tocsin/api/openapi"
@@ -11,7 +12,7 @@ import (
 // web is the pages, which need nothing from elsewhere.
 //
 //go:embed web
-var web embed.FS //nolint:gochecknoglobals // embedded
+var web embed.FS
 
 // policy lets the pages load what this server has, and nothing else.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
@@ -21,7 +22,7 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect
 func (g *Gateway) pages() {
 	files, err := fs.Sub(web, "web")
 	if err != nil { // the folder is embedded
-		g.c.Log.Error("pages are missing", "error", err)
+		g.c.Log.Error("pages are missing", slog.Any("error", err))
 		return
 	}
 	page := func(name, kind string) http.HandlerFunc {

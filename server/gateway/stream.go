@@ -65,7 +65,7 @@ func (g *Gateway) watchIncidents(w http.ResponseWriter, r *http.Request) {
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		req.Cursor = last
 	}
-	stream, err := pb.NewIncidentServiceClient(g.conn).WatchIncidents(g.outgoing(r), req)
+	stream, err := pb.NewIncidentServiceClient(g.conn).WatchIncidents(g.outgoing(r.Context(), r), req)
 	if err != nil {
 		g.refuse(w, r, err)
 		return
@@ -80,7 +80,7 @@ func (g *Gateway) watchIncidents(w http.ResponseWriter, r *http.Request) {
 
 // watchTest is WatchTestPush as server-sent events.
 func (g *Gateway) watchTest(w http.ResponseWriter, r *http.Request, name string) {
-	stream, err := pb.NewDeviceServiceClient(g.conn).WatchTestPush(g.outgoing(r), &pb.WatchTestPushRequest{Name: name})
+	stream, err := pb.NewDeviceServiceClient(g.conn).WatchTestPush(g.outgoing(r.Context(), r), &pb.WatchTestPushRequest{Name: name})
 	if err != nil {
 		g.refuse(w, r, err)
 		return
@@ -89,7 +89,7 @@ func (g *Gateway) watchTest(w http.ResponseWriter, r *http.Request, name string)
 }
 
 // outgoing is the context of a call to the server in the name of the caller.
-func (g *Gateway) outgoing(r *http.Request) context.Context {
+func (g *Gateway) outgoing(ctx context.Context, r *http.Request) context.Context {
 	md := metadata.Pairs(rpc.ClientIPHeader, g.clientIP(r))
 	for name, values := range r.Header {
 		if key, ok := passIn(name); ok {
@@ -99,7 +99,7 @@ func (g *Gateway) outgoing(r *http.Request) context.Context {
 	if a := r.Header.Get("Authorization"); a != "" {
 		md.Set("authorization", a)
 	}
-	return metadata.NewOutgoingContext(r.Context(), md)
+	return metadata.NewOutgoingContext(ctx, md)
 }
 
 // send writes the messages of a stream as events until it ends. What the server
