@@ -168,8 +168,21 @@ func (s *server) openDirectory(ctx context.Context) error {
 	s.directory = d
 	s.life.background("directory", d.Run)
 	s.auth = &auth.Authenticator{Book: func() auth.Book { return d.Snapshot() }, CatchUp: d.CatchUp, Now: s.clock.Now}
-	s.ready = &readiness{writable: s.store.Writable, directory: d}
+	s.ready = &readiness{writable: s.store.Writable, directory: d, sends: s.sends}
 	return nil
+}
+
+// sends reports whether messages of the kind leave this installation.
+func (s *server) sends(kind roster.MethodKind) bool {
+	switch kind {
+	case roster.Push:
+		return len(s.c.Push.Apps) > 0
+	case roster.Email:
+		return s.c.SMTP.Host != ""
+	case roster.Webhook:
+		return true
+	}
+	return false
 }
 
 func (s *server) snapshotFile() string { return filepath.Join(s.c.DataDir, "directory.snapshot") }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 // stale is how old the snapshot may be: it is confirmed every second.
@@ -30,7 +32,9 @@ type check struct {
 type readiness struct {
 	writable  func(ctx context.Context) error
 	directory *directory.Directory
-	draining  atomic.Bool
+	// sends reports whether this installation sends by the kind of method at all.
+	sends    func(roster.MethodKind) bool
+	draining atomic.Bool
 
 	mu     sync.Mutex
 	probed time.Time
@@ -39,9 +43,7 @@ type readiness struct {
 
 // checks looks at every condition.
 func (r *readiness) checks(ctx context.Context) []check {
-	return []check{
-		{"redis", r.redis(ctx)}, {"configuration", r.current()}, {"catch_all", r.directory.Snapshot().Ready()}, {"serving", r.serving()},
-	}
+	return []check{{"redis", r.redis(ctx)}, {"configuration", r.current()}, {"catch_all", r.catchAll()}, {"serving", r.serving()}}
 }
 
 // ready returns what is missing, nil for nothing.
@@ -72,16 +74,35 @@ func (r *readiness) current() error {
 	age, known := r.directory.Age()
 	switch {
 	case !known:
-		return fmt.Errorf("read from disk only; Redis has not confirmed it")
+		return errors.New("read from disk only; Redis has not confirmed it")
 	case age > stale:
 		return fmt.Errorf("not confirmed by Redis for %s", age.Round(time.Second))
 	}
 	return nil
 }
 
+// catchAll reports whether somebody of the catch-all can be paged, by a way
+// that this installation is set up for.
+func (r *readiness) catchAll() error {
+	snapshot := r.directory.Snapshot()
+	if err := snapshot.Ready(); err != nil {
+		return err
+	}
+	for _, id := range snapshot.Settings().CatchAll {
+		u, _ := snapshot.User(id)
+		devices := snapshot.Devices(id)
+		for _, step := range u.Plan(true) {
+			if m, ok := u.Method(step.Method); ok && u.Works(step, devices) && r.sends(m.Kind) {
+				return nil
+			}
+		}
+	}
+	return errors.New("nobody of the catch-all has a way of being paged that is set up here: see push.apps and smtp.host of the configuration")
+}
+
 func (r *readiness) serving() error {
 	if r.draining.Load() {
-		return fmt.Errorf("the server is stopping")
+		return errors.New("the server is stopping")
 	}
 	return nil
 }

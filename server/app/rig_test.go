@@ -17,6 +17,8 @@ import (
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/event"
+	"github.com/tocsin-oncall/tocsin/server/ingest"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
@@ -132,18 +134,20 @@ type instance struct {
 	stop   func() // in order; waits
 }
 
-// start runs a server in this process.
-func (w *world) start() *instance {
+// start runs a server in this process, with what change does to its options.
+func (w *world) start(change ...func(*Options)) *instance {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	started, ended := make(chan Doors, 1), make(chan error, 1)
 	in := &instance{t: w.t}
-	go func() { // ended is read by stop
-		ended <- Run(ctx, Options{
-			Config: w.config(w.t.TempDir()), Version: "test", Log: logTo(w.t), Now: w.watch.Now,
-			Started: func(d Doors) { started <- d }, inside: func(s *server) { in.server = s },
-		})
-	}()
+	o := Options{
+		Config: w.config(w.t.TempDir()), Version: "test", Log: logTo(w.t), Now: w.watch.Now,
+		Started: func(d Doors) { started <- d }, inside: func(s *server) { in.server = s },
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	go func() { ended <- Run(ctx, o) }() // read by stop
 	var once sync.Once
 	in.stop = func() {
 		once.Do(func() {
@@ -280,3 +284,17 @@ func gets(t *testing.T, phone *pushtest.Phone, what string, match func(pushtest.
 }
 
 func page(n pushtest.Notification) bool { return n.Kind == "page" }
+
+// integration is that of the organisation, as the doors see it.
+func (in *instance) integration(t *testing.T) ingest.Integration {
+	t.Helper()
+	from, err := in.server.intake.Integration(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return from
+}
+
+func trigger(dedup string) []event.Event {
+	return []event.Event{{Action: event.Trigger, DedupKey: dedup, Summary: "disk full", Source: "test", Severity: event.Critical}}
+}
