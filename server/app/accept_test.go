@@ -52,8 +52,10 @@ func TestTheTraceTravelsWithTheEvent(t *testing.T) {
 
 func TestPhonesNameTheirApp(t *testing.T) {
 	all := apps{
-		{ID: "oncall", Platform: "ios", Bundle: "com.example.oncall"}, {ID: "oncall", Platform: "ios", Environment: "sandbox", Bundle: "com.example.oncall"},
-		{ID: "ops", Platform: "ios", Bundle: "com.example.ops"}, {ID: "oncall", Platform: "android"},
+		{ID: "oncall", Platform: "ios", Bundle: "com.example.oncall"},
+		{ID: "oncall", Platform: "ios", Environment: "sandbox", Bundle: "com.example.oncall"},
+		{ID: "ops", Platform: "ios", Bundle: "com.example.ops"},
+		{ID: "oncall", Platform: "android"},
 	}
 	for _, c := range []struct {
 		name     string

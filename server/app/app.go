@@ -107,7 +107,7 @@ func Run(ctx context.Context, o Options) error {
 	if ctx.Err() != nil {
 		s.log.InfoContext(ctx, "stopping", slog.String("within", s.c.Shutdown.Drain.String()))
 	}
-	err = errors.Join(err, s.life.end(s.c.Shutdown.Drain))
+	err = errors.Join(err, s.life.end(ctx, s.c.Shutdown.Drain))
 	if err == nil || errors.Is(err, context.Canceled) {
 		s.log.InfoContext(context.WithoutCancel(ctx), "stopped")
 		return nil
@@ -166,7 +166,7 @@ func (s *server) openDirectory(ctx context.Context) error {
 		return err
 	}
 	s.directory = d
-	s.life.background("directory", d.Run)
+	s.life.background(ctx, "directory", d.Run)
 	s.auth = &auth.Authenticator{Book: func() auth.Book { return d.Snapshot() }, CatchUp: d.CatchUp, Now: s.clock.Now}
 	s.ready = &readiness{writable: s.store.Writable, directory: d, sends: s.sends}
 	return nil
@@ -191,10 +191,10 @@ func (s *server) snapshotFile() string { return filepath.Join(s.c.DataDir, "dire
 // notifier, which records how the last sends ended.
 func (s *server) openPushes(ctx context.Context) error {
 	metrics := push.NewMetrics(s.registry)
-	s.sender = push.NewSender(push.Options{
+	s.sender = push.NewSender(push.Options{ //nolint:contextcheck // what it starts outlives the start
 		Log: s.log, Metrics: metrics, Now: s.clock.Now,
 		OnAlert: func(a push.Alert) {
-			s.log.Error("push needs mending", slog.String("app", a.App), slog.String("provider", a.Provider),
+			s.log.ErrorContext(ctx, "push needs mending", slog.String("app", a.App), slog.String("provider", a.Provider),
 				slog.String("environment", string(a.Environment)), slog.String("what", a.Text), slog.String("reason", a.Reason))
 		},
 	})
@@ -208,7 +208,7 @@ func (s *server) openPushes(ctx context.Context) error {
 		return err
 	}
 	s.desk = &respond.Desk{Store: s.store, View: s.view, Now: s.clock.Now}
-	s.notifier = notify.New(notify.Options{
+	s.notifier = notify.New(notify.Options{ //nolint:contextcheck // what it starts outlives the start
 		Ledger: s.store, Directory: s.people, Push: s.sender, Channels: s.channels, Signer: auth.NewSigner(s.keys),
 		Undelivered: s.undelivered, Now: s.clock.Now, Log: s.log, Registerer: s.registry,
 		Tracer: s.tracing.provider.Tracer("tocsin/notify"),
@@ -219,7 +219,7 @@ func (s *server) openPushes(ctx context.Context) error {
 }
 
 // startEngine begins to own partitions.
-func (s *server) startEngine(context.Context) error {
+func (s *server) startEngine(ctx context.Context) error {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -233,14 +233,14 @@ func (s *server) startEngine(context.Context) error {
 	s.intake = intake{
 		auth: s.auth, book: s.directory.Snapshot, append: s.engine.Accept, drop: s.store.NoteDropped, now: s.clock.Now, log: s.log,
 	}
-	s.life.background("engine", s.engine.Run)
+	s.life.background(ctx, "engine", s.engine.Run)
 	keep := &keeper{
 		store: s.store, owned: s.engine.Owned, directory: s.directory, retention: s.c.Retention, now: s.clock.Now,
 		log: s.log, every: keepEvery(s.c.Retention),
 	}
-	s.life.background("housekeeping", keep.run)
+	s.life.background(ctx, "housekeeping", keep.run)
 	if s.c.OutOfBand.After > 0 {
-		s.life.background("out of band", s.outOfBand().run)
+		s.life.background(ctx, "out of band", s.outOfBand().run)
 	}
 	return nil
 }

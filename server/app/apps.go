@@ -79,7 +79,7 @@ func (p *pushes) load(ctx context.Context) error {
 	var errs []error
 	for _, c := range p.config {
 		id := identity(c)
-		k, err := p.provider(c, p.active[id])
+		k, err := p.provider(c, p.active[id]) //nolint:contextcheck // what it starts outlives the start
 		if err != nil {
 			errs = append(errs, fmt.Errorf("push app %s (%s, %s): %w", c.ID, c.Platform, cmp.Or(c.Environment, "production"), err))
 			if k.via == nil {
@@ -92,7 +92,7 @@ func (p *pushes) load(ctx context.Context) error {
 			MaxInFlight: c.MaxInFlight, PerSecond: pace(c),
 		})
 	}
-	if err := p.sender.SetApps(all); err != nil {
+	if err := p.sender.SetApps(all); err != nil { //nolint:contextcheck // what it starts outlives the start
 		return errors.Join(append(errs, fmt.Errorf("set the push apps: %w", err))...)
 	}
 	p.active = next

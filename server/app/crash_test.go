@@ -61,7 +61,7 @@ func serveAsChild(path string) int {
 	defer stop()
 	err = Run(ctx, Options{
 		Config: c, Version: "test", step: stepper(os.Getenv(childDie), trace),
-		Started: func(d Doors) { fmt.Println(d.Listen) },
+		Started: func(d Doors) { fmt.Fprintln(os.Stdout, d.Listen) },
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -37,16 +37,16 @@ func (s *server) openDoors(ctx context.Context) error {
 		return fmt.Errorf("listen on %s: %w", s.c.Listen, err)
 	}
 	doors.Listen = l.Addr().String()
-	if err := s.openAPI(doors.Listen); err != nil {
+	if err := s.openAPI(ctx, doors.Listen); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	if doors.Socket, err = s.openSocket(ctx); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	if err := s.openHTTP(l); err != nil {
+	if err := s.openHTTP(ctx, l); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	s.watchOver()
+	s.watchOver(ctx)
 	s.life.onStop("streams", func(context.Context) error {
 		s.ready.draining.Store(true)
 		s.api.Drain()
@@ -70,9 +70,9 @@ func (s *server) publicURL(listen string) string {
 }
 
 // openAPI makes the gRPC server and the gateway to it.
-func (s *server) openAPI(listen string) error {
+func (s *server) openAPI(ctx context.Context, listen string) error {
 	var err error
-	s.api, err = rpc.New(rpc.Config{
+	s.api, err = rpc.New(rpc.Config{ //nolint:contextcheck // what it starts outlives the start
 		Desk: s.desk, Store: s.store, Directory: s.directory, Auth: s.auth, Signer: auth.NewSigner(s.keys),
 		Acceptor: s.intake, Notifier: s.notifier,
 		Prover: rpc.Proofs{
@@ -87,15 +87,15 @@ func (s *server) openAPI(listen string) error {
 	s.grpc = grpc.NewServer(append(s.api.Options(), s.tracing.server()...)...)
 	s.api.Register(s.grpc)
 	events := ingest.New(ingest.Config{Keys: s.intake, Acceptor: s.intake, Now: s.clock.Now, Log: s.log})
-	s.gateway, err = gateway.New(gateway.Config{
+	s.gateway, err = gateway.New(gateway.Config{ //nolint:contextcheck // what it starts outlives the start
 		GRPC: s.grpc, Ingest: events, Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}), Ready: s.readyChecks,
 		Wrap: s.tracing.traced, Dial: s.tracing.client(), Version: s.o.Version, Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
-	s.life.background("feed", s.api.Run)
-	s.life.background("gateway", s.gateway.Run)
+	s.life.background(ctx, "feed", s.api.Run)
+	s.life.background(ctx, "gateway", s.gateway.Run)
 	s.life.onStop("calls", func(ctx context.Context) error {
 		defer s.grpc.Stop()
 		ended := make(chan struct{})
@@ -114,7 +114,7 @@ func (s *server) openAPI(listen string) error {
 }
 
 // openHTTP serves gRPC and HTTP on the listener.
-func (s *server) openHTTP(l net.Listener) error {
+func (s *server) openHTTP(ctx context.Context, l net.Listener) error {
 	s.cert = &certificate{config: s.c.TLS}
 	srv := s.gateway.Server()
 	serve := srv.Serve
@@ -125,7 +125,7 @@ func (s *server) openHTTP(l net.Listener) error {
 		srv.TLSConfig = s.cert.settings()
 		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
 	}
-	s.life.background("listener", func(ctx context.Context) error { return unless(ctx, serve(l)) })
+	s.life.background(ctx, "listener", func(ctx context.Context) error { return unless(ctx, serve(l)) })
 	s.life.onStop("requests", func(ctx context.Context) error {
 		err := srv.Shutdown(ctx)
 		if err != nil {
@@ -153,7 +153,7 @@ func (s *server) openSocket(ctx context.Context) (string, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return "", errors.Join(err, l.Close())
 	}
-	s.life.background("admin socket", func(ctx context.Context) error {
+	s.life.background(ctx, "admin socket", func(ctx context.Context) error {
 		if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
 			return unless(ctx, err)
 		}
@@ -169,8 +169,8 @@ func (s *server) openSocket(ctx context.Context) (string, error) {
 }
 
 // watchOver begins what tells of the open doors.
-func (s *server) watchOver() {
-	s.life.background("health", func(ctx context.Context) error {
+func (s *server) watchOver(ctx context.Context) {
+	s.life.background(ctx, "health", func(ctx context.Context) error {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
@@ -183,11 +183,11 @@ func (s *server) watchOver() {
 		}
 	})
 	if s.o.Reload != nil {
-		s.life.background("reload", s.reload)
+		s.life.background(ctx, "reload", s.reload)
 	}
 	if s.c.DeadMan.URL != "" {
 		d := &deadMan{config: s.c.DeadMan, ready: s.ready.ready, log: s.log, client: &http.Client{}}
-		s.life.background("dead-man call", d.run)
+		s.life.background(ctx, "dead-man call", d.run)
 	}
 }
 
@@ -234,7 +234,7 @@ func (s *server) openAdmin(ctx context.Context) (string, error) {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.Handle("/metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second} // no write timeout: a profile takes as long as it is asked to
-	s.life.background("admin listener", func(ctx context.Context) error { return unless(ctx, srv.Serve(l)) })
+	s.life.background(ctx, "admin listener", func(ctx context.Context) error { return unless(ctx, srv.Serve(l)) })
 	s.life.onStop("admin requests", func(context.Context) error { return srv.Close() })
 	return l.Addr().String(), nil
 }

@@ -36,8 +36,8 @@ func (l *life) onStop(name string, f func(ctx context.Context) error) {
 
 // background runs a part until it is stopped. One that returns an error before
 // that ends the server: half a server would be a silence without a reason.
-func (l *life) background(name string, run func(ctx context.Context) error) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (l *life) background(ctx context.Context, name string, run func(ctx context.Context) error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // its own life: parts end in order
 	ended := make(chan struct{})
 	go func() { // waited for by the stop below
 		defer close(ended)
@@ -74,7 +74,7 @@ func (l *life) wait(ctx context.Context) error {
 const least = 2 * time.Second
 
 // end stops everything that was started, the last first.
-func (l *life) end(within time.Duration) error {
+func (l *life) end(ctx context.Context, within time.Duration) error {
 	l.mu.Lock()
 	stops := slices.Clone(l.stops)
 	l.stops = nil
@@ -83,7 +83,7 @@ func (l *life) end(within time.Duration) error {
 	until := time.Now().Add(within)
 	var errs []error
 	for _, s := range stops {
-		ctx, cancel := context.WithTimeout(context.Background(), max(time.Until(until), least))
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(until), least))
 		began := time.Now()
 		if err := s.f(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))

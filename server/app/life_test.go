@@ -18,7 +18,7 @@ func TestPartsStopInReverse(t *testing.T) {
 			return nil
 		})
 	}
-	if err := l.end(time.Second); err != nil {
+	if err := l.end(t.Context(), time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"doors", "engine", "store"}; !slices.Equal(order, want) {
@@ -29,11 +29,11 @@ func TestPartsStopInReverse(t *testing.T) {
 func TestAPartThatFailsEndsTheServer(t *testing.T) {
 	l := newLife(slog.New(slog.DiscardHandler))
 	broken := errors.New("broken")
-	l.background("engine", func(context.Context) error { return broken })
+	l.background(t.Context(), "engine", func(context.Context) error { return broken })
 	if err := l.wait(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("the server ends with %v, want %v", err, broken)
 	}
-	if err := l.end(time.Second); err != nil {
+	if err := l.end(t.Context(), time.Second); err != nil {
 		t.Error(err)
 	}
 }
@@ -49,7 +49,7 @@ func TestEveryPartHasTimeToEnd(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	})
-	err := l.end(time.Millisecond)
+	err := l.end(t.Context(), time.Millisecond)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the end says %v, want that requests did not end in time", err)
 	}
@@ -61,12 +61,12 @@ func TestEveryPartHasTimeToEnd(t *testing.T) {
 func TestBackgroundIsWaitedFor(t *testing.T) {
 	l := newLife(slog.New(slog.DiscardHandler))
 	ended := false
-	l.background("feed", func(ctx context.Context) error {
+	l.background(t.Context(), "feed", func(ctx context.Context) error {
 		<-ctx.Done()
 		ended = true
 		return ctx.Err()
 	})
-	if err := l.end(time.Second); err != nil || !ended {
+	if err := l.end(t.Context(), time.Second); err != nil || !ended {
 		t.Errorf("ended = %t, %v; want it waited for, and no error", ended, err)
 	}
 }

@@ -49,7 +49,7 @@ func (o *outOfBand) run(ctx context.Context) error {
 			return nil
 		case err == nil:
 			if told {
-				o.log.InfoContext(ctx, "Redis answers again", slog.Duration("out_for", time.Since(since)))
+				o.log.InfoContext(ctx, "redis answers again", slog.String("out_for", time.Since(since).Round(time.Second).String()))
 			}
 			since, told = time.Time{}, false
 		case since.IsZero():
@@ -64,7 +64,7 @@ func (o *outOfBand) run(ctx context.Context) error {
 // tell pushes to every phone of every administrator.
 func (o *outOfBand) tell(ctx context.Context, cause error) {
 	phones := o.admins()
-	o.log.ErrorContext(ctx, "Redis is out: paging the administrators directly", slog.Int("phones", len(phones)), slog.Any("cause", cause))
+	o.log.ErrorContext(ctx, "redis is out: paging the administrators directly", slog.Int("phones", len(phones)), slog.Any("cause", cause))
 	var wg sync.WaitGroup
 	for _, p := range phones {
 		wg.Go(func() {
@@ -115,7 +115,7 @@ func adminPhones(p people) []notify.Phone {
 // directory then starts from its copy on disk.
 type noLog struct{}
 
-var errNoLog = fault.New(fault.Unavailable, "REDIS_OUT", "Redis cannot be reached") //nolint:gochecknoglobals // constant fault
+var errNoLog = fault.New(fault.Unavailable, "REDIS_OUT", "Redis cannot be reached")
 
 var _ directory.Log = noLog{}
 

@@ -64,7 +64,7 @@ func (s *server) openStore(ctx context.Context) error {
 	s.life.onStop("tracing", s.tracing.shutdown)
 	if s.o.Now == nil {
 		s.clock.compare(ctx, s.store.Clock)
-		s.life.background("clock", func(ctx context.Context) error { return s.clock.follow(ctx, s.store.Clock) })
+		s.life.background(ctx, "clock", func(ctx context.Context) error { return s.clock.follow(ctx, s.store.Clock) })
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (s *server) startRedis(ctx context.Context) (*redisd.Server, error) {
 		return nil, err
 	}
 	s.life.onStop("redis", private.Stop)
-	s.life.background("redis supervision", private.Run)
+	s.life.background(ctx, "redis supervision", private.Run)
 	return private, nil
 }
 
@@ -108,7 +108,7 @@ func (s *server) connect(ctx context.Context, o store.Options) (*store.Store, er
 		}
 		if time.Since(told) > connectTell {
 			told = time.Now()
-			s.log.ErrorContext(ctx, "Redis cannot be reached; trying again", slog.Any("error", err))
+			s.log.ErrorContext(ctx, "redis cannot be reached; trying again", slog.Any("error", err))
 		}
 		if after := s.c.OutOfBand.After; !paged && after > 0 && time.Since(began) > after {
 			paged = true
@@ -131,7 +131,7 @@ func (s *server) pageWithoutStore(ctx context.Context, cause error) {
 		s.log.ErrorContext(ctx, "administrators cannot be told: there is no copy of the configuration", slog.Any("error", err))
 		return
 	}
-	sender := push.NewSender(push.Options{Log: s.log, Now: s.clock.Now})
+	sender := push.NewSender(push.Options{Log: s.log, Now: s.clock.Now}) //nolint:contextcheck // what it starts outlives the start
 	apps := &pushes{config: s.c.Push.Apps, sender: sender, log: s.log}
 	if err := apps.load(ctx); err != nil {
 		s.log.ErrorContext(ctx, "some administrators cannot be told", slog.Any("error", err))
@@ -201,7 +201,7 @@ func (s *server) hint(ctx context.Context) {
 		slog.String("data_dir", s.c.DataDir))
 }
 
-var errNoListener = errors.New("app: the listener has closed") //nolint:gochecknoglobals // compared with errors.Is
+var errNoListener = errors.New("app: the listener has closed")
 
 // unless drops the error that a part returns because it was stopped.
 func unless(ctx context.Context, err error) error {
