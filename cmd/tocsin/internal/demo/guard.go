@@ -49,7 +49,7 @@ func Guard(ctx context.Context, in io.Reader, dir string, remove bool) error {
 			delete(running, pid)
 		}
 	}
-	endAll(slices.Collect(maps.Keys(running)), guardPatience)
+	endAll(ctx, slices.Collect(maps.Keys(running)))
 	err := endRedis(ctx, dir)
 	if remove {
 		err = errors.Join(err, os.RemoveAll(dir))
@@ -58,12 +58,14 @@ func Guard(ctx context.Context, in io.Reader, dir string, remove bool) error {
 }
 
 // endAll asks the processes to end, and makes them when they do not.
-func endAll(pids []int, patience time.Duration) {
+func endAll(ctx context.Context, pids []int) {
+	ctx, cancel := context.WithTimeout(ctx, guardPatience)
+	defer cancel()
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGTERM)
 	}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && anyAlive(pids); {
-		time.Sleep(guardPoll)
+	for ctx.Err() == nil && anyAlive(pids) {
+		rest(ctx, guardPoll)
 	}
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGKILL)

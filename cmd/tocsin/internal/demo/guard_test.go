@@ -16,7 +16,7 @@ import (
 // while its server was killed as well, and Redis ran on by itself.
 func TestGuardTidiesUpAfterKill(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "tocsin-guard-") // short: the path of a Unix socket has a limit
+	dir, err := os.MkdirTemp("", "tocsin-guard-") //nolint:usetesting // short: the path of a Unix socket has a limit
 	if err != nil {
 		t.Fatal(err)
 	}

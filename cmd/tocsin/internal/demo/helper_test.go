@@ -12,6 +12,9 @@ import (
 	"testing"
 )
 
+// onceCommand is the demo itself, run as a child so that a test can kill it.
+const onceCommand = "demo-once"
+
 var update = flag.Bool("update", false, "write golden files")
 
 // TestMain lets the test binary be the program that the demo runs as its
@@ -23,6 +26,10 @@ func TestMain(m *testing.M) {
 		case ServeCommand:
 			os.Exit(child(func(ctx context.Context) error {
 				return Serve(ctx, os.Args[3], os.Args[5], "test", os.Stderr)
+			}))
+		case onceCommand:
+			os.Exit(child(func(ctx context.Context) error {
+				return Run(ctx, Options{Program: os.Args[0], Once: true, JSON: true, Out: os.Stdout})
 			}))
 		case GuardCommand:
 			os.Exit(child(func(ctx context.Context) error {

@@ -101,11 +101,12 @@ func (t *theatre) perform(ctx context.Context, key string) string {
 	return ""
 }
 
+//nolint:gochecknoglobals // look-up table
 var moodText = [...]string{
 	moodWell:    "answers again",
 	moodMute:    "rings, and its app says nothing: tocsin will notice",
 	moodOffline: "off line: nothing arrives",
-} //nolint:gochecknoglobals // look-up table
+}
 
 // tap presses a button of a phone's newest page.
 func (t *theatre) tap(ctx context.Context, p *phone, verb tocsinv1.ActRequest_Verb) string {
@@ -119,7 +120,11 @@ func (t *theatre) tap(ctx context.Context, p *phone, verb tocsinv1.ActRequest_Ve
 	outcome := strings.ToLower(strings.TrimPrefix(answer.GetOutcome().String(), "OUTCOME_"))
 	state := strings.ToLower(strings.TrimPrefix(answer.GetState().String(), "STATE_"))
 	text := fmt.Sprintf("%s: %s, #%d is %s", p.name, outcome, answer.GetNumber(), state)
-	if answer.GetHolder() != "" {
+	switch {
+	case answer.GetHolder() == "":
+	case answer.GetState() == tocsinv1.Incident_STATE_TRIGGERED:
+		text += "; it is the turn of " + answer.GetHolder()
+	default:
 		text += ", held by " + answer.GetHolder()
 	}
 	return text

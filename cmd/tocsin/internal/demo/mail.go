@@ -40,7 +40,11 @@ func openMailbox(arrived func(letter)) (*mailbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the mailbox: %w", err)
 	}
-	m := &mailbox{port: listener.Addr().(*net.TCPAddr).Port}
+	address, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil, fmt.Errorf("open the mailbox: %s is no TCP address", listener.Addr())
+	}
+	m := &mailbox{port: address.Port}
 	m.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
 		return &mailSession{arrived: arrived}, nil
 	}))

@@ -66,6 +66,8 @@ type hooks map[string]string
 
 // alertmanagerConfig routes by the label service. Groups are sent at once, and
 // changes of a group after a second; the defaults are 30 s and 5 min.
+//
+//nolint:gochecknoglobals // parsed once
 var alertmanagerConfig = template.Must(template.New("alertmanager").Parse(`# Written by tocsin demo.
 route:
   receiver: nobody
@@ -86,7 +88,7 @@ receivers:
       - url: {{ $url }}
         send_resolved: true
 {{- end }}
-`)) //nolint:gochecknoglobals // parsed once
+`))
 
 // alertmanager is a real Prometheus Alertmanager, a child process.
 type alertmanager struct {
@@ -193,8 +195,9 @@ type notice struct {
 	body map[string]any
 }
 
+// startImitation posts until stop: it outlives the step that begins it.
 func startImitation(ctx context.Context, to hooks) *imitation {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m := &imitation{
 		to: to, client: &http.Client{Timeout: 5 * time.Second}, queue: make(chan notice, 100), cancel: cancel,
 		began: make(map[string]time.Time),

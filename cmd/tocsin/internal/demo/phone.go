@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,13 +69,13 @@ type phone struct {
 	pending    string // what the lock screen says about a tap; "" for nothing
 }
 
-// newPhone switches a phone on; close it.
-func newPhone(owner person, name string, platform tocsinv1.Device_Platform, origin string, log func(sighting)) (*phone, error) {
+// newPhone switches a phone on, until close: it outlives the step that does it.
+func newPhone(ctx context.Context, owner person, name string, platform tocsinv1.Device_Platform, origin string, log func(sighting)) (*phone, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("%s: make its unlock key: %w", name, err)
 	}
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:gosec // close calls it
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &phone{
 		owner: owner, name: name, platform: platform, origin: origin, unlock: key, install: uuid.NewString(), log: log,
 		http: &http.Client{Timeout: callTimeout}, outbox: make(chan *tocsinv1.Receipt, receiptQueue), cancel: cancel,
@@ -232,17 +233,16 @@ func (p *phone) secret() string {
 
 // card is the page on the lock screen that a tap is meant for: the newest one.
 func (p *phone) card() (pushtest.Notification, bool) {
-	shown := p.sim.Shown()
-	for i := len(shown) - 1; i >= 0; i-- {
-		if shown[i].Kind == "page" {
-			return shown[i], true
+	for _, n := range slices.Backward(p.sim.Shown()) {
+		if n.Kind == "page" {
+			return n, true
 		}
 	}
 	return pushtest.Notification{}, false
 }
 
 // errNoCard is a tap beside every button.
-var errNoCard = errors.New("there is no page on its screen") //nolint:gochecknoglobals // sentinel
+var errNoCard = errors.New("there is no page on its screen")
 
 // act is a tap on a button of the newest page. It is repeated with the same id
 // until the server has answered, or the card has to say that it failed.

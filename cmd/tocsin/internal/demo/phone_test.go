@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -78,7 +77,7 @@ func (b *backend) fails(statuses ...int) {
 
 func enrolled(t *testing.T, b *backend, platform tocsinv1.Device_Platform) *phone {
 	t.Helper()
-	p, err := newPhone(ann, "Ann's phone", platform, b.URL, func(sighting) {})
+	p, err := newPhone(t.Context(), ann, "Ann's phone", platform, b.URL, func(sighting) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +245,10 @@ func TestTapThatNeedsUnlockingIsSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(point[1:33]), Y: new(big.Int).SetBytes(point[33:])}
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		t.Fatal(err)
+	}
 	sum := sha256.Sum256([]byte(c.body["actionId"].(string)))
 	if !ecdsa.VerifyASN1(public, sum[:], signature) {
 		t.Error("the signature is not the unlock key's over the action id")

@@ -224,7 +224,7 @@ func (b board) panel(width, height int) []string {
 	state := map[string]lipgloss.Style{"triggered": alarm, "acknowledged": yellow, "resolved": green}[b.state]
 	lines := []string{" " + strong.Render(ansi.Truncate(b.title, room-2, "…"))}
 	lines = append(lines, " "+state.Render(strings.ToUpper(b.state)))
-	for _, part := range strings.Split(ansi.Wordwrap(b.turn, room-2, " "), "\n") {
+	for part := range strings.SplitSeq(ansi.Wordwrap(b.turn, room-2, " "), "\n") {
 		lines = append(lines, " "+part)
 	}
 	lines = append(lines, faint.Render(strings.Repeat("─", room)))

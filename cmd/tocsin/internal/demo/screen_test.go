@@ -30,8 +30,10 @@ func picture(width, height int) screen {
 			title: "#1 5xx above 20 % for 2 min", state: "triggered", turn: "Ann asked, level 1/2, next in 0:31",
 			entries: []entryLine{
 				{"+0.042", "Triggered by Alertmanager of checkout: 5xx above 20 % for 2 min."},
-				{"+0.042", "Assigned to Ann at level 1."}, {"+0.042", "Ann was notified by push."},
-				{"+8.047", "No phone of Ann confirmed the push in time."}, {"+8.047", "Ann was notified by mail."},
+				{"+0.042", "Assigned to Ann at level 1."},
+				{"+0.042", "Ann was notified by push."},
+				{"+8.047", "No phone of Ann confirmed the push in time."},
+				{"+8.047", "Ann was notified by mail."},
 			},
 			deliveries: []string{"Ann, push: accepted", "Ann, mail: accepted", "Ann, push: accepted → received"},
 		},

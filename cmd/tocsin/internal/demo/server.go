@@ -25,6 +25,8 @@ const (
 
 // serverConfig is the file that the server is run with. It differs from that
 // of an installation by the test endpoints alone, which are taken on loopback only.
+//
+//nolint:gochecknoglobals // parsed once
 var serverConfig = template.Must(template.New("tocsin").Parse(`# Written by tocsin demo.
 listen: {{ .Address }}
 public_url: {{ .URL }}
@@ -55,7 +57,7 @@ log:
   format: text
 shutdown:
   drain: 5s
-`)) //nolint:gochecknoglobals // parsed once
+`))
 
 // server is `tocsin serve` as the demo runs it: a child that can be killed and
 // started again on the same data.
@@ -70,6 +72,7 @@ type server struct {
 	conn    *grpc.ClientConn // to the admin socket; lazy, so it outlives restarts
 	process *process
 	began   time.Time
+	logFrom int64 // what stands before it in the log is of the time before the organisation
 }
 
 // newServer writes the configuration and connects; start starts it.
@@ -146,13 +149,24 @@ func (s *server) close() error {
 	return s.process.stop()
 }
 
-// logLine is the last thing that the server had to say.
+// logLine is the last thing that the server had to say since it was ready first.
 func (s *server) logLine() string {
-	lines := lastLines(filepath.Join(s.dir, "server.log"), 1)
+	path := filepath.Join(s.dir, "server.log")
+	if info, err := os.Stat(path); err != nil || info.Size() <= s.logFrom {
+		return ""
+	}
+	lines := lastLines(path, 1)
 	if len(lines) == 0 {
 		return ""
 	}
 	return shortLog(lines[0])
+}
+
+// forget leaves what the log says by now out of logLine.
+func (s *server) forget() {
+	if info, err := os.Stat(filepath.Join(s.dir, "server.log")); err == nil {
+		s.logFrom = info.Size()
+	}
 }
 
 // shortLog leaves the time and the names of an slog text line out: they are on the screen already.

@@ -169,10 +169,10 @@ func (s *stage) employ(ctx context.Context) (hooks, error) {
 // handOut makes the two phones and enrols each with a one-time link.
 func (s *stage) handOut(ctx context.Context) error {
 	var err error
-	if s.ann, err = newPhone(ann, "Ann's iPhone", tocsinv1.Device_PLATFORM_IOS, s.server.url, s.journal.add); err != nil {
+	if s.ann, err = newPhone(ctx, ann, "Ann's iPhone", tocsinv1.Device_PLATFORM_IOS, s.server.url, s.journal.add); err != nil {
 		return err
 	}
-	if s.bo, err = newPhone(bo, "Bo's Android", tocsinv1.Device_PLATFORM_ANDROID, s.server.url, s.journal.add); err != nil {
+	if s.bo, err = newPhone(ctx, bo, "Bo's Android", tocsinv1.Device_PLATFORM_ANDROID, s.server.url, s.journal.add); err != nil {
 		return err
 	}
 	for _, p := range []*phone{s.ann, s.bo} {
@@ -198,6 +198,7 @@ func (s *stage) handOut(ctx context.Context) error {
 func (s *stage) listen(ctx context.Context, to hooks) error {
 	s.apple.Decide(s.recorder(atAPNs, ann))
 	s.google.Decide(s.recorder(atFCM, bo))
+	s.server.forget()
 	s.watch = follow(ctx, s.incidents, s.journal)
 	if program, ok := findAlertmanager(); ok {
 		m, err := startAlertmanager(ctx, s.guard, program, s.dir, to)

@@ -25,7 +25,10 @@ func happens(after time.Duration) func(context.Context) (seen, error) {
 func TestPlay(t *testing.T) {
 	t.Parallel()
 	fails := func(context.Context) (seen, error) { return seen{}, errors.New("it rang twice") }
-	forgetful := func(context.Context) (seen, error) { time.Sleep(2 * time.Second); return seen{}, nil } // inside a bubble
+	forgetful := func(ctx context.Context) (seen, error) {
+		rest(context.WithoutCancel(ctx), 2*time.Second)
+		return seen{}, nil
+	}
 	for name, c := range map[string]struct {
 		runs []func(context.Context) (seen, error)
 		want []string // of each reported step: "" or its error

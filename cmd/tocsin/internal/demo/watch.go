@@ -42,8 +42,9 @@ type view struct {
 	deliveries []*tocsinv1.Delivery
 }
 
+// follow begins to watch, until close: it outlives the step that begins it.
 func follow(ctx context.Context, api tocsinv1.IncidentServiceClient, j *journal) *watch {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w := &watch{api: api, journal: j, cancel: cancel, byName: make(map[string]*view)}
 	w.running.Go(func() { w.stream(ctx) })
 	w.running.Go(func() { w.look(ctx) })
