@@ -212,6 +212,27 @@ func TestReopen(t *testing.T) {
 	}
 }
 
+// An event without a dedup key gets one made of its content; its sender can
+// never say that the condition is over.
+func TestAlertsWithAMadeKeyEndByThemselves(t *testing.T) {
+	unnamed := fire("disk full", event.Critical)
+	unnamed.KeyMade = true
+	s := trigger(t, incidenttest.New()).received()
+	if at := s.in.Timers.AutoResolve; !at.IsZero() {
+		t.Fatalf("an alert with a key of its own ends by itself at %s", at)
+	}
+	s.must(incident.Repeat{Alert: s.alerts["k1"], Event: unnamed, By: source})
+	s.must(incident.Acknowledge{By: by("ann")})
+	s.until(23 * time.Hour)
+	if !s.in.Open() {
+		t.Fatal("resolved before it had been silent for a day")
+	}
+	s.until(25 * time.Hour)
+	if s.in.Cause != incident.CauseAutoTimeout {
+		t.Errorf("a day later: %v because of %v, want it resolved by itself", s.in.Status, s.in.Cause)
+	}
+}
+
 func TestAutoResolveRestartsOnRepeats(t *testing.T) {
 	w := incidenttest.New()
 	svc := w.Services[shop]

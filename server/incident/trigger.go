@@ -36,6 +36,7 @@ func (t *turn) begin(c Begin) error {
 	}
 	t.tell(entry)
 	t.armAutoResolve(c.Service)
+	t.endMadeKey(c.Service, ev)
 	t.armRaise(c.Service)
 	return t.beginAsking(c)
 }
@@ -146,10 +147,12 @@ func (t *turn) repeat(c Repeat) error {
 	if worse := in.Severity.Worse(a.Severity); worse != in.Severity {
 		t.worsen(worse, c.By)
 	}
-	if svc, ok := t.service(); ok && svc.AutoResolve > 0 {
+	svc, _ := t.service()
+	if svc.AutoResolve > 0 {
 		t.armAutoResolve(svc)
 		t.d.Changed = true
 	}
+	t.endMadeKey(svc, c.Event)
 	return nil
 }
 
@@ -220,6 +223,20 @@ func (t *turn) armAutoResolve(svc catalog.Service) {
 	t.in.Timers.AutoResolve = time.Time{}
 	if svc.AutoResolve > 0 {
 		t.in.Timers.AutoResolve = t.now.Add(svc.AutoResolve)
+	}
+}
+
+// madeKeyLife is how long an alert lives whose sender gave no key for it, where
+// its service does not say: a sender that cannot name a condition cannot say
+// either that it is over.
+const madeKeyLife = 24 * time.Hour
+
+// endMadeKey lets the incident end by itself when nothing has been heard of a
+// condition without a name of its own for a day.
+func (t *turn) endMadeKey(svc catalog.Service, e event.Event) {
+	if e.KeyMade && svc.AutoResolve == 0 {
+		t.in.Timers.AutoResolve = t.now.Add(madeKeyLife)
+		t.d.Changed = true
 	}
 }
 
