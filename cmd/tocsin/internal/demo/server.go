@@ -95,7 +95,8 @@ func newServer(g *guard, program string, p pace, dir string, values map[string]a
 		return nil, fmt.Errorf("write the configuration of the server: %w", err)
 	}
 	s.conn, err = grpc.NewClient("unix://"+filepath.Join(dir, "data", adminSocket),
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(eager()))
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(eager()),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true))) // a call after the restart must not fail for what was before it
 	if err != nil {
 		return nil, fmt.Errorf("connect to the server: %w", err)
 	}
