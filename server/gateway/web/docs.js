@@ -52,7 +52,7 @@ const open = (doc, d, op) => {
   d.dataset.built = "1";
   const body = el("div", "body");
   const text = [op.summary, op.description].filter(Boolean).join("\n\n");
-  if (text) body.append(el("p", "", text));
+  for (const p of text.split(/\n\n+/).filter(Boolean)) body.append(el("p", "", p.replace(/\n/g, " ")));
   const plain = (op.parameters || []).filter((p) => p.in !== "body");
   if (plain.length) {
     body.append(el("h3", "", "In the address"), fields(plain.map((p) => [p.name, typeOf(p), p.description, p.required])));
@@ -68,11 +68,15 @@ const open = (doc, d, op) => {
   d.append(body);
 };
 
+// first are the services that most readers come for; the rest follows as it stands.
+const first = ["IncidentService", "EventService", "DeviceService", "UserService", "TeamService", "CatalogService", "EscalationPolicyService"];
+
 const show = (doc) => {
   const calls = document.getElementById("calls");
   const nav = document.getElementById("services");
   calls.replaceChildren();
-  const services = new Map((doc.tags || []).map((t) => [t.name, { text: t.description, ops: [] }]));
+  const texts = new Map((doc.tags || []).map((t) => [t.name, t.description]));
+  const services = new Map([...first, ...texts.keys()].map((n) => [n, { text: texts.get(n), ops: [] }]));
   for (const [path, methods] of Object.entries(doc.paths)) {
     for (const [method, op] of Object.entries(methods)) {
       const tag = (op.tags || ["Other"])[0];
