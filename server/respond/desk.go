@@ -13,6 +13,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -29,6 +31,7 @@ type Desk struct {
 	// Committed is told of the work of every commit, so that it begins at once.
 	// It must not block.
 	Committed func([]store.WorkItem)
+	Tracer    trace.Tracer // nil: no spans
 }
 
 // Options of one command. The zero Options are right for timers.
@@ -73,6 +76,7 @@ func (d *Desk) Do(ctx context.Context, id incident.ID, cmd incident.Command, o O
 type builder func(ctx context.Context, in *incident.Incident) (incident.Command, error)
 
 func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options) (*incident.Incident, error) {
+	var span trace.Span // from the first reading on
 	for range maxTries {
 		in, err := d.Store.Incident(ctx, id)
 		if err != nil {
@@ -84,6 +88,10 @@ func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options)
 		cmd, err := build(ctx, in)
 		if err != nil {
 			return nil, err
+		}
+		if span == nil {
+			ctx, span = d.traced(ctx, in, cmd)
+			defer span.End()
 		}
 		if cmd, err = d.complete(ctx, in, cmd); err != nil {
 			return nil, err
