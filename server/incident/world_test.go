@@ -3,6 +3,7 @@ package incident_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,18 +122,8 @@ func (s *story) open() []incident.Alert {
 			open = append(open, a)
 		}
 	}
-	slices.SortFunc(open, func(a, b incident.Alert) int { return cmpString(a.Key, b.Key) })
+	slices.SortFunc(open, func(a, b incident.Alert) int { return strings.Compare(a.Key, b.Key) })
 	return open
-}
-
-func cmpString(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // assigned lists when each person was asked: "ann@0s bo@5m0s".

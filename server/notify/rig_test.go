@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -242,19 +243,9 @@ func (r *rig) deliveries(in *incident.Incident) []incident.Delivery {
 		r.t.Fatal(err)
 	}
 	slices.SortFunc(all, func(a, b incident.Delivery) int {
-		return a.Queued.Compare(b.Queued)*4 + compare(string(a.Device), string(b.Device))
+		return cmp.Or(a.Queued.Compare(b.Queued), cmp.Compare(a.Device, b.Device))
 	})
 	return all
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func (r *rig) failures() []incident.Undelivered {
