@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -69,6 +70,7 @@ func serviceMessage(s *directory.Service, open int) *pb.Service {
 			TimeZone: s.Hours.Zone, Days: each(s.Hours.Days, day), Start: civil(s.Hours.Start), End: civil(s.Hours.End),
 		}
 	}
+	slices.Sort(m.GetSupportHours().GetDays())
 	return m
 }
 

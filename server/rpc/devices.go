@@ -117,6 +117,10 @@ type registration struct {
 	id         roster.DeviceID
 	credential string // of a new device
 	nonce      string // to be pushed to the claimed address
+
+	// out are the records that this change has taken the address of already:
+	// an edit shows the configuration as it was before.
+	out map[roster.DeviceID]bool
 }
 
 // register makes the app a device of the person, or brings its record up to date.
@@ -124,13 +128,13 @@ func (s *devices) register(ctx context.Context, r *registration) (*directory.Dev
 	fresh := roster.DeviceID(auth.NewID())
 	nonce := newNonce()
 	snap, err := s.c.Directory.Change(ctx, callOf(ctx).by(), func(e *directory.Edit) error {
-		r.id, r.credential, r.nonce = fresh, "", ""
+		r.id, r.credential, r.nonce, r.out = fresh, "", "", map[roster.DeviceID]bool{}
 		d := &directory.Device{}
 		old, known := e.DeviceByInstall(r.message.GetInstallId())
 		switch {
 		case known && old.State == roster.DeviceRevoked:
 			known = false
-			if err := s.release(e, old); err != nil {
+			if err := r.release(e, old); err != nil {
 				return err
 			}
 		case known && old.User != r.user:
@@ -143,18 +147,18 @@ func (s *devices) register(ctx context.Context, r *registration) (*directory.Dev
 			r.id = old.ID
 		default:
 			if known { // the same person signs in again: the old credential may be lost
-				if err := s.retire(e, old); err != nil {
+				if err := r.retire(e, old); err != nil {
 					return err
 				}
 			}
 			r.credential = auth.NewDeviceCredential(r.id)
 			d.ID, d.User, d.State, d.Credential = r.id, r.user, roster.DeviceActive, auth.HashSecret(r.credential)
-			if err := s.makeRoom(e, r.user); err != nil {
+			if err := r.makeRoom(e); err != nil {
 				return err
 			}
 		}
 		deviceOf(d, r.message)
-		if err := s.address(e, d, r.message.GetAddress(), nonce, &r.nonce); err != nil {
+		if err := s.address(e, r, d, r.message.GetAddress(), nonce); err != nil {
 			return err
 		}
 		if r.credential == "" {
@@ -184,7 +188,8 @@ func newNonce() string {
 }
 
 // retire revokes a record that the same app replaces.
-func (s *devices) retire(e *directory.Edit, old *directory.Device) error {
+func (r *registration) retire(e *directory.Edit, old *directory.Device) error {
+	r.out[old.ID] = true
 	d := *old
 	d.State, d.Credential, d.Epoch = roster.DeviceRevoked, auth.Hash{}, old.Epoch+1
 	d.Address, d.Claim, d.Install = directory.Address{}, nil, ""
@@ -192,17 +197,18 @@ func (s *devices) retire(e *directory.Edit, old *directory.Device) error {
 }
 
 // release takes the install id from a revoked record, for the app to be used again.
-func (s *devices) release(e *directory.Edit, old *directory.Device) error {
+func (r *registration) release(e *directory.Edit, old *directory.Device) error {
+	r.out[old.ID] = true
 	d := *old
 	d.Install, d.Address, d.Claim = "", directory.Address{}, nil
 	return e.Update(&d, "")
 }
 
 // makeRoom removes the oldest unverified device of somebody who has as many as may be.
-func (s *devices) makeRoom(e *directory.Edit, user roster.UserID) error {
+func (r *registration) makeRoom(e *directory.Edit) error {
 	var inForce []*directory.Device
-	for _, d := range e.DevicesOf(user) {
-		if d.State != roster.DeviceRevoked {
+	for _, d := range e.DevicesOf(r.user) {
+		if d.State != roster.DeviceRevoked && !r.out[d.ID] {
 			inForce = append(inForce, d)
 		}
 	}
@@ -215,7 +221,7 @@ func (s *devices) makeRoom(e *directory.Edit, user roster.UserID) error {
 	if i < 0 {
 		return nil // the directory refuses, and says why
 	}
-	return s.retire(e, inForce[i])
+	return r.retire(e, inForce[i])
 }
 
 // claimLife is how long the phone has to show the nonce.
@@ -224,7 +230,7 @@ const claimLife = 10 * time.Minute
 // address gives the device the address that its message names. One that
 // belongs to another person's device is only claimed, until the phone shows
 // the nonce that goes there.
-func (s *devices) address(e *directory.Edit, d *directory.Device, m *pb.Device_Address, nonce string, pushed *string) error {
+func (s *devices) address(e *directory.Edit, r *registration, d *directory.Device, m *pb.Device_Address, nonce string) error {
 	if m.GetValue() == "" {
 		if d.Address.Kind == 0 && d.State == roster.DeviceActive {
 			d.State = roster.DeviceUnverified
@@ -237,11 +243,12 @@ func (s *devices) address(e *directory.Edit, d *directory.Device, m *pb.Device_A
 		return err
 	}
 	holder, taken := e.DeviceByAddress(kind, secret.Value)
+	taken = taken && !r.out[holder.ID]
 	switch {
 	case taken && holder.ID == d.ID:
 		d.Address, d.Claim = sealed, nil
 	case taken && holder.User != d.User && holder.State != roster.DeviceRevoked:
-		*pushed = nonce
+		r.nonce = nonce
 		d.Claim = &directory.Claim{Address: sealed, Nonce: auth.HashSecret(nonce), Expires: e.Now.Add(claimLife)}
 		if d.Address.Kind == 0 {
 			d.State = roster.DeviceUnverified
@@ -341,9 +348,9 @@ func (s *devices) UpdateDevice(ctx context.Context, req *pb.UpdateDeviceRequest)
 	if err != nil {
 		return nil, err
 	}
-	nonce, pushed := newNonce(), ""
+	nonce, reg := newNonce(), &registration{}
 	snap, err := s.c.Directory.Change(ctx, c.by(), func(e *directory.Edit) error {
-		pushed = ""
+		reg.nonce = ""
 		old, ok := e.GetDevice(id)
 		if !ok {
 			return missing("device.name", deviceName(id))
@@ -364,7 +371,7 @@ func (s *devices) UpdateDevice(ctx context.Context, req *pb.UpdateDeviceRequest)
 		deviceOf(&d, m)
 		d.Install, d.Platform = old.Install, old.Platform // what it is does not change
 		if slices.ContainsFunc(taken, func(p string) bool { return p == "address" || strings.HasPrefix(p, "address.") }) {
-			if err := s.address(e, &d, req.GetDevice().GetAddress(), nonce, &pushed); err != nil {
+			if err := s.address(e, reg, &d, req.GetDevice().GetAddress(), nonce); err != nil {
 				return err
 			}
 		}
@@ -373,9 +380,9 @@ func (s *devices) UpdateDevice(ctx context.Context, req *pb.UpdateDeviceRequest)
 	if err != nil {
 		return nil, inField("device", err)
 	}
-	if pushed != "" {
+	if reg.nonce != "" {
 		if d, ok := snap.GetDevice(id); ok {
-			if err := s.pushNonce(ctx, d, pushed); err != nil {
+			if err := s.pushNonce(ctx, d, reg.nonce); err != nil {
 				return nil, err
 			}
 		}

@@ -246,3 +246,6 @@ func fill(path string, m protoreflect.MethodDescriptor) string {
 		path = a + name + z
 	}
 }
+
+// statusOf is the status of an error.
+func statusOf(err error) (*status.Status, error) { return status.Convert(err), nil }

@@ -1,0 +1,472 @@
+package rpc_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+)
+
+// bearer is the context of a call with a credential.
+func bearer(ctx context.Context, credential string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+credential)
+}
+
+func app(token string) *pb.Device {
+	d := &pb.Device{InstallId: uuid.NewString(), Platform: pb.Device_PLATFORM_IOS, AppId: "dev.tocsin.app", Model: "iPhone17,1"}
+	if token != "" {
+		d.Address = &pb.Device_Address{Kind: pb.Device_Address_KIND_APNS, Value: strings.Repeat(token, 64)}
+	}
+	return d
+}
+
+func TestEnrolment(t *testing.T) {
+	r := newRig(t)
+	c := r.devices()
+	_, err := c.CreateEnrolment(r.as(responder), &pb.CreateEnrolmentRequest{User: "users/ann"})
+	wants(t, err, codes.PermissionDenied, "NOT_YOURS")
+	link, err := c.CreateEnrolment(r.as(responder), &pb.CreateEnrolmentRequest{User: "users/me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if link.GetUser() != "users/ben" || link.GetOrganization() != "Example" || !strings.HasSuffix(link.GetUri(), "#"+link.GetCode()) || link.GetQrPayload() == "" {
+		t.Errorf("the link is %v", link)
+	}
+	for range 2 { // looking uses nothing up
+		seen, err := c.PreviewEnrolment(t.Context(), &pb.PreviewEnrolmentRequest{Code: link.GetCode()})
+		if err != nil || seen.GetUserDisplayName() != "Ben Baker" || seen.GetCode() != "" {
+			t.Fatalf("preview: %v (%v)", seen, err)
+		}
+	}
+	mine := app("1")
+	got, err := c.EnrolDevice(t.Context(), &pb.EnrolDeviceRequest{Code: link.GetCode(), Device: mine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := got.GetDevice(); d.GetUser() != "users/ben" || d.GetState() != pb.Device_STATE_ACTIVE || d.GetAddress().GetValue() != "" || d.GetAddress().GetHint() == "" {
+		t.Errorf("the device is %v", d)
+	}
+	_, err = c.EnrolDevice(t.Context(), &pb.EnrolDeviceRequest{Code: link.GetCode(), Device: mine})
+	wants(t, err, codes.Unauthenticated, "ENROLMENT_CODE")
+
+	self := bearer(t.Context(), got.GetCredential())
+	me, err := c.GetDevice(self, &pb.GetDeviceRequest{Name: "devices/me"})
+	if err != nil || me.GetName() != got.GetDevice().GetName() || me.GetLastSeenTime() == nil {
+		t.Fatalf("the device about itself: %v (%v)", me, err)
+	}
+	// Registered again by its own credential it is the same record.
+	mine.Model = "iPhone18,1"
+	again, err := c.RegisterDevice(self, &pb.RegisterDeviceRequest{Device: mine})
+	if err != nil || again.GetCredential() != "" || again.GetDevice().GetName() != me.GetName() || again.GetDevice().GetModel() != "iPhone18,1" {
+		t.Errorf("registered again: %v (%v)", again, err)
+	}
+	// By a sign-in of the same person it is a new one, and the old is out.
+	fresh, err := c.RegisterDevice(r.as(responder), &pb.RegisterDeviceRequest{Device: mine})
+	if err != nil || fresh.GetCredential() == "" || fresh.GetDevice().GetName() == me.GetName() {
+		t.Fatalf("signed in again: %v (%v)", fresh, err)
+	}
+	_, err = c.GetDevice(self, &pb.GetDeviceRequest{Name: "devices/me"})
+	wants(t, err, codes.Unauthenticated, "CREDENTIAL_INVALID")
+	_, err = c.RegisterDevice(r.as(admin), &pb.RegisterDeviceRequest{Device: mine})
+	wants(t, err, codes.PermissionDenied, "NOT_THIS_DEVICE")
+
+	// A link is good for ten minutes.
+	link, err = c.CreateEnrolment(r.as(admin), &pb.CreateEnrolmentRequest{User: "users/ben"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.offset.Add(int64(11 * time.Minute))
+	_, err = c.EnrolDevice(t.Context(), &pb.EnrolDeviceRequest{Code: link.GetCode(), Device: app("")})
+	wants(t, err, codes.Unauthenticated, "ENROLMENT_CODE")
+}
+
+// The address of another person's device moves only when the phone shows what was pushed there.
+func TestAddressOfAnother(t *testing.T) {
+	r := newRig(t)
+	c := r.devices()
+	anns, err := c.RegisterDevice(r.as(admin), &pb.RegisterDeviceRequest{Device: app("5")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bens, err := c.RegisterDevice(r.as(responder), &pb.RegisterDeviceRequest{Device: app("5")})
+	if err != nil || !bens.GetConfirmationRequired() || bens.GetDevice().GetState() != pb.Device_STATE_UNVERIFIED {
+		t.Fatalf("registered: %v (%v)", bens, err)
+	}
+	sent := r.pushes.last(t)
+	nonce := sent.Message.Details["nonce"]
+	if nonce == "" || sent.Device.Token != push.Token(strings.Repeat("5", 64)) {
+		t.Fatalf("pushed %v to %q", sent.Message, sent.Device.Token)
+	}
+	self := bearer(t.Context(), bens.GetCredential())
+	_, err = c.ConfirmDeviceAddress(self, &pb.ConfirmDeviceAddressRequest{Name: "devices/me", Nonce: strings.Repeat("x", 22)})
+	wants(t, err, codes.FailedPrecondition, "NONCE_INVALID")
+	got, err := c.ConfirmDeviceAddress(self, &pb.ConfirmDeviceAddressRequest{Name: "devices/me", Nonce: nonce})
+	if err != nil || got.GetState() != pb.Device_STATE_ACTIVE {
+		t.Fatalf("confirmed: %v (%v)", got, err)
+	}
+	left, err := c.GetDevice(r.as(admin), &pb.GetDeviceRequest{Name: anns.GetDevice().GetName()})
+	if err != nil || left.GetAddress() != nil || left.GetState() != pb.Device_STATE_UNVERIFIED {
+		t.Errorf("the former device is %v (%v)", left, err)
+	}
+}
+
+func TestDeviceChanges(t *testing.T) {
+	r := newRig(t)
+	c := r.devices()
+	got, err := c.UpdateDevice(r.as(phone), &pb.UpdateDeviceRequest{
+		Device:     &pb.Device{Name: "devices/me", Permission: pb.Device_PERMISSION_DENIED, Capabilities: &pb.Device_Capabilities{Critical: true}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"permission", "capabilities.critical"}},
+	})
+	if err != nil || got.GetPermission() != pb.Device_PERMISSION_DENIED || !got.GetCapabilities().GetCritical() || got.GetHealth() != pb.Device_HEALTH_RED || got.GetAddress() == nil {
+		t.Fatalf("updated: %v (%v)", got, err)
+	}
+	_, err = c.UpdateDevice(r.as(phone), &pb.UpdateDeviceRequest{Device: &pb.Device{Name: "devices/benphone", Model: "x", Etag: `"stale"`}})
+	wants(t, err, codes.Aborted, "REVISION_MOVED")
+	named, err := c.UpdateDevice(r.as(responder), &pb.UpdateDeviceRequest{Device: &pb.Device{Name: "devices/benphone", DisplayName: "Ben's phone"}})
+	if err != nil || named.GetDisplayName() != "Ben's phone" {
+		t.Errorf("renamed: %v (%v)", named, err)
+	}
+	_, err = c.UpdateDevice(r.as(responder), &pb.UpdateDeviceRequest{Device: &pb.Device{Name: "devices/benphone", Model: "x"}})
+	wants(t, err, codes.PermissionDenied, "NOT_THIS_DEVICE")
+	_, err = c.UpdateDevice(r.as(phone), &pb.UpdateDeviceRequest{Device: &pb.Device{Name: "devices/annphone", Model: "x"}})
+	wants(t, err, codes.PermissionDenied, "NOT_YOURS")
+	all, err := c.ListDevices(r.as(admin), &pb.ListDevicesRequest{User: "users/ben"})
+	if err != nil || len(all.GetDevices()) != 1 {
+		t.Errorf("ben's devices: %v (%v)", all, err)
+	}
+	_, err = c.ListDevices(r.as(responder), &pb.ListDevicesRequest{User: "users/ann"})
+	wants(t, err, codes.PermissionDenied, "NOT_YOURS")
+	gone, err := c.RevokeDevice(r.as(responder), &pb.RevokeDeviceRequest{Name: "devices/benphone", Reason: "lost"})
+	if err != nil || gone.GetState() != pb.Device_STATE_REVOKED || gone.GetEpoch() != 1 {
+		t.Fatalf("revoked: %v (%v)", gone, err)
+	}
+	_, err = c.GetDevice(r.as(phone), &pb.GetDeviceRequest{Name: "devices/me"})
+	wants(t, err, codes.Unauthenticated, "CREDENTIAL_INVALID")
+}
+
+// The acknowledgement from the lock screen, by both ways of proving who taps.
+func TestActAcknowledges(t *testing.T) {
+	for _, way := range []string{"credential", "action token"} {
+		t.Run(way, func(t *testing.T) {
+			r := newRig(t)
+			in := r.fire("a", "disk full")
+			d := r.deliver(in.ID, "ben", "benphone")
+			req := &pb.ActRequest{ActionId: uuid.NewString(), DeliveryId: d.ID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE, AtDevice: timestamppb.New(r.now().Add(-3 * time.Second))}
+			ctx, via := r.as(phone), pb.Actor_VIA_NOTIFICATION
+			if way == "action token" {
+				ctx, via = t.Context(), pb.Actor_VIA_ACTION_TOKEN
+				req.ActionToken = r.token(d, in.ID)
+			}
+			got, err := r.devices().Act(ctx, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.GetOutcome() != pb.ActResponse_OUTCOME_DONE || !got.GetChanged() || got.GetState() != pb.Incident_STATE_ACKNOWLEDGED ||
+				got.GetHolder() != "Ben Baker" || !got.GetHolderIsCaller() || got.GetNumber() != in.Number || got.GetReopen() {
+				t.Errorf("the answer is %v", got)
+			}
+			after, err := r.incidents().GetIncident(r.as(admin), &pb.GetIncidentRequest{Name: "incidents/" + string(in.ID)})
+			if err != nil || after.GetAcknowledgements()[0].GetVia() != via || after.GetAcknowledgements()[0].GetClientTime() == nil {
+				t.Errorf("acknowledged %v (%v)", after.GetAcknowledgements(), err)
+			}
+			if _, dv, _, err := r.store.Delivery(t.Context(), d.ID); err != nil || dv.State != incident.DeliveryActed {
+				t.Errorf("the delivery is %v (%v)", dv.State, err)
+			}
+			// The same tap again gets the same answer, whatever has happened since.
+			if _, err := r.incidents().ResolveIncident(r.as(admin), &pb.ResolveIncidentRequest{Name: after.GetName()}); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := r.devices().Act(ctx, req); err != nil || !same(got, again) {
+				t.Errorf("again: %v (%v), want %v", again, err, got)
+			}
+			req.ActionId = uuid.NewString()
+			late, err := r.devices().Act(ctx, req)
+			if err != nil || late.GetOutcome() != pb.ActResponse_OUTCOME_RESOLVED || late.GetChanged() || late.GetHolder() != "" {
+				t.Errorf("of what is over: %v (%v)", late, err)
+			}
+		})
+	}
+}
+
+// token is the action token of a page.
+func (r *rig) token(d incident.Delivery, id incident.ID) string {
+	r.t.Helper()
+	epoch := uint32(0)
+	if dev, ok := r.dir.Snapshot().GetDevice(d.Device); ok {
+		epoch = dev.Epoch
+	}
+	return must(r.signer.Action(auth.Binding{Delivery: d.ID, Incident: id, User: d.User, Device: d.Device, Epoch: epoch}, r.now(), r.now().Add(10*time.Minute)))
+}
+
+func TestActOfAnother(t *testing.T) {
+	r := newRig(t)
+	in := r.fire("a", "disk full")
+	d := r.deliver(in.ID, "ben", "benphone")
+	name := "incidents/" + string(in.ID)
+	if _, err := r.incidents().AcknowledgeIncident(r.as(admin), &pb.AcknowledgeIncidentRequest{Name: name}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.devices().Act(r.as(phone), &pb.ActRequest{ActionId: uuid.NewString(), DeliveryId: d.ID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE})
+	if err != nil || got.GetOutcome() != pb.ActResponse_OUTCOME_ALREADY || got.GetHolder() != "Ann Archer" || got.GetHolderIsCaller() {
+		t.Errorf("of what ann has: %v (%v)", got, err)
+	}
+	// A page that has escalated away may still be acknowledged; the app opens to say who holds it.
+	other := r.fire("b", "disk slow")
+	d = r.deliver(other.ID, "ben", "benphone")
+	if _, err := r.incidents().EscalateIncident(r.as(admin), &pb.EscalateIncidentRequest{Name: "incidents/" + string(other.ID)}); err != nil {
+		t.Fatal(err)
+	}
+	got, err = r.devices().Act(r.as(phone), &pb.ActRequest{ActionId: uuid.NewString(), DeliveryId: d.ID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE})
+	if err != nil || got.GetOutcome() != pb.ActResponse_OUTCOME_DONE || !got.GetReopen() {
+		t.Errorf("of what moved on: %v (%v)", got, err)
+	}
+}
+
+func TestActRefuses(t *testing.T) {
+	r := newRig(t)
+	in := r.fire("a", "disk full")
+	d, anns := r.deliver(in.ID, "ben", "benphone"), r.deliver(in.ID, "ann", "annphone")
+	ack := func(f func(*pb.ActRequest)) *pb.ActRequest {
+		req := &pb.ActRequest{ActionId: uuid.NewString(), DeliveryId: d.ID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE}
+		f(req)
+		return req
+	}
+	token := r.token(d, in.ID)
+	for _, c := range []struct {
+		name   string
+		ctx    context.Context
+		req    *pb.ActRequest
+		code   codes.Code
+		reason string
+		http   int
+	}{
+		{"nobody", t.Context(), ack(func(*pb.ActRequest) {}), codes.Unauthenticated, "CREDENTIAL_MISSING", 401},
+		{"a forged token", t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken = token[:len(token)-2] + "xx" }), codes.Unauthenticated, "ACTION_TOKEN", 401},
+		{"rubbish", t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken = "rubbish" }), codes.Unauthenticated, "ACTION_TOKEN", 401},
+		{"the token of another delivery", t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken, q.DeliveryId = token, anns.ID }), codes.Unauthenticated, "ACTION_TOKEN", 401},
+		{"resolve by token", t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken, q.Verb = token, pb.ActRequest_VERB_RESOLVE }), codes.PermissionDenied, "UNLOCK_REQUIRED", 403},
+		{"resolve while locked", r.as(phone), ack(func(q *pb.ActRequest) { q.Verb = pb.ActRequest_VERB_RESOLVE }), codes.PermissionDenied, "UNLOCK_REQUIRED", 403},
+		{"escalate with a wrong signature", r.as(phone), ack(func(q *pb.ActRequest) { q.Verb, q.UnlockSignature = pb.ActRequest_VERB_ESCALATE, []byte("x") }), codes.PermissionDenied, "UNLOCK_REQUIRED", 403},
+		{"another device's page", r.as(phone), ack(func(q *pb.ActRequest) { q.DeliveryId = anns.ID }), codes.PermissionDenied, "NOT_THIS_DEVICE", 403},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := r.devices().Act(c.ctx, c.req)
+			s := wants(t, err, c.code, c.reason)
+			if meta(s)["reopen"] != "true" {
+				t.Errorf("the app is not asked to open: %v", s.Details())
+			}
+			who := nobody
+			if _, ok := metadata.FromOutgoingContext(c.ctx); ok {
+				who = phone
+			}
+			res := r.http(http.MethodPost, "/v1/push/actions", who, string(must(protojson.Marshal(c.req))))
+			defer res.Body.Close()
+			body := must(io.ReadAll(res.Body))
+			if res.StatusCode != c.http || !strings.Contains(string(body), `"reopen":"true"`) {
+				t.Errorf("HTTP %d %s, want %d with reopen", res.StatusCode, body, c.http)
+			}
+		})
+	}
+	// After its hour the token is over; a revoked device's is at once.
+	r.offset.Add(int64(30 * time.Minute))
+	_, err := r.devices().Act(t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken = token }))
+	wants(t, err, codes.Unauthenticated, "ACTION_TOKEN")
+	fresh := r.token(d, in.ID)
+	if _, err := r.devices().RevokeDevice(r.as(admin), &pb.RevokeDeviceRequest{Name: "devices/benphone"}); err == nil {
+		_, err = r.devices().Act(t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken = fresh }))
+		wants(t, err, codes.Unauthenticated, "ACTION_TOKEN")
+	} else {
+		t.Error(err)
+	}
+	if got, err := r.store.Incident(t.Context(), in.ID); err != nil || got.Status != incident.Triggered {
+		t.Errorf("a refused action has changed the incident: %v (%v)", got.Status, err)
+	}
+}
+
+func meta(s *status.Status) map[string]string {
+	for _, d := range s.Details() {
+		if i, ok := d.(*errdetails.ErrorInfo); ok {
+			return i.GetMetadata()
+		}
+	}
+	return nil
+}
+
+// With the key that works on an unlocked phone alone, a notification can do the rest.
+func TestActUnlocked(t *testing.T) {
+	r := newRig(t)
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	public := must(key.PublicKey.Bytes())
+	if _, err := r.devices().UpdateDevice(r.as(phone), &pb.UpdateDeviceRequest{Device: &pb.Device{Name: "devices/me", UnlockKey: public}}); err != nil {
+		t.Fatal(err)
+	}
+	sign := func(id string) []byte {
+		sum := sha256.Sum256([]byte(id))
+		return must(ecdsa.SignASN1(rand.Reader, key, sum[:]))
+	}
+	in := r.fire("a", "disk full")
+	d := r.deliver(in.ID, "ben", "benphone")
+	id := uuid.NewString()
+	got, err := r.devices().Act(r.as(phone), &pb.ActRequest{ActionId: id, DeliveryId: d.ID, Verb: pb.ActRequest_VERB_ESCALATE, UnlockSignature: sign(id), Note: "in the train"})
+	if err != nil || got.GetOutcome() != pb.ActResponse_OUTCOME_DONE || got.GetHolder() != "Ann Archer" {
+		t.Fatalf("escalate: %v (%v)", got, err)
+	}
+	_, err = r.devices().Act(r.as(phone), &pb.ActRequest{ActionId: uuid.NewString(), DeliveryId: d.ID, Verb: pb.ActRequest_VERB_RESOLVE, UnlockSignature: sign(id)})
+	wants(t, err, codes.PermissionDenied, "UNLOCK_REQUIRED") // a signature is good for its action
+	id = uuid.NewString()
+	got, err = r.devices().Act(r.as(phone), &pb.ActRequest{ActionId: id, DeliveryId: d.ID, Verb: pb.ActRequest_VERB_RESOLVE, UnlockSignature: sign(id)})
+	if err != nil || got.GetState() != pb.Incident_STATE_RESOLVED || !got.GetChanged() {
+		t.Fatalf("resolve: %v (%v)", got, err)
+	}
+}
+
+func TestReceipts(t *testing.T) {
+	r := newRig(t)
+	in := r.fire("a", "disk full")
+	d, anns := r.deliver(in.ID, "ben", "benphone"), r.deliver(in.ID, "ann", "annphone")
+	c := r.devices()
+	got, err := c.ReportReceipts(r.as(phone), &pb.ReportReceiptsRequest{Receipts: []*pb.Receipt{
+		{DeliveryId: d.ID, State: pb.Receipt_STATE_DISPLAYED, Audible: pb.Delivery_AUDIBLE_YES},
+		{DeliveryId: d.ID, State: pb.Receipt_STATE_DISPLAYED},
+		{DeliveryId: anns.ID, State: pb.Receipt_STATE_RECEIVED},
+		{DeliveryId: uuid.NewString(), State: pb.Receipt_STATE_RECEIVED},
+		{DeliveryId: "rubbish", State: pb.Receipt_STATE_RECEIVED},
+		{DeliveryId: d.ID},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []pb.ReportReceiptsResponse_Result_Status{
+		pb.ReportReceiptsResponse_Result_STATUS_RECORDED, pb.ReportReceiptsResponse_Result_STATUS_RECORDED,
+		pb.ReportReceiptsResponse_Result_STATUS_DENIED, pb.ReportReceiptsResponse_Result_STATUS_UNKNOWN,
+		pb.ReportReceiptsResponse_Result_STATUS_INVALID, pb.ReportReceiptsResponse_Result_STATUS_INVALID,
+	}
+	for i, res := range got.GetResults() {
+		if res.GetStatus() != want[i] || (want[i] == pb.ReportReceiptsResponse_Result_STATUS_INVALID) != (res.GetMessage() != "") {
+			t.Errorf("result %d is %v, want %s", i, res, want[i])
+		}
+	}
+	if got.GetServerTime() == nil {
+		t.Error("the answer has no time")
+	}
+	if _, dv, _, err := r.store.Delivery(t.Context(), d.ID); err != nil || dv.State != incident.DeliveryDisplayed {
+		t.Errorf("the delivery is %v (%v)", dv.State, err)
+	}
+	_, err = c.ReportReceipts(t.Context(), &pb.ReportReceiptsRequest{Receipts: []*pb.Receipt{{DeliveryId: d.ID, State: pb.Receipt_STATE_OPENED}}})
+	wants(t, err, codes.Unauthenticated, "CREDENTIAL_MISSING")
+	key := must(r.signer.ReceiptKey(auth.Binding{Delivery: d.ID, User: "ben", Device: "benphone"}, r.now()))
+	opened, err := c.ReportReceipts(t.Context(), &pb.ReportReceiptsRequest{ReceiptKey: key, Receipts: []*pb.Receipt{{DeliveryId: d.ID, State: pb.Receipt_STATE_OPENED}}})
+	if err != nil || opened.GetResults()[0].GetStatus() != pb.ReportReceiptsResponse_Result_STATUS_RECORDED {
+		t.Errorf("with the page's key: %v (%v)", opened, err)
+	}
+	_, err = c.ReportReceipts(t.Context(), &pb.ReportReceiptsRequest{ReceiptKey: key, Receipts: []*pb.Receipt{{DeliveryId: anns.ID, State: pb.Receipt_STATE_OPENED}}})
+	wants(t, err, codes.Unauthenticated, "RECEIPT_KEY")
+	me, err := c.GetDevice(r.as(phone), &pb.GetDeviceRequest{Name: "devices/me"})
+	if err != nil || me.GetLastReceiptTime() == nil || me.GetHealth() != pb.Device_HEALTH_GREEN {
+		t.Errorf("after its receipts the device is %v (%v)", me, err)
+	}
+}
+
+func TestTestPush(t *testing.T) {
+	r := newRig(t)
+	c := r.devices()
+	_, err := c.SendTestPush(r.as(responder), &pb.SendTestPushRequest{Name: "devices/annphone"})
+	wants(t, err, codes.PermissionDenied, "NOT_YOURS")
+	sent, err := c.SendTestPush(r.as(responder), &pb.SendTestPushRequest{Name: "devices/benphone", Critical: true})
+	if err != nil || sent.GetDevice() != "devices/benphone" || sent.GetVerdict() != pb.TestPush_VERDICT_UNSPECIFIED {
+		t.Fatalf("sent %v (%v)", sent, err)
+	}
+	ctx, cancel := context.WithTimeout(r.as(responder), 20*time.Second)
+	defer cancel()
+	watch, err := c.WatchTestPush(ctx, &pb.WatchTestPushRequest{Name: sent.GetName()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[pb.Delivery_State]bool{}
+	for {
+		m, err := watch.Recv()
+		if err != nil {
+			t.Fatalf("watch: %v after %v", err, states)
+		}
+		states[m.GetState()] = true
+		if m.GetState() == pb.Delivery_STATE_ACCEPTED {
+			break
+		}
+	}
+	if _, err := c.ReportReceipts(r.as(phone), &pb.ReportReceiptsRequest{Receipts: []*pb.Receipt{{DeliveryId: sent.GetDeliveryId(), State: pb.Receipt_STATE_RECEIVED}}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.ConfirmTestPush(r.as(stakeholder), &pb.ConfirmTestPushRequest{Name: sent.GetName(), Heard: true})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+	done, err := c.ConfirmTestPush(r.as(responder), &pb.ConfirmTestPushRequest{Name: sent.GetName(), Heard: true})
+	if err != nil || done.GetVerdict() != pb.TestPush_VERDICT_PASSED {
+		t.Fatalf("confirmed: %v (%v)", done, err)
+	}
+	var last *pb.TestPush
+	for {
+		m, err := watch.Recv()
+		if err != nil {
+			break
+		}
+		last = m
+	}
+	if last.GetVerdict() != pb.TestPush_VERDICT_PASSED || len(last.GetSteps()) < 3 {
+		t.Errorf("the stream ended with %v", last)
+	}
+	me, err := c.GetDevice(r.as(responder), &pb.GetDeviceRequest{Name: "devices/benphone"})
+	if err != nil || !me.GetLastTestPassed() {
+		t.Errorf("the device is %v (%v)", me, err)
+	}
+	for i := 2; ; i++ {
+		_, err := c.SendTestPush(r.as(responder), &pb.SendTestPushRequest{Name: "devices/benphone"})
+		if err != nil {
+			wants(t, err, codes.ResourceExhausted, "RATE_LIMIT")
+			if i != 11 {
+				t.Errorf("test %d of the hour is refused", i)
+			}
+			break
+		}
+		if i > 20 {
+			t.Fatal("a device may be tested without limit")
+		}
+	}
+}
+
+// Nobody has more devices than may be; the oldest that was never proven makes room.
+func TestTooManyDevices(t *testing.T) {
+	r := newRig(t)
+	for i := range 9 {
+		token := ""
+		if i > 0 {
+			token = string("0123456789abcdef"[i])
+		}
+		if _, err := r.devices().RegisterDevice(r.as(responder), &pb.RegisterDeviceRequest{Device: app(token)}); err != nil {
+			t.Fatalf("device %d: %v", i, err)
+		}
+	}
+	if _, err := r.devices().RegisterDevice(r.as(responder), &pb.RegisterDeviceRequest{Device: app("e")}); err != nil {
+		t.Fatalf("the one without an address does not make room: %v", err)
+	}
+	_, err := r.devices().RegisterDevice(r.as(responder), &pb.RegisterDeviceRequest{Device: app("f")})
+	wants(t, err, codes.FailedPrecondition, "TOO_MANY_DEVICES")
+}
