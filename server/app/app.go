@@ -156,7 +156,7 @@ func (s *server) prepare(ctx context.Context) error {
 func (s *server) openDirectory(ctx context.Context) error {
 	o := directory.Options{
 		Log: directory.StoreLog{Store: s.store}, Keys: s.keys, File: s.snapshotFile(), InUse: inUse(s.store),
-		Now: s.clock.Now, Logger: s.log,
+		Channels: directory.Channels{Sends: s.sends, Pushes: s.pushesTo}, Now: s.clock.Now, Logger: s.log,
 	}
 	if s.c.Pace != nil {
 		o.Pace = *s.c.Pace
@@ -168,21 +168,17 @@ func (s *server) openDirectory(ctx context.Context) error {
 	s.directory = d
 	s.life.background(ctx, "directory", d.Run)
 	s.auth = &auth.Authenticator{Book: func() auth.Book { return d.Snapshot() }, CatchUp: d.CatchUp, Now: s.clock.Now}
-	s.ready = &readiness{writable: s.store.Writable, directory: d, sends: s.sends}
+	s.ready = &readiness{writable: s.store.Writable, directory: d}
 	return nil
 }
 
-// sends reports whether messages of the kind leave this installation.
-func (s *server) sends(kind roster.MethodKind) bool {
-	switch kind {
-	case roster.Push:
-		return len(s.c.Push.Apps) > 0
-	case roster.Email:
-		return s.c.SMTP.Host != ""
-	case roster.Webhook:
-		return true
-	}
-	return false
+// sends reports whether messages of the kind leave this installation. Webhooks
+// need nothing of it.
+func (s *server) sends(kind roster.MethodKind) bool { return kind != roster.Email || s.c.SMTP.Host != "" }
+
+// pushesTo reports whether an app is set up, by what its phones call it.
+func (s *server) pushesTo(p roster.Platform, app string) bool {
+	return apps(s.c.Push.Apps).serves(platform(p), app)
 }
 
 func (s *server) snapshotFile() string { return filepath.Join(s.c.DataDir, "directory.snapshot") }
@@ -207,7 +203,9 @@ func (s *server) openPushes(ctx context.Context) error {
 	if s.channels, err = channels(s.c, s.clock.Now, s.directory); err != nil {
 		return err
 	}
-	s.desk = &respond.Desk{Store: s.store, View: s.view, Now: s.clock.Now}
+	s.desk = &respond.Desk{
+		Store: s.store, View: s.view, Now: s.clock.Now, Tracer: s.tracing.provider.Tracer("tocsin/respond"),
+	}
 	s.notifier = notify.New(notify.Options{ //nolint:contextcheck // what it starts outlives the start
 		Ledger: s.store, Directory: s.people, Push: s.sender, Channels: s.channels, Signer: auth.NewSigner(s.keys),
 		Undelivered: s.undelivered, Now: s.clock.Now, Log: s.log, Registerer: s.registry,

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/tocsin-oncall/tocsin/push"
@@ -42,6 +43,12 @@ func (a apps) resolve(platform push.Platform, name string) string {
 		return name
 	}
 	return only
+}
+
+// serves reports whether phones of the app, as they name it, can be pushed to.
+func (a apps) serves(platform push.Platform, name string) bool {
+	id := a.resolve(platform, name)
+	return slices.ContainsFunc(a, func(c config.PushApp) bool { return push.Platform(c.Platform) == platform && c.ID == id })
 }
 
 // pushes keeps the sender's apps as the configuration and its key files say.

@@ -138,6 +138,12 @@ func (c *child) end() {
 	<-c.gone
 }
 
+// killed reports whether the process that has ended was ended by a SIGKILL.
+func (c *child) killed() bool {
+	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
 // prepare sets the organisation up in an empty Redis, with a phone for Ann,
 // without a server.
 func (w *world) prepare(ctx context.Context, phone *pushtest.Phone) (*store.Store, error) {
@@ -208,6 +214,9 @@ func (s *story) lookAfter(c *child, over <-chan struct{}) {
 	select {
 	case <-over:
 		c.end()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.died = c.killed() // at the very last point, with nothing left to do
 		return
 	case <-c.gone:
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/directory"
-	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 // stale is how old the snapshot may be: it is confirmed every second.
@@ -32,8 +31,6 @@ type check struct {
 type readiness struct {
 	writable  func(ctx context.Context) error
 	directory *directory.Directory
-	// sends reports whether this installation sends by the kind of method at all.
-	sends    func(roster.MethodKind) bool
 	draining atomic.Bool
 
 	mu     sync.Mutex
@@ -84,20 +81,7 @@ func (r *readiness) current() error {
 // catchAll reports whether somebody of the catch-all can be paged, by a way
 // that this installation is set up for.
 func (r *readiness) catchAll() error {
-	snapshot := r.directory.Snapshot()
-	if err := snapshot.Ready(); err != nil {
-		return err
-	}
-	for _, id := range snapshot.Settings().CatchAll {
-		u, _ := snapshot.User(id)
-		devices := snapshot.Devices(id)
-		for _, step := range u.Plan(true) {
-			if m, ok := u.Method(step.Method); ok && u.Works(step, devices) && r.sends(m.Kind) {
-				return nil
-			}
-		}
-	}
-	return errors.New("nobody of the catch-all has a way of being paged that is set up here: see push.apps and smtp.host of the configuration")
+	return r.directory.Snapshot().Ready()
 }
 
 func (r *readiness) serving() error {

@@ -23,5 +23,5 @@ func (d *Desk) traced(ctx context.Context, in *incident.Incident, cmd incident.C
 	caller := trace.LinkFromContext(ctx)
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": in.Trace})
 	name := strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", cmd), "incident."))
-	return d.Tracer.Start(ctx, name, trace.WithLinks(caller), trace.WithAttributes(attribute.String("tocsin.incident", string(in.ID))))
+	return d.Tracer.Start(ctx, name, trace.WithLinks(caller), trace.WithAttributes(attribute.String("tocsin.incident", string(in.ID)))) //nolint:spancheck // ended by the caller
 }
