@@ -43,9 +43,9 @@ type Authenticator struct {
 
 // Faults of authentication.
 var (
-	errMissing = fault.New(fault.Unauthenticated, "CREDENTIAL_MISSING", //nolint:gochecknoglobals // constant faults
+	errMissing = fault.New(fault.Unauthenticated, "CREDENTIAL_MISSING",
 		"this call needs a credential: send the header Authorization: Bearer …")
-	errUnknown = fault.New(fault.Unauthenticated, "CREDENTIAL_INVALID", //nolint:gochecknoglobals // constant faults
+	errUnknown = fault.New(fault.Unauthenticated, "CREDENTIAL_INVALID",
 		"the credential is unknown, expired or revoked")
 )
 

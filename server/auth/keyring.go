@@ -116,7 +116,7 @@ func makeKeyFile(path string) (bool, error) {
 		return false, err
 	}
 	var secret [MasterKeySize]byte
-	rand.Read(secret[:])                                     //nolint:errcheck // never fails (crypto/rand since Go 1.24)
+	rand.Read(secret[:])                                     // never fails
 	f, err := os.CreateTemp(filepath.Dir(path), ".master-*") // mode 0600
 	if err != nil {
 		return false, err

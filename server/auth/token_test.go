@@ -29,7 +29,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-var binding = auth.Binding{ //nolint:gochecknoglobals // fixture
+var binding = auth.Binding{
 	Delivery: "0b9e3c1a-6f0d-4a57-9d1e-2f7c5b8a4e10", Incident: "1a0q3k7w2m4x", User: "ann", Device: "d1", Epoch: 7,
 }
 
