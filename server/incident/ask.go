@@ -98,6 +98,16 @@ func (t *turn) askLastResort(p escalation.Policy, also []roster.UserID) {
 	t.assign(union(users, t.reachable(also)), via, 0)
 }
 
+// widen asks whoever has become the last resort since it was asked: somebody
+// put there because the one before cannot be reached.
+func (t *turn) widen(p escalation.Policy) {
+	users, via := t.lastResort(p)
+	fresh := slices.DeleteFunc(t.reachable(users), func(u roster.UserID) bool { return t.in.Assigned(u) != nil })
+	if len(fresh) > 0 {
+		t.join(fresh, via)
+	}
+}
+
 // lastResort returns who is asked when the policy has nobody.
 func (t *turn) lastResort(p escalation.Policy) ([]roster.UserID, Via) {
 	var users []roster.UserID

@@ -57,6 +57,7 @@ func (t *turn) timeout() {
 	if t.onLastResort() && !t.anybody(p) { // walked again, still nobody: no loop is used up, nothing is said twice
 		in.Timers.Escalate = t.now.Add(t.view.Pace().EmptyPass)
 		t.d.Changed = true
+		t.widen(p)
 		return
 	}
 	if !ok || t.onLastResort() {

@@ -244,6 +244,20 @@ func (in *Incident) Assigned(u roster.UserID) *Assignee {
 	return nil
 }
 
+// Asks reports whether the incident asks that person now: he is assigned, and
+// nobody's acknowledgement speaks for him. On a level that asks each holder,
+// and of helpers, somebody else's does not.
+func (in *Incident) Asks(u roster.UserID) bool {
+	a := in.Assigned(u)
+	switch {
+	case a == nil:
+		return false
+	case in.Status == Acknowledged:
+		return !in.AckedBy(u) && (!a.Next.IsZero() || !a.ReceiptBy.IsZero())
+	}
+	return in.Status == Triggered
+}
+
 // AckedBy reports whether the person's acknowledgement stands.
 func (in *Incident) AckedBy(u roster.UserID) bool {
 	return slices.ContainsFunc(in.Acks, func(a Ack) bool { v, ok := a.By.User(); return ok && v == u })

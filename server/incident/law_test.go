@@ -28,7 +28,7 @@ func TestLaws(t *testing.T) {
 		w.SetPolicy("day", 0, incidenttest.Level(5*time.Minute, "cy"))
 		svc := w.Services[shop]
 		svc.AckReminder = time.Duration(rapid.IntRange(0, 1).Draw(rt, "reminder")) * 7 * time.Minute
-		svc.AutoResolve = time.Duration(rapid.IntRange(0, 1).Draw(rt, "auto")) * 3 * time.Hour
+		svc.AutoResolve = rapid.SampledFrom([]time.Duration{0, 20 * time.Minute, 3 * time.Hour}).Draw(rt, "auto")
 		w.Services[shop] = svc
 		s := &story{t: t, w: w, now: start, alerts: map[string]incident.Alert{}, receipts: map[roster.UserID]incident.Receipt{}}
 		s.must(incident.Begin{

@@ -151,7 +151,9 @@ func (t *turn) remind(a *Assignee, user roster.User, plan []roster.Step) {
 	for _, s := range slices.Backward(again) {
 		t.page(a, s, PageReminder)
 	}
-	a.Next = t.now.Add(t.remindEvery(user, a))
+	if a.Next = (time.Time{}); t.in.Urgency == High {
+		a.Next = t.now.Add(t.remindEvery(user, a))
+	}
 }
 
 func (t *turn) remindEvery(user roster.User, a *Assignee) time.Duration {
@@ -250,7 +252,7 @@ func (t *turn) pull(a *Assignee, reason PageReason, cause Cause) {
 // for anybody who is asked, the level counts as empty and is left early.
 func (t *turn) undelivered(c Undelivered) error {
 	a := t.in.Assigned(c.User)
-	if a == nil || t.in.Status != Triggered || c.Generation != t.in.Generation || slices.Contains(a.Failed, c.Method) {
+	if a == nil || !t.in.Asks(c.User) || c.Generation != t.in.Generation || slices.Contains(a.Failed, c.Method) {
 		return nil
 	}
 	if !c.Passing {
@@ -261,6 +263,9 @@ func (t *turn) undelivered(c Undelivered) error {
 		a.ReceiptBy = time.Time{}
 	}
 	t.pull(a, PageRejected, CauseRejected)
+	if c.Passing && a.Next.IsZero() { // low urgency has no reminders: without this it would be silent for good
+		a.Next = t.now.Add(t.view.Pace().RemindEvery)
+	}
 	if t.nobodyLeft() {
 		t.hurry(t.now.Add(t.view.Pace().EmptyPass))
 	}

@@ -3,6 +3,7 @@ package incident
 import (
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 )
 
@@ -91,7 +92,11 @@ func (t *turn) reopen(c Reopen) error {
 	t.hush()
 	t.moved()
 	if svc, ok := t.service(); ok {
+		if svc.Urgency == catalog.UrgencyBySeverity && in.Urgency == Low && c.Event != nil && bySeverity(c.Event.Severity) == High {
+			t.raise(c.By, CauseSeverity) // nobody is asked yet: only the urgency changes
+		}
 		t.armAutoResolve(svc)
+		t.armRaise(svc)
 		if p, ok := t.view.CurrentPolicy(svc.Policy); ok && in.Policy.ID == "" {
 			in.Policy = p.Ref()
 		}

@@ -218,10 +218,11 @@ func (t *turn) unlink(a Alert) {
 	}
 }
 
-// armAutoResolve restarts the timer that ends an incident nobody hears of any more.
+// armAutoResolve restarts the timer that ends an incident nobody hears of any
+// more. A sleeping incident has none: ticks would pass it by, for ever due.
 func (t *turn) armAutoResolve(svc catalog.Service) {
 	t.in.Timers.AutoResolve = time.Time{}
-	if svc.AutoResolve > 0 {
+	if svc.AutoResolve > 0 && !t.in.Snoozed() {
 		t.in.Timers.AutoResolve = t.now.Add(svc.AutoResolve)
 	}
 }
@@ -234,7 +235,7 @@ const madeKeyLife = 24 * time.Hour
 // endMadeKey lets the incident end by itself when nothing has been heard of a
 // condition without a name of its own for a day.
 func (t *turn) endMadeKey(svc catalog.Service, e event.Event) {
-	if e.KeyMade && svc.AutoResolve == 0 {
+	if e.KeyMade && svc.AutoResolve == 0 && !t.in.Snoozed() {
 		t.in.Timers.AutoResolve = t.now.Add(madeKeyLife)
 		t.d.Changed = true
 	}
