@@ -616,7 +616,33 @@ func TestCase30_EndlessRefusals(t *testing.T) {
 	for range 50 {
 		r.want(<-results, push.EndProviderDown)
 	}
-	if n := r.apple.Count(); n > 150 {
+	if n := r.apple.Count(); n > 300 {
 		t.Errorf("%d requests for 50 pages, want them bounded", n)
+	}
+}
+
+func TestCase21_LimitDropsInABurst(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *rigOptions) { o.apple.Latency = time.Millisecond })
+	d, _ := r.iphone()
+	r.burst(50, d) // warm
+	var once sync.Once
+	var dropping sync.WaitGroup
+	dropping.Add(1)
+	r.apple.Decide(func(pushtest.Request) (pushtest.Answer, bool) {
+		once.Do(func() {
+			go func() { // off the connection's goroutine, which has to go on reading
+				defer dropping.Done()
+				r.apple.MaxStreams(1)
+			}()
+		})
+		return pushtest.Answer{}, false
+	})
+	began := time.Now()
+	r.burst(1000, d)
+	dropping.Wait()
+	t.Logf("1000 pages in %v", time.Since(began))
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("took %v at one request at a time, want no stall", took)
 	}
 }

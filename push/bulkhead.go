@@ -33,7 +33,8 @@ type job struct {
 	place    place
 	enqueued time.Time
 	timer    *time.Timer
-	round    int // distinguishes a timer from its successors
+	expiry   *time.Timer // ends it at its deadline while it stands in a queue; nil until it has to stand
+	round    int         // distinguishes a timer from its successors
 	ahead    *job
 	next     *job // the newer delivery of the slot that waits for this one
 
@@ -44,6 +45,7 @@ type job struct {
 	instant    int // consecutive retries without a wait
 	last       Outcome
 	tries      []Try
+	begun      bool // the caller has given leave for the attempt in flight
 	abandoned  bool
 	triedOther bool // environment
 	unpaid     bool // a retry that the budget has not allowed yet
@@ -149,6 +151,16 @@ type queue struct {
 
 func (q *queue) push(j *job) { q.jobs = append(q.jobs, j) }
 
+// pushFront is for a job that had its turn and could not use it.
+func (q *queue) pushFront(j *job) {
+	if q.head == 0 {
+		q.jobs = append([]*job{nil}, q.jobs...)
+		q.head = 1
+	}
+	q.head--
+	q.jobs[q.head] = j
+}
+
 func (q *queue) pop() *job {
 	for q.head < len(q.jobs) {
 		j := q.jobs[q.head]
@@ -223,10 +235,26 @@ func (s *Sender) line(now time.Time, b *bulkhead, j *job) {
 	b.live[j] = struct{}{}
 	if j.ahead != nil {
 		j.place = placeBehind
+	} else {
+		s.ready(now, j)
+		s.pump(now, b)
+	}
+	s.linger(now, j)
+}
+
+// linger makes sure that a job which has to stand in a queue is told its end
+// at its deadline, not when its turn would have come.
+func (s *Sender) linger(now time.Time, j *job) {
+	if (j.place != placeQueued && j.place != placeBehind) || j.expiry != nil {
 		return
 	}
-	s.ready(now, j)
-	s.pump(now, b)
+	j.expiry = time.AfterFunc(max(0, j.d.Message.Deadline.Sub(now)), func() {
+		s.locked(func(now time.Time) {
+			if j.place == placeQueued || j.place == placeBehind {
+				s.end(now, j, EndExpired, AddressKeep)
+			}
+		})
+	})
 }
 
 func older(j, than *job) bool {
@@ -241,14 +269,19 @@ func (s *Sender) ready(_ time.Time, j *job) {
 
 // wake queues what waits for the provider to come back.
 func (s *Sender) wake(now time.Time, b *bulkhead) {
+	var woken []*job
 	for j := range b.live {
 		j.told = false
 		if j.place == placeWaiting && j.held {
 			s.stopTimer(j)
 			s.ready(now, j)
+			woken = append(woken, j)
 		}
 	}
 	s.pump(now, b)
+	for _, j := range woken {
+		s.linger(now, j)
+	}
 }
 
 // pump starts as many attempts as the app may have in flight.
@@ -404,6 +437,7 @@ func (s *Sender) wait(_ time.Time, j *job, until time.Time) {
 			}
 			s.ready(now, j)
 			s.pump(now, j.home)
+			s.linger(now, j)
 		})
 	})
 }
@@ -423,8 +457,10 @@ func (s *Sender) work(b *bulkhead, j *job) {
 		o, end := s.attempt(j)
 		s.locked(func(now time.Time) {
 			s.settle(now, b, j, o, end, began)
+			settled := j
 			j = s.next(now, b)
 			s.pump(now, b)
+			s.linger(now, settled)
 		})
 	}
 }
@@ -435,13 +471,14 @@ func (s *Sender) attempt(j *job) (Outcome, End) {
 	ctx, cancel := s.attemptContext()
 	defer cancel()
 	number := j.attempts + 1
-	if j.d.Begin != nil {
+	if j.begun = j.d.Begin == nil; !j.begun {
 		if o, end := begin(ctx, &j.d, number); end != 0 || o.Class != 0 {
 			return o, end
 		}
 		if !s.now().Before(j.d.Message.Deadline) {
 			return Outcome{Class: RetryLater, Reason: "Deadline", Local: true}, EndExpired
 		}
+		j.begun = true
 	}
 	if dl := j.d.Message.Deadline; dl.Sub(s.now()) < s.timeout {
 		var stop context.CancelFunc

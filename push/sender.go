@@ -192,7 +192,7 @@ func (s *Sender) reconfigure(now time.Time, b *bulkhead, a App) {
 // given up with EndStopped, after the attempt in flight if there is one.
 func (s *Sender) Send(ctx context.Context, d Delivery) Result {
 	done := make(chan Result, 1)
-	j := s.submit(d, func(r Result) { done <- r })
+	j := s.submit(d, func(r Result) { done <- r }) //nolint:contextcheck // attempts are the sender's: a delivery outlives its submission
 	select {
 	case r := <-done:
 		return r

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	maxInstant = 3  // retries without a wait before one is waited for after all
-	maxTries   = 64 // records kept of one delivery
+	maxInstant = 3                      // retries without a wait before one is waited for after all
+	minWaited  = 100 * time.Millisecond // for a try that found no place to go on at once
+	maxTries   = 64                     // records kept of one delivery
 )
 
 // begin asks the caller for leave. It answers a zero Outcome and End to go on.
@@ -52,6 +53,12 @@ func (s *Sender) settle(now time.Time, b *bulkhead, j *job, o Outcome, end End, 
 	case Park:
 		s.end(now, j, EndRejected, AddressPark)
 	case RetryNow:
+		if o.Local && o.Elapsed >= minWaited { // there was no place, and it has done its waiting
+			s.metrics.retry(b.key, &o)
+			j.place = placeQueued
+			b.queueFor(j).pushFront(j)
+			return
+		}
 		if j.instant++; j.instant > maxInstant {
 			s.retryLater(now, b, j, &o)
 			return
@@ -73,7 +80,7 @@ func (s *Sender) settle(now time.Time, b *bulkhead, j *job, o Outcome, end End, 
 }
 
 func (s *Sender) record(now time.Time, b *bulkhead, j *job, o *Outcome, began time.Time) {
-	if !o.Local {
+	if j.begun {
 		j.attempts++
 	}
 	if o.Class != Accepted {
@@ -278,8 +285,14 @@ func (s *Sender) end(now time.Time, j *job, e End, a Address) {
 	}
 	j.place = placeEnded
 	s.stopTimer(j)
+	if j.expiry != nil {
+		j.expiry.Stop()
+	}
 	if key, ok := j.slot(); ok && s.latest[key] == j {
 		delete(s.latest, key)
+		if j.ahead != nil { // still in flight: whoever comes next stands behind it
+			s.latest[key] = j.ahead
+		}
 	}
 	if j.ahead != nil {
 		j.ahead.next, j.ahead = nil, nil
@@ -295,7 +308,7 @@ func (s *Sender) end(now time.Time, j *job, e End, a Address) {
 		j.next, n.ahead = nil, nil
 		if n.place == placeBehind {
 			s.ready(now, n)
-			s.pump(now, n.home)
+			s.pump(now, n.home) // n has its expiry from standing behind
 		}
 	}
 }

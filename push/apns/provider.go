@@ -2,6 +2,7 @@ package apns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -106,7 +107,11 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 	l, err := p.pool.Acquire(ctx, a.Message.Kind.Loud(), a.Avoid)
 	if err != nil {
 		p.log.DebugContext(ctx, "no apns connection", slog.String("app", p.app), slog.Any("error", err))
-		return push.Outcome{Class: push.RetryLater, Reason: "NoConnection", Bytes: len(n.Payload), Shrunk: shrunk}
+		o := push.Outcome{Class: push.RetryLater, Reason: "NoConnection", Bytes: len(n.Payload), Shrunk: shrunk}
+		if errors.Is(err, h2.ErrBusy) {
+			o.Class, o.Reason, o.Local = push.RetryNow, "Busy", true
+		}
+		return o
 	}
 	o := p.attempt(ctx, l, n, a, bearer)
 	o.Via, o.Bytes, o.Shrunk, o.Elapsed = l.ID(), len(n.Payload), shrunk, p.now().Sub(began)
@@ -115,11 +120,11 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 
 // attempt makes the request on a lane and gives the lane back.
 func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *Notification, a push.Attempt, bearer Bearer) push.Outcome {
-	slow := time.AfterFunc(h2.SlowAnswer, func() { p.pool.Suspect(l) })
+	slow := time.AfterFunc(h2.SlowAnswer, func() { p.pool.Suspect(l) }) //nolint:contextcheck // the ping belongs to the connection, not to the request
 	res, err := p.client(l).PushWithContext(ctx, n)
 	slow.Stop()
 	if err != nil {
-		return p.lost(l, err)
+		return p.lost(l, err) //nolint:contextcheck // the ping belongs to the connection, not to the request
 	}
 	o := Classify(res.StatusCode, res.Reason, res.Timestamp)
 	o.ProviderID = res.ApnsID
@@ -138,22 +143,22 @@ func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *Notification, a p
 // have taken already.
 func (p *Provider) lost(l *h2.Lane, err error) push.Outcome {
 	f := h2.FateOf(err)
-	p.pool.Release(l, false, f.Refused)
+	trouble := p.pool.Release(l, false, f.Refused)
 	o := push.Outcome{Class: push.RetryNow, Reason: f.Reason, Unknown: !f.Unsent}
 	switch {
 	case f.Timeout:
 		p.pool.Suspect(l)
-	case f.Refused:
+	case f.Refused && trouble:
 		o.Class = push.RetryLater
-		if l.Casualty() {
-			o.Class = push.RetryNow
-		}
+	case f.Refused:
+		o.Also = true // the server has lowered its limit, and so has the pool
 	case f.Reset:
 		// The connection goes on, and the reset counts for itself.
 	default:
 		// Everything on the connection comes back at once; for the breaker
 		// that is one failure, not a hundred.
-		o.Also = !l.Casualty()
+		// A server that says goodbye is not in trouble at all.
+		o.Also = !l.Casualty() || f.Unsent
 		p.pool.Retire(l, f.Reason)
 	}
 	return o

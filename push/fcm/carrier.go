@@ -2,6 +2,7 @@ package fcm
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -51,7 +52,7 @@ func (c *carrier) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, &wayError{none: true, err: err}
 	}
 	way.used = l.ID()
-	slow := time.AfterFunc(h2.SlowAnswer, func() { c.pool.Suspect(l) })
+	slow := time.AfterFunc(h2.SlowAnswer, func() { c.pool.Suspect(l) }) //nolint:contextcheck // the ping belongs to the connection, not to the request
 	res, err := l.RoundTrip(r)
 	slow.Stop()
 	if err == nil {
@@ -59,17 +60,17 @@ func (c *carrier) RoundTrip(r *http.Request) (*http.Response, error) {
 		return res, nil
 	}
 	f := h2.FateOf(err)
-	c.pool.Release(l, false, f.Refused)
+	trouble := c.pool.Release(l, false, f.Refused)
 	e := &wayError{fate: f, via: l.ID(), err: err}
 	switch {
 	case f.Timeout:
-		c.pool.Suspect(l)
+		c.pool.Suspect(l) //nolint:contextcheck // the ping belongs to the connection, not to the request
 	case f.Refused:
-		e.also = !l.Casualty()
+		e.also = !trouble // else the server has lowered its limit, and so has the pool
 	case f.Reset:
 		// The connection goes on, and the reset counts for itself.
 	default:
-		e.also = !l.Casualty()
+		e.also = !l.Casualty() || f.Unsent // a server that says goodbye is not in trouble
 		c.pool.Retire(l, f.Reason)
 	}
 	return nil, e
@@ -78,9 +79,11 @@ func (c *carrier) RoundTrip(r *http.Request) (*http.Response, error) {
 // outcome is what a transport error means for the attempt.
 func (e *wayError) outcome() push.Outcome {
 	switch {
+	case errors.Is(e.err, h2.ErrBusy):
+		return push.Outcome{Class: push.RetryNow, Reason: "Busy", Local: true}
 	case e.none:
 		return push.Outcome{Class: push.RetryLater, Reason: "NoConnection"}
-	case e.fate.Refused && e.also: // refused before: a wait helps, another try at once does not
+	case e.fate.Refused && !e.also:
 		return push.Outcome{Class: push.RetryLater, Reason: e.fate.Reason, Via: e.via}
 	}
 	return push.Outcome{Class: push.RetryNow, Reason: e.fate.Reason, Via: e.via, Unknown: !e.fate.Unsent, Also: e.also}

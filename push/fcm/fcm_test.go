@@ -2,7 +2,9 @@ package fcm
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -282,5 +284,23 @@ func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCase39_WrappingChangesNothing: the meaning of an answer is read through
+// whatever wraps it.
+func TestCase39_WrappingChangesNothing(t *testing.T) {
+	p := &Provider{now: time.Now, tokens: &tokens{now: time.Now}}
+	for _, body := range []string{coded("UNREGISTERED"), plain404, tokenText} {
+		answer := &AnswerError{Status: 404, Body: []byte(body)}
+		bare := p.outcome("", answer, &route{}, time.Time{})
+		wrapped := p.outcome("", fmt.Errorf("page ann: %w", errors.Join(errors.New("second"), answer)), &route{}, time.Time{})
+		if diff := cmp.Diff(bare, wrapped); diff != "" {
+			t.Errorf("wrapped (-bare +wrapped):\n%s", diff)
+		}
+	}
+	lost := &wayError{none: true, err: errors.New("nobody there")}
+	if o := p.outcome("", fmt.Errorf("page ann: %w", lost), &route{}, time.Time{}); o.Class != push.RetryLater || o.Unknown {
+		t.Errorf("outcome %+v of a wrapped dial error, want another try and nothing sent", o)
 	}
 }

@@ -60,6 +60,7 @@ type Lane struct {
 	server    int  // requests in flight that the server allows; 0 when it has not said
 	useful    bool // it has carried a success
 	checkedAt time.Time
+	refusedAt time.Time
 	why       string // it was closed, when we know
 
 	casualty atomic.Bool // somebody has reported its death
@@ -68,15 +69,16 @@ type Lane struct {
 
 const readEvery = 250 * time.Millisecond
 
-// readLimit is what the server allows now, or 0 when it was read a moment ago.
-// It must not be called under the pool's lock: it waits for a write to finish,
-// and a dead peer's never does.
-func (l *Lane) readLimit() int {
+// look is what the server allows now and whether it wants the connection gone;
+// ok is false when it was looked at a moment ago. It must not be called under
+// the pool's lock: it waits for a write to finish, and a dead peer's never does.
+func (l *Lane) look() (limit int, leaving, ok bool) {
 	now, last := clock().UnixNano(), l.readAt.Load()
 	if now-last < int64(readEvery) || !l.readAt.CompareAndSwap(last, now) {
-		return 0
+		return 0, false, false
 	}
-	return int(min(l.conn.State().MaxConcurrentStreams, 1<<20))
+	st := l.conn.State()
+	return int(min(st.MaxConcurrentStreams, 1<<20)), st.Closing || st.Closed, true
 }
 
 // clock is for the pace of sockets only; what a person or a push service sees
@@ -128,7 +130,11 @@ func (d *dialer) dial(ctx context.Context, lost func(*Lane)) (*Lane, error) {
 	watched := &watchedConn{Conn: secure, closed: func() { lost(l) }}
 	// net/http's ClientConn is the successor of this call, but cannot ping:
 	// without a ping a dead connection costs every page on it the whole timeout.
-	l.conn, err = (&http2.Transport{DisableCompression: true}).NewClientConn(watched) //nolint:staticcheck // see above
+	// Strict means that what exceeds a limit which the server has just lowered
+	// waits here; otherwise HTTP/2 calls the connection unusable, as it does
+	// after GOAWAY, and the two could not be told apart.
+	transport := &http2.Transport{DisableCompression: true, StrictMaxConcurrentStreams: true} //nolint:staticcheck // see above
+	l.conn, err = transport.NewClientConn(watched)                                            //nolint:staticcheck // see above
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start HTTP/2 with %s: %w", d.base.Host, err), raw.Close())
 	}

@@ -18,11 +18,19 @@ const (
 
 	redialFirst = time.Second
 	redialMost  = time.Minute
+
+	answersWithin = 2 * time.Second // for a pool to count as alive
+
+	refusalsTogether = 100 * time.Millisecond
 )
 
 var (
 	errClosed = errors.New("the provider is closed")
-	errBusy   = errors.New("no connection had a place")
+	errStuck  = errors.New("no connection had a place, and none has answered for a while")
+
+	// ErrBusy is that no connection had a place although they answer: there is
+	// more to send than they carry, which is no trouble of the server's.
+	ErrBusy = errors.New("no connection had a place")
 )
 
 // Options are what a pool is made of.
@@ -55,7 +63,9 @@ type Pool struct {
 	redialAt time.Time
 	redial   *time.Timer
 	dialErr  error
-	shut     bool
+
+	answeredAt time.Time // the last success
+	shut       bool
 }
 
 type waiter struct {
@@ -111,6 +121,8 @@ func (p *Pool) Acquire(ctx context.Context, urgent bool, avoid string) (*Lane, e
 	p.waiters[class] = append(p.waiters[class], w)
 	p.mu.Unlock()
 
+	ctx, cancel := patience(ctx)
+	defer cancel()
 	select {
 	case <-w.got:
 		return w.lane, w.err
@@ -121,24 +133,43 @@ func (p *Pool) Acquire(ctx context.Context, urgent bool, avoid string) (*Lane, e
 			p.giveBack(w.lane)
 		}
 		w.gone = true
-		return nil, errors.Join(errBusy, context.Cause(ctx))
+		if clock().Sub(p.answeredAt) < answersWithin {
+			return nil, ErrBusy
+		}
+		return nil, errStuck
 	}
+}
+
+// patience bounds the waiting to two fifths of the time there is: a request
+// that gets its place in the last moment would only be cut off, and nobody
+// would know whether it arrived.
+func patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, end.Sub(clock())*2/5)
 }
 
 // best is the open lane with the fewest requests in flight, another than
 // avoid if there is one. The caller holds the lock.
 func (p *Pool) best(avoid string) *Lane {
 	var best *Lane
+	cost := 0
 	for _, l := range p.lanes {
 		if l.state != laneOpen || l.inFlight >= l.limit {
 			continue
 		}
-		if !l.conn.CanTakeNewRequest() {
-			l.state = laneDraining
+		if !l.conn.CanTakeNewRequest() { // the server has said GOAWAY
+			p.drain(l)
 			continue
 		}
-		if best == nil || (best.id == avoid && l.id != avoid) || (l.id != avoid && l.inFlight < best.inFlight) {
-			best = l
+		c := l.inFlight
+		if l.id == avoid {
+			c += 1 << 20
+		}
+		if best == nil || c < cost {
+			best, cost = l, c
 		}
 	}
 	return best
@@ -146,26 +177,38 @@ func (p *Pool) best(avoid string) *Lane {
 
 // Release returns a place after an attempt. ok says that the server accepted;
 // refused that it has too many requests on this connection.
-func (p *Pool) Release(l *Lane, ok, refused bool) {
-	server := l.readLimit()
+//
+// A server that lowers its limit refuses all that is above it at once: that is
+// one event, answered by halving the cap. Only a refusal at a cap of one is
+// trouble, which Release tells.
+func (p *Pool) Release(l *Lane, ok, refused bool) (trouble bool) {
+	server, leaving, looked := l.look()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if server > 0 {
+	if looked {
 		l.server = server
+		l.limit = max(1, min(l.limit, l.most()))
 	}
+	if leaving {
+		p.drain(l)
+	}
+	now := clock()
 	switch {
-	case refused:
-		l.limit, l.grownAt = max(1, l.limit/2), clock()
+	case refused && now.Sub(l.refusedAt) >= refusalsTogether:
+		trouble = l.limit == 1
+		l.limit, l.grownAt, l.refusedAt = max(1, l.limit/2), now, now
 	case ok:
+		p.answeredAt = now
 		p.grow(l)
 	}
 	p.giveBack(l)
+	return trouble
 }
 
 func (p *Pool) giveBack(l *Lane) {
 	l.inFlight--
 	if l.state == laneDraining && l.inFlight == 0 && !p.shut {
-		p.owners.Go(func() { l.end() })
+		p.owners.Go(l.end)
 	}
 	p.serve()
 	p.maintain()
@@ -175,10 +218,7 @@ func (p *Pool) giveBack(l *Lane) {
 // each second, never above nine tenths of what the server allows.
 func (p *Pool) grow(l *Lane) {
 	now := clock()
-	most := laneLimit
-	if l.server > 0 {
-		most = max(1, min(most, l.server*9/10))
-	}
+	most := l.most()
 	switch {
 	case !l.useful:
 		l.useful, l.limit, l.grownAt = true, max(l.limit, warmLimit), now
@@ -186,6 +226,14 @@ func (p *Pool) grow(l *Lane) {
 		l.limit, l.grownAt = l.limit*2, now
 	}
 	l.limit = min(l.limit, most)
+}
+
+// most is what the cap of a lane may grow to.
+func (l *Lane) most() int {
+	if l.server == 0 {
+		return laneLimit
+	}
+	return max(1, min(laneLimit, l.server*9/10))
 }
 
 // serve gives free places to those who wait, the urgent ones first.
@@ -310,8 +358,9 @@ func (p *Pool) watch(ctx context.Context, l *Lane) {
 			return
 		case <-tick.C:
 		}
+		st := l.conn.State()
 		p.mu.Lock()
-		over, away := l.state == laneClosed, l.state == laneDraining || !l.conn.CanTakeNewRequest()
+		over, away := l.state == laneClosed, l.state == laneDraining || st.Closing
 		idle := l.inFlight == 0
 		p.mu.Unlock()
 		switch {
@@ -372,17 +421,23 @@ func (p *Pool) check(l *Lane) {
 func (p *Pool) Retire(l *Lane, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if why != "" && l.why == "" {
+		l.why = why
+	}
+	p.drain(l)
+	p.maintain()
+}
+
+// drain takes a connection out of routing, and ends it when nothing is on it.
+// The caller holds the lock.
+func (p *Pool) drain(l *Lane) {
 	if l.state == laneClosed || l.state == laneDraining {
 		return
 	}
 	l.state = laneDraining
-	if why != "" {
-		l.why = why
-	}
 	if l.inFlight == 0 && !p.shut {
-		p.owners.Go(func() { l.end() })
+		p.owners.Go(l.end)
 	}
-	p.maintain()
 }
 
 // kill closes a connection under what is on it.
