@@ -17,6 +17,7 @@ const (
 	redrawEvery = 100 * time.Millisecond
 	downFor     = 2 * time.Second // so that one sees that the server is down
 	messageFor  = 6 * time.Second
+	firstAlert  = 6 * time.Second // time to look around
 )
 
 // live lets a person take part, in a terminal or by lines.
@@ -162,6 +163,7 @@ type model struct {
 	perform func(key string) string
 
 	width, height int
+	begin         time.Time // when the first alert fires by itself; zero before the first tick
 	begun         bool
 	message       string
 	messageAt     time.Time
@@ -187,7 +189,10 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.width, m.height = msg.Width, msg.Height
 	case redraw:
 		m.now = msg.now
-		if !m.begun && m.width > 0 { // the first alert comes by itself
+		if m.begin.IsZero() {
+			m.begin = m.now.Add(firstAlert)
+		}
+		if !m.begun && !m.now.Before(m.begin) { // the first alert comes by itself
 			m.begun = true
 			return m, tea.Batch(tick(), m.do("f"))
 		}
@@ -201,6 +206,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		case "q", "ctrl+c", "esc":
 			return m, tea.Quit
 		default:
+			m.begun = m.begun || key == "f"
 			return m, m.do(key)
 		}
 	}
@@ -216,8 +222,11 @@ func (m *model) do(key string) tea.Cmd {
 func (m *model) View() tea.View {
 	s := m.theatre.look(m.now)
 	s.width, s.height = m.width, m.height
-	if m.now.Sub(m.messageAt) < messageFor {
+	switch {
+	case m.now.Sub(m.messageAt) < messageFor:
 		s.message = m.message
+	case !m.begun && !m.begin.IsZero():
+		s.message = fmt.Sprintf("An alert fires in %s. Press s first, and Ann's phone will not answer.", clockText(m.begin.Sub(m.now)))
 	}
 	v := tea.NewView(s.render())
 	v.AltScreen, v.WindowTitle = true, "tocsin demo"

@@ -192,14 +192,10 @@ func (c card) lines(room int) []string {
 		if s == "" {
 			return
 		}
-		parts := strings.Split(ansi.Wordwrap(s, text, " "), "\n")
+		parts := wrap(s, text)
 		for i, part := range parts[:min(len(parts), most)] {
 			if i == most-1 && len(parts) > most {
-				glue := " "
-				if strings.HasSuffix(part, "-") { // it was broken there
-					glue = ""
-				}
-				part = ansi.Truncate(part+glue+strings.Join(parts[most:], " "), text, "…")
+				part = ansi.Truncate(part+" "+strings.Join(parts[most:], " "), text, "…")
 			}
 			lines = append(lines, bar.Render("▌")+style.Render(ansi.Truncate(part, text, "…")))
 		}
@@ -211,8 +207,7 @@ func (c card) lines(room int) []string {
 	if c.left != "" { // what there is no room for is said by the colour
 		foot = fit(foot, text-ansi.StringWidth(c.left)-1) + " " + c.left
 	}
-	add(faint, foot, 1)
-	return append(lines, "")
+	return append(lines, bar.Render("▌")+faint.Render(ansi.Truncate(foot, text, "…")), "")
 }
 
 // panel draws the incident: where it stands, its timeline, and what became of each page.
@@ -224,7 +219,7 @@ func (b board) panel(width, height int) []string {
 	state := map[string]lipgloss.Style{"triggered": alarm, "acknowledged": yellow, "resolved": green}[b.state]
 	lines := []string{" " + strong.Render(ansi.Truncate(b.title, room-2, "…"))}
 	lines = append(lines, " "+state.Render(strings.ToUpper(b.state)))
-	for part := range strings.SplitSeq(ansi.Wordwrap(b.turn, room-2, " "), "\n") {
+	for _, part := range wrap(b.turn, room-2) {
 		lines = append(lines, " "+part)
 	}
 	lines = append(lines, faint.Render(strings.Repeat("─", room)))
@@ -240,7 +235,7 @@ func (b board) history(room, height int) []string {
 	const at = 8
 	var lines []string
 	for _, e := range b.entries {
-		for i, part := range strings.Split(ansi.Wordwrap(e.text, room-at-1, " "), "\n") {
+		for i, part := range wrap(e.text, room-at-1) {
 			stamp := ""
 			if i == 0 {
 				stamp = e.at
@@ -262,7 +257,7 @@ func (b board) ways(room, height int) []string {
 	}
 	var lines []string
 	for _, d := range b.deliveries {
-		for i, part := range strings.Split(ansi.Wordwrap(d, room-3, " "), "\n") {
+		for i, part := range wrap(d, room-3) {
 			indent := " "
 			if i > 0 {
 				indent = "   "
@@ -288,6 +283,23 @@ func box(lines []string, name string, width, height int, edge lipgloss.Style) []
 		out = append(out, edge.Render("│")+fit(line, room)+edge.Render("│"))
 	}
 	return append(out, edge.Render("╰"+strings.Repeat("─", room)+"╯"))
+}
+
+// wrap breaks a text between words, and nowhere else: names have hyphens.
+func wrap(text string, width int) []string {
+	lines := []string{""}
+	for word := range strings.FieldsSeq(text) {
+		last := &lines[len(lines)-1]
+		switch {
+		case *last == "":
+			*last = word
+		case ansi.StringWidth(*last)+1+ansi.StringWidth(word) <= width:
+			*last += " " + word
+		default:
+			lines = append(lines, word)
+		}
+	}
+	return lines
 }
 
 // fit cuts or fills a line to exactly that many columns.

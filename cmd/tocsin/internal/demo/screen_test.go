@@ -90,3 +90,16 @@ func TestTimes(t *testing.T) {
 		t.Errorf("got %s, want 9:05", got)
 	}
 }
+
+func TestWrap(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                                     "",
+		"one in five payments":                 "one in|five|payments",
+		"see checkout-1.shop.example:9102 now": "see|checkout-1.shop.example:9102|now",
+	} {
+		if got := strings.Join(wrap(text, 8), "|"); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
