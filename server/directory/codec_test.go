@@ -18,7 +18,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // test flag
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // reload encodes and decodes a record as the log would.
 func reload(t tb, r Record) Record {

@@ -212,7 +212,7 @@ func (c *diskCopy) writeWhole(s *Snapshot) (err error) {
 			err = errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
 		}
 	}()
-	rand.Read(c.id[:]) //nolint:errcheck // never fails (crypto/rand since Go 1.24)
+	rand.Read(c.id[:]) // never fails
 	c.frames, c.base, c.appended = 0, 0, 0
 	out := bufio.NewWriterSize(tmp, 1<<16)
 	if _, err := out.WriteString(diskMagic + string(c.id[:])); err != nil {

@@ -41,6 +41,7 @@ func unsetIn(v reflect.Value, path string) string {
 		if v.Len() > 0 && v.Index(0).Kind() == reflect.Struct && len(path) < 100 {
 			return unsetIn(v.Index(0), path+"[0]")
 		}
+	default: // a plain value
 	}
 	if v.IsZero() {
 		return path

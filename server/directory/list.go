@@ -20,15 +20,27 @@ func all[R Record](s *Snapshot, kind Kind) iter.Seq[R] {
 	}
 }
 
-// Users, and the functions after it, yield all records of their kind, in no order.
-func (s *Snapshot) Users() iter.Seq[*User]       { return all[*User](s, KindUser) }
-func (s *Snapshot) Teams() iter.Seq[*Team]       { return all[*Team](s, KindTeam) }
+// Users yields all people, in no order.
+func (s *Snapshot) Users() iter.Seq[*User] { return all[*User](s, KindUser) }
+
+// Teams yields all teams, in no order.
+func (s *Snapshot) Teams() iter.Seq[*Team] { return all[*Team](s, KindTeam) }
+
+// Services yields all services, in no order.
 func (s *Snapshot) Services() iter.Seq[*Service] { return all[*Service](s, KindService) }
+
+// Integrations yields the integrations of all services, in no order.
 func (s *Snapshot) Integrations() iter.Seq[*Integration] {
 	return all[*Integration](s, KindIntegration)
 }
-func (s *Snapshot) Policies() iter.Seq[*Policy]   { return all[*Policy](s, KindPolicy) }
-func (s *Snapshot) Tokens() iter.Seq[*Token]      { return all[*Token](s, KindToken) }
+
+// Policies yields the newest version of each escalation policy, in no order.
+func (s *Snapshot) Policies() iter.Seq[*Policy] { return all[*Policy](s, KindPolicy) }
+
+// Tokens yields all tokens, of people and of service accounts, in no order.
+func (s *Snapshot) Tokens() iter.Seq[*Token] { return all[*Token](s, KindToken) }
+
+// AllDevices yields the devices of all people, in no order; Devices those of one.
 func (s *Snapshot) AllDevices() iter.Seq[*Device] { return all[*Device](s, KindDevice) }
 
 // Count returns how many records of a kind are in force.

@@ -173,14 +173,14 @@ func policy(id string, users ...string) *Policy {
 
 func service(id, policy string) *Service {
 	s := &Service{}
-	s.ID, s.Name, s.Policy = "", id, escalation.PolicyID(policy)
-	s.Service.ID = svcID(id)
+	s.Name, s.Policy = id, escalation.PolicyID(policy)
+	s.ID = svcID(id)
 	return s
 }
 
 func integration(id, svc, key string) *Integration {
 	in := &Integration{}
-	in.Integration.ID, in.Service, in.Integration.Name, in.Source = intID(id), svcID(svc), id, "generic"
+	in.ID, in.Service, in.Name, in.Source = intID(id), svcID(svc), id, "generic"
 	in.SetKey(key)
 	return in
 }

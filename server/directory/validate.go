@@ -40,10 +40,10 @@ const (
 
 // The forms of ids, as the API has them.
 var (
-	idForm     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)                          //nolint:gochecknoglobals // compiled once
-	madeForm   = regexp.MustCompile(`^[a-z0-9]{1,40}$`)                                     //nolint:gochecknoglobals // compiled once
-	methodForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)                            //nolint:gochecknoglobals // compiled once
-	uuidForm   = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`) //nolint:gochecknoglobals // compiled once
+	idForm     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	madeForm   = regexp.MustCompile(`^[a-z0-9]{1,40}$`)
+	methodForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	uuidForm   = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 )
 
 // checker gathers what is wrong with one record.
@@ -83,8 +83,8 @@ func normalise(r Record) {
 		r.Name = tidy(r.Name)
 	case *Device:
 		r.Name = tidy(r.Name)
-		if r.Device.Name == "" {
-			r.Device.Name = r.Model
+		if r.Name == "" {
+			r.Name = r.Model
 		}
 	case *Settings:
 		r.Organization = tidy(r.Organization)
@@ -282,7 +282,7 @@ func (c *checker) device(d *Device) {
 	if !madeForm.MatchString(string(d.ID)) {
 		c.bad("id", "%q is no id of a device", d.ID)
 	}
-	if n := utf8.RuneCountInString(d.Device.Name); n > maxName {
+	if n := utf8.RuneCountInString(d.Name); n > maxName {
 		c.bad("display_name", "has %d characters; at most %d are allowed", n, maxName)
 	}
 	if d.Install != "" && !uuidForm.MatchString(d.Install) {

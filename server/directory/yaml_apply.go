@@ -118,6 +118,7 @@ func (s *Snapshot) doubts(k Key) []string {
 		if err := s.catchesNobody(s.GetSettings()); err != nil {
 			return []string{err.Error()}
 		}
+	default: // of the others nothing can be doubtful
 	}
 	return nil
 }

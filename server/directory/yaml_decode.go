@@ -207,6 +207,8 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 			return
 		}
 		v.SetInt(int64(i))
+	default:
+		d.lines.bad(path, "cannot be set in a document")
 	}
 }
 

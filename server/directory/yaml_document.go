@@ -20,6 +20,7 @@ type Document struct {
 
 // The parts of a Document. Pointers and slices that are nil were left out.
 type (
+	// PersonDoc is a person with contact methods and notification rules.
 	PersonDoc struct {
 		ID       string       `yaml:"id"`
 		Name     string       `yaml:"name"`
@@ -45,24 +46,29 @@ type (
 		Verified   bool   `yaml:"verified,omitempty"`
 		SigningKey string `yaml:"signing_key,omitempty"` // of a webhook; made when it is new and has none
 	}
+	// StepDoc is one step of a notification rule: when, and by which contact method.
 	StepDoc struct {
 		Delay  string `yaml:"delay,omitempty"`
 		Method string `yaml:"contact_method"`
 		Loud   bool   `yaml:"loud,omitempty"`
 	}
+	// QuietDoc are the quiet hours of a person, as times of day in the person's zone.
 	QuietDoc struct {
 		Start string `yaml:"start"`
 		End   string `yaml:"end"`
 	}
+	// ReminderDoc says how often a person is reminded, and until when.
 	ReminderDoc struct {
 		Interval     string `yaml:"interval,omitempty"`
 		UntilResolve bool   `yaml:"until_resolve,omitempty"`
 	}
+	// TeamDoc is a team and the ids of its members.
 	TeamDoc struct {
 		ID      string   `yaml:"id"`
 		Name    string   `yaml:"name"`
 		Members []string `yaml:"members,omitempty"`
 	}
+	// PolicyDoc is an escalation policy; a change makes a new version.
 	PolicyDoc struct {
 		ID          string     `yaml:"id"`
 		Name        string     `yaml:"name"`
@@ -72,12 +78,14 @@ type (
 		Fallback    []string   `yaml:"fallback,omitempty"`
 		EscalateLow bool       `yaml:"escalate_low,omitempty"`
 	}
+	// LevelDoc is one level of a policy: whom it asks, and after how long the next one is.
 	LevelDoc struct {
 		Targets  []string `yaml:"targets"`
 		Delay    string   `yaml:"delay"`
 		Strategy string   `yaml:"strategy,omitempty"` // everyone, round_robin
 		MultiAck bool     `yaml:"multi_acknowledge,omitempty"`
 	}
+	// ServiceDoc is a service with its integrations.
 	ServiceDoc struct {
 		ID           string           `yaml:"id"`
 		Name         string           `yaml:"name"`
@@ -95,6 +103,7 @@ type (
 		Privacy      string           `yaml:"privacy,omitempty"`
 		Integrations []IntegrationDoc `yaml:"integrations,omitempty"`
 	}
+	// HoursDoc are the support hours of a service.
 	HoursDoc struct {
 		TimeZone string   `yaml:"time_zone"`
 		Days     []string `yaml:"days"` // monday … sunday
@@ -111,6 +120,7 @@ type (
 		Options  map[string]string `yaml:"options,omitempty"`
 		Disabled bool              `yaml:"disabled,omitempty"`
 	}
+	// SettingsDoc are the settings of the installation.
 	SettingsDoc struct {
 		Organization string   `yaml:"organization,omitempty"`
 		CatchAll     []string `yaml:"catch_all,omitempty"`
