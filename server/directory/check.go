@@ -205,7 +205,7 @@ func (s *Snapshot) unreachable(people []roster.UserID) (dead []string, ok bool) 
 		case u.Inactive:
 			dead = append(dead, string(id)+" (inactive)")
 		case !u.Reachable(true, s.Devices(id)):
-			dead = append(dead, string(id)+" (no device and no verified method)")
+			dead = append(dead, string(id)+" ("+s.whyUnreachable(id)+")")
 		default:
 			ok = true
 		}

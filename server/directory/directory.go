@@ -25,6 +25,8 @@ type Options struct {
 	Pace   incident.Pace    // zero: DefaultPace
 	OnCall OnCall           // nil: every schedule is a gap, and policies may not name any
 	InUse  InUse            // nil: nothing is
+	// Channels are the ways of reaching people that are set up here.
+	Channels Channels
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: slog.Default
 	// StartWait is how long Redis may take to answer at the start before the
@@ -77,7 +79,7 @@ func Open(ctx context.Context, o Options) (*Directory, error) {
 	d := &Directory{
 		log: o.Log, keys: o.Keys, addresses: o.Keys.Sealer(addressPurpose), secrets: o.Keys.Sealer(secretPurpose),
 		inUse: o.InUse, now: o.Now, logger: o.Logger,
-		empty:   &Snapshot{pace: o.Pace, onCall: o.OnCall, zones: &zones{}},
+		empty:   &Snapshot{pace: o.Pace, onCall: o.OnCall, channels: o.Channels, zones: &zones{}},
 		moved:   make(chan struct{}, 1),
 		catcher: make(chan struct{}, 1), writer: make(chan struct{}, 1),
 	}

@@ -17,6 +17,7 @@ type Snapshot struct {
 	position string
 	pace     incident.Pace
 	onCall   OnCall
+	channels Channels
 	zones    *zones
 
 	records  map[Kind]table[string, Record]

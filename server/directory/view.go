@@ -63,7 +63,8 @@ func (s *Snapshot) OnCall(t escalation.Target, at time.Time) []roster.UserID {
 }
 
 // User returns a person; a deleted one is inactive and keeps the name, for the
-// timelines that tell of him.
+// timelines that tell of him. A method whose channel is not set up here counts
+// as unverified.
 func (s *Snapshot) User(id roster.UserID) (roster.User, bool) {
 	r, ok := known[*User](s, KindUser, string(id))
 	if !ok {
@@ -71,10 +72,11 @@ func (s *Snapshot) User(id roster.UserID) (roster.User, bool) {
 	}
 	u := r.User
 	u.Inactive = u.Inactive || !r.Deleted.IsZero()
-	return u, true
+	return s.channels.able(u), true
 }
 
 // Devices returns the devices of a person, whatever their state, oldest first.
+// One whose app is not set up here is parked.
 func (s *Snapshot) Devices(id roster.UserID) []roster.Device {
 	devices := s.DevicesOf(id)
 	if len(devices) == 0 {
@@ -82,7 +84,7 @@ func (s *Snapshot) Devices(id roster.UserID) []roster.Device {
 	}
 	out := make([]roster.Device, len(devices))
 	for i, d := range devices {
-		out[i] = d.Seen()
+		out[i] = s.channels.seen(d)
 	}
 	return out
 }

@@ -47,7 +47,12 @@ func freeID(e *directory.Edit, kind directory.Kind, want, name string) string {
 }
 
 func (s *users) message(snap *directory.Snapshot, u *directory.User) *pb.User {
-	return userMessage(u, snap.Devices(u.ID))
+	m := userMessage(u, snap.Devices(u.ID))
+	if able, _ := snap.User(u.ID); m.GetReachable() && !able.Reachable(true, snap.Devices(u.ID)) {
+		m.Reachable = false
+		m.Warnings = append(m.Warnings, "A page of high urgency would reach nobody: what is verified is not set up on this server.")
+	}
+	return m
 }
 
 func (s *users) GetUser(ctx context.Context, req *pb.GetUserRequest) (*pb.User, error) {
