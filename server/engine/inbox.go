@@ -61,7 +61,7 @@ func (o *owner) decideAll(ctx context.Context, steps []step) error {
 	for len(steps) > 0 {
 		found, err := o.look(ctx, steps)
 		if err != nil {
-			return err
+			return o.apart(ctx, steps, err)
 		}
 		var commits []store.Commit
 		var which []step
@@ -90,10 +90,33 @@ func (o *owner) decideAll(ctx context.Context, steps []step) error {
 			case fault.KindOf(r.Err) == fault.Conflict:
 				later = append(later, which[i])
 			default:
-				return fmt.Errorf("commit an event of service %s: %w", which[i].Service, r.Err)
+				err := fmt.Errorf("commit an event of service %s: %w", which[i].Service, r.Err)
+				if fault.KindOf(err) == fault.Internal && ctx.Err() == nil {
+					err = o.poison(ctx, which[i], err)
+				}
+				if err != nil {
+					return err
+				}
 			}
 		}
 		steps = later
+	}
+	return nil
+}
+
+// apart decides the steps one by one when something of one of them is damaged,
+// so that only that one is put away. When the store is out they all stay.
+func (o *owner) apart(ctx context.Context, steps []step, cause error) error {
+	if fault.KindOf(cause) != fault.Internal || ctx.Err() != nil {
+		return cause
+	}
+	if len(steps) == 1 {
+		return o.poison(ctx, steps[0], cause)
+	}
+	for _, s := range steps {
+		if err := o.decideAll(ctx, []step{s}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

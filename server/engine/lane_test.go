@@ -84,6 +84,7 @@ func TestOvertakenTrigger(t *testing.T) {
 		"newer than the resolve": {at(time.Second), now.Add(time.Second), false},
 		"without a time":         {step{InboxEntry: entry("1", "a", event.Trigger, event.Critical)}, now, false},
 		"much later":             {at(-time.Second), now.Add(6 * time.Minute), false},
+		"that began long ago":    {at(-time.Hour), now.Add(time.Second), false},
 	} {
 		if got := v.covers(c.s, c.when); got != c.want {
 			t.Errorf("a trigger %s: overtaken %v, want %v", name, got, c.want)

@@ -8,7 +8,9 @@ import (
 
 // overtaken remembers resolves by their sender's time for a few minutes, so
 // that a trigger from before one, arriving late, pages nobody. It is lost with
-// the owner, in the safe direction: one page too many.
+// the owner, in the safe direction: one page too many. Of a trigger whose time
+// is long ago it says nothing: monitors give the beginning of the condition
+// (Alertmanager's startsAt), which stays the same when it fires again.
 type overtaken struct {
 	seen  map[store.LinkedKey]resolved
 	swept time.Time
@@ -38,5 +40,6 @@ func (v *overtaken) note(s step, now time.Time) {
 
 func (v *overtaken) covers(s step, now time.Time) bool {
 	r, ok := v.seen[store.LinkedKey{Service: s.Service, Key: s.Key}]
-	return ok && !s.Event.Timestamp.IsZero() && s.Event.Timestamp.Before(r.source) && now.Sub(r.noted) <= overtakenFor
+	sent := s.Event.Timestamp
+	return ok && !sent.IsZero() && sent.Before(r.source) && now.Sub(sent) <= overtakenFor && now.Sub(r.noted) <= overtakenFor
 }
