@@ -67,29 +67,71 @@ func (g *Gateway) clientIP(r *http.Request) string {
 }
 
 // fail answers an error as google.rpc.Status in JSON, with Retry-After where
-// the status says how long to wait.
+// the status says how long to wait. What the gateway itself refuses has an
+// ErrorInfo as well as what the server does.
 func (g *Gateway) fail(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
-	if tooBig, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		err = &runtime.HTTPStatusError{
-			HTTPStatus: http.StatusRequestEntityTooLarge,
-			Err:        status.Errorf(codes.InvalidArgument, "the body is larger than %d bytes", tooBig.Limit),
-		}
-	} else if strings.Contains(err.Error(), "http: request body too large") { // the runtime keeps the text only
-		err = &runtime.HTTPStatusError{
-			HTTPStatus: http.StatusRequestEntityTooLarge,
-			Err:        status.Errorf(codes.InvalidArgument, "the body is larger than %d bytes", maxBody),
-		}
+	code := 0
+	if own, ok := errors.AsType[*runtime.HTTPStatusError](err); ok {
+		code, err = own.HTTPStatus, own.Err
 	}
-	for _, d := range status.Convert(err).Details() {
+	if strings.Contains(err.Error(), "http: request body too large") { // the runtime keeps the text only
+		code, err = http.StatusRequestEntityTooLarge, status.Errorf(codes.InvalidArgument, "the body is larger than %d bytes", maxBody)
+	}
+	s := explained(status.Convert(err), code)
+	if code == 0 {
+		code = runtime.HTTPStatusFromCode(s.Code())
+	}
+	for _, d := range s.Details() {
 		if retry, ok := d.(*errdetails.RetryInfo); ok {
 			seconds := math.Ceil(retry.GetRetryDelay().AsDuration().Seconds())
 			w.Header().Set("Retry-After", strconv.Itoa(int(max(seconds, 1))))
 		}
 	}
-	if status.Code(err) == codes.Unauthenticated {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="tocsin"`)
+	runtime.DefaultHTTPErrorHandler(ctx, mux, m, challenged{w}, r, &runtime.HTTPStatusError{HTTPStatus: code, Err: s.Err()})
+}
+
+// challenged asks for the credential that there is (RFC 6750, 3): the runtime
+// puts the message of the status there.
+type challenged struct{ http.ResponseWriter }
+
+func (c challenged) WriteHeader(code int) {
+	if code == http.StatusUnauthorized {
+		c.Header().Set("WWW-Authenticate", `Bearer realm="tocsin"`)
 	}
-	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, err)
+	c.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (c challenged) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// explained adds an ErrorInfo to a status that did not come from a service.
+func explained(s *status.Status, code int) *status.Status {
+	if len(s.Details()) > 0 || s.Code() == codes.OK {
+		return s
+	}
+	reason := strings.ToUpper(s.Code().String())
+	switch {
+	case code == http.StatusRequestEntityTooLarge:
+		reason = "BODY_TOO_LARGE"
+	case code == http.StatusMethodNotAllowed:
+		reason = "METHOD_NOT_ALLOWED"
+	case s.Code() == codes.NotFound:
+		reason = "ADDRESS_NOT_FOUND"
+	case s.Code() == codes.InvalidArgument:
+		reason = "REQUEST_UNREADABLE"
+	case s.Code() == codes.Unavailable:
+		reason = "SERVER_UNAVAILABLE"
+	case s.Code() == codes.ResourceExhausted:
+		reason = "MESSAGE_TOO_LARGE"
+	}
+	// protojson begins its errors with a space that is a different one in each build.
+	text := strings.ReplaceAll(s.Message(), "\u00a0", " ")
+	text = strings.TrimPrefix(text, "proto: ")
+	with, err := status.New(s.Code(), text).WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: rpc.Domain})
+	if err != nil {
+		return s
+	}
+	return with
 }
 
 // lost answers an address or a method that the API does not have.

@@ -53,6 +53,7 @@ type rig struct {
 	mail     *outbox
 	pushes   *outbox
 	offset   atomic.Int64 // the clock is ahead by so much
+	still    atomic.Int64 // the clock stands still at this instant, Unix ms; 0: it goes
 
 	keys map[string]string // credentials, by who holds them
 }
@@ -176,6 +177,9 @@ func must[T any](v T, err error) T {
 
 // now is the clock of the rig.
 func (r *rig) now() time.Time {
+	if ms := r.still.Load(); ms != 0 {
+		return time.UnixMilli(ms).UTC()
+	}
 	return time.Now().Add(time.Duration(r.offset.Load())).UTC().Truncate(time.Millisecond)
 }
 
