@@ -28,8 +28,9 @@ func (n *Notifier) push(l *leg) {
 	n.o.Push.Submit(push.Delivery{
 		Message: n.message(l), Device: l.phone.Push, Begin: l.begin,
 		// A page stays with a provider that is out: it may be back before the
-		// deadline. The person is reached another way meanwhile.
-		Persist: e.page,
+		// deadline. The person is reached another way meanwhile. So does the card
+		// that makes a phone quiet: nothing else would take the page off it.
+		Persist: e.page || e.kind == push.KindClear,
 		Progress: func(p push.Progress) {
 			if p.Down {
 				n.metrics.fallbacks.WithLabelValues("breaker").Inc()
@@ -109,6 +110,7 @@ func (n *Notifier) pushed(ctx context.Context, l *leg, r push.Result) {
 		l.end(ctx, incident.DeliveryRejected, orElse(why, "the push service refused it"), "")
 	case push.EndProviderDown:
 		n.metrics.fallbacks.WithLabelValues("breaker").Inc()
+		l.down(ctx, orElse(why, "the push service is out"))
 		l.end(ctx, incident.DeliveryRejected, orElse(why, "the push service is out"), "")
 	case push.EndExpired:
 		l.end(ctx, incident.DeliveryExpired, orElse(why, "too late"), "")
