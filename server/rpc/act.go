@@ -360,8 +360,12 @@ func testMessage(t notify.Test) *pb.TestPush {
 		state pb.Delivery_State
 		at    time.Time
 	}{
-		{pb.Delivery_STATE_QUEUED, dv.Queued}, {pb.Delivery_STATE_ATTEMPTED, dv.Attempted}, {pb.Delivery_STATE_ACCEPTED, dv.Accepted},
-		{pb.Delivery_STATE_RECEIVED, dv.Received}, {pb.Delivery_STATE_DISPLAYED, dv.Displayed}, {pb.Delivery_STATE_OPENED, dv.Opened},
+		{pb.Delivery_STATE_QUEUED, dv.Queued},
+		{pb.Delivery_STATE_ATTEMPTED, dv.Attempted},
+		{pb.Delivery_STATE_ACCEPTED, dv.Accepted},
+		{pb.Delivery_STATE_RECEIVED, dv.Received},
+		{pb.Delivery_STATE_DISPLAYED, dv.Displayed},
+		{pb.Delivery_STATE_OPENED, dv.Opened},
 		{pb.Delivery_STATE_ACTED, dv.Acted},
 	} {
 		if !step.at.IsZero() {

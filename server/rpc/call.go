@@ -60,7 +60,7 @@ func callOf(ctx context.Context) *call {
 }
 
 // plainID is what we take over as a request id: it goes into logs and headers.
-var plainID = regexp.MustCompile(`^[A-Za-z0-9._:/+=-]{1,128}$`) //nolint:gochecknoglobals // constant
+var plainID = regexp.MustCompile(`^[A-Za-z0-9._:/+=-]{1,128}$`)
 
 func newCall(ctx context.Context, method string, now time.Time) *call {
 	c := &call{method: method, started: now}

@@ -175,5 +175,5 @@ func (s *Server) log(ctx context.Context, level slog.Level, c *call, code codes.
 }
 
 // errDraining ends streams when the server does.
-var errDraining = fault.New(fault.Unavailable, "SERVER_DRAINING", //nolint:gochecknoglobals // constant fault
+var errDraining = fault.New(fault.Unavailable, "SERVER_DRAINING",
 	"this server is stopping; come back and go on from your cursor").After(time.Second)

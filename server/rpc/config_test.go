@@ -211,19 +211,19 @@ func TestCatalogAndPolicies(t *testing.T) {
 	wants(t, err, codes.FailedPrecondition, "IN_USE")
 
 	id := uuid.NewString()
-	make := &pb.CreateIntegrationRequest{RequestId: id, Integration: &pb.Integration{DisplayName: "Shop", Service: svc.GetName(), Source: "generic", Options: map[string]string{"allow_text": "true"}}}
-	in, err := c.CreateIntegration(ctx, make)
+	order := &pb.CreateIntegrationRequest{RequestId: id, Integration: &pb.Integration{DisplayName: "Shop", Service: svc.GetName(), Source: "generic", Options: map[string]string{"allow_text": "true"}}}
+	in, err := c.CreateIntegration(ctx, order)
 	if err != nil || len(in.GetKey()) != 32 || in.GetUri() != "https://page.example.org/integrations/"+in.GetKey()+"/generic" {
 		t.Fatalf("made %v (%v)", in, err)
 	}
-	if again, err := c.CreateIntegration(ctx, make); err != nil || again.GetKey() != "" || again.GetIntegration().GetName() != in.GetIntegration().GetName() {
+	if again, err := c.CreateIntegration(ctx, order); err != nil || again.GetKey() != "" || again.GetIntegration().GetName() != in.GetIntegration().GetName() {
 		t.Errorf("a repeated request shows the key again: %v (%v)", again, err)
 	}
-	make = &pb.CreateIntegrationRequest{Integration: &pb.Integration{DisplayName: "Shop", Service: svc.GetName(), Source: "nagios"}}
-	_, err = c.CreateIntegration(ctx, make)
+	order = &pb.CreateIntegrationRequest{Integration: &pb.Integration{DisplayName: "Shop", Service: svc.GetName(), Source: "nagios"}}
+	_, err = c.CreateIntegration(ctx, order)
 	wants(t, err, codes.InvalidArgument, "INVALID_FIELD")
-	make.Integration.Source, make.Integration.Options = "generic", map[string]string{"alow_text": "true"}
-	_, err = c.CreateIntegration(ctx, make)
+	order.Integration.Source, order.Integration.Options = "generic", map[string]string{"alow_text": "true"}
+	_, err = c.CreateIntegration(ctx, order)
 	wants(t, err, codes.InvalidArgument, "INVALID_FIELD")
 
 	publish := func(key string) error {

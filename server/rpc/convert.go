@@ -106,14 +106,14 @@ func unquote(etag string) string {
 func incidentETag(version uint32) string { return quote(strconv.FormatUint(uint64(version), 10)) }
 
 // version reads the etag of an incident; 0 is none.
-func version(field, etag string) (uint32, error) {
+func version(etag string) (uint32, error) {
 	text := unquote(etag)
 	if text == "" {
 		return 0, nil
 	}
 	v, err := strconv.ParseUint(text, 10, 32)
 	if err != nil || v == 0 {
-		return 0, fault.InvalidField(field, "is no etag of an incident; leave it out or send one as it was read")
+		return 0, fault.InvalidField("etag", "is no etag of an incident; leave it out or send one as it was read")
 	}
 	return uint32(v), nil
 }

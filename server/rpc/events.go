@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"go.opentelemetry.io/otel/propagation"
 
@@ -159,14 +158,5 @@ func eventOf(m *pb.Event) event.Event {
 		Severity: severityOf(m.GetSeverity()), Timestamp: instant(m.GetEventTime()), Component: m.GetComponent(),
 		Group: m.GetGroup(), Class: m.GetClass(), Details: detailsOf(m.GetDetails()), Links: each(m.GetLinks(), linkOf),
 		Images: each(m.GetImages(), imageOf), Client: m.GetClient(), ClientURL: m.GetClientUri(), SenderID: m.GetSenderId(),
-	}
-}
-
-// eventMessage is the reverse of eventOf.
-func eventMessage(e event.Event) *pb.Event {
-	return &pb.Event{
-		Action: pb.Event_Action(e.Action), DedupKey: e.DedupKey, Summary: e.Summary, Source: e.Source, Severity: severity(e.Severity),
-		EventTime: stamp(e.Timestamp), Component: e.Component, Group: e.Group, Class: e.Class, Details: details(e.Details),
-		Links: slices.Clone(each(e.Links, link)), Images: each(e.Images, image), Client: e.Client, ClientUri: e.ClientURL, SenderId: e.SenderID,
 	}
 }

@@ -88,7 +88,7 @@ func (s *incidents) item(
 	var after *incident.Incident
 	if err == nil {
 		o := respond.Options{}
-		if o.Etag, err = version("etag", v.GetEtag()); err == nil {
+		if o.Etag, err = version(v.GetEtag()); err == nil {
 			after, err = do(ctx, id, o)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 func serviceID(name string) catalog.ServiceID {
 	return catalog.ServiceID(strings.TrimPrefix(name, "services/"))
 }
+
 func policyID(name string) escalation.PolicyID {
 	return escalation.PolicyID(strings.TrimPrefix(name, "escalationPolicies/"))
 }

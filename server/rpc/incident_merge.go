@@ -47,7 +47,7 @@ func (s *incidents) MergeIncidents(ctx context.Context, req *pb.MergeIncidentsRe
 // checkMerge returns what there is to merge, or refuses all of it before
 // anything has begun.
 func (s *incidents) checkMerge(ctx context.Context, req *pb.MergeIncidentsRequest, target incident.ID) ([]incident.ID, error) {
-	etag, err := version("etag", req.GetEtag())
+	etag, err := version(req.GetEtag())
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (s *incidents) SplitIncident(ctx context.Context, req *pb.SplitIncidentRequ
 			return nil, err
 		}
 		o := respond.Options{}
-		if o.Etag, err = version("etag", req.GetEtag()); err != nil {
+		if o.Etag, err = version(req.GetEtag()); err != nil {
 			return nil, err
 		}
 		in, err := s.split(ctx, id, keys, req.GetTitle(), o)

@@ -43,7 +43,7 @@ func changeIncident[T any, M message[T]](
 	o := respond.Options{Request: c.request(req.GetRequestId())}
 	if e, ok := req.(interface{ GetEtag() string }); ok {
 		var err error
-		if o.Etag, err = version("etag", e.GetEtag()); err != nil {
+		if o.Etag, err = version(e.GetEtag()); err != nil {
 			return nil, err
 		}
 	}
@@ -175,7 +175,7 @@ func (s *incidents) noteBefore(ctx context.Context, name, text, etag, requestID 
 		return err
 	}
 	o := respond.Options{}
-	if o.Etag, err = version("etag", etag); err != nil {
+	if o.Etag, err = version(etag); err != nil {
 		return err
 	}
 	if requestID != "" {

@@ -427,7 +427,7 @@ func TestPagingLaws(t *testing.T) {
 					seen[in.GetName()] = want[in.GetName()]
 				}
 				if i == 2 && c2.n == 20 { // made meanwhile
-					r.page("later")
+					r.page("later") //nolint:contextcheck // it takes the context of its test
 				}
 				if c2.req.PageToken = page.GetNextPageToken(); c2.req.GetPageToken() == "" {
 					break

@@ -68,7 +68,7 @@ func New(c Config) (*Server, error) {
 	}
 	c.Limits = c.Limits.withDefaults()
 	if c.Now == nil {
-		c.Now = time.Now
+		c.Now = time.Now //nolint:forbidigo // the default of an injected clock
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

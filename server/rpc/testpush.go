@@ -39,15 +39,15 @@ func (s *devices) SendTestPush(ctx context.Context, req *pb.SendTestPushRequest)
 
 // ownTest refuses whom the test does not concern. It says the same of another's
 // test and of none.
-func (s *devices) ownTest(ctx context.Context, name string) (notify.Test, error) {
+func (s *devices) ownTest(ctx context.Context, name string) error {
 	t, err := s.c.Notifier.GetTest(ctx, last(name))
 	if err != nil {
-		return t, err
+		return err
 	}
 	if p := callOf(ctx).principal; !p.IsAdmin() && !p.Is(t.Delivery.User) {
-		return t, missing("name", name)
+		return missing("name", name)
 	}
-	return t, nil
+	return nil
 }
 
 func (s *devices) WatchTestPush(req *pb.WatchTestPushRequest, stream grpc.ServerStreamingServer[pb.TestPush]) error {
@@ -55,7 +55,7 @@ func (s *devices) WatchTestPush(req *pb.WatchTestPushRequest, stream grpc.Server
 	defer cancel()
 	stop := context.AfterFunc(s.drainContext(), cancel)
 	defer stop()
-	if _, err := s.ownTest(ctx, req.GetName()); err != nil {
+	if err := s.ownTest(ctx, req.GetName()); err != nil {
 		return err
 	}
 	err := s.c.Notifier.WatchTest(ctx, last(req.GetName()), func(t notify.Test) error {
@@ -69,7 +69,7 @@ func (s *devices) WatchTestPush(req *pb.WatchTestPushRequest, stream grpc.Server
 }
 
 func (s *devices) ConfirmTestPush(ctx context.Context, req *pb.ConfirmTestPushRequest) (*pb.TestPush, error) {
-	if _, err := s.ownTest(ctx, req.GetName()); err != nil {
+	if err := s.ownTest(ctx, req.GetName()); err != nil {
 		return nil, err
 	}
 	t, err := s.c.Notifier.ConfirmTest(ctx, callOf(ctx).principal, last(req.GetName()), req.GetHeard())

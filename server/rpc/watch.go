@@ -20,7 +20,7 @@ import (
 const heartbeatEvery = 15 * time.Second
 
 // errSlow cuts a stream whose caller does not keep up. Its last cursor resumes it.
-var errSlow = fault.New(fault.Exhausted, "WATCHER_TOO_SLOW", //nolint:gochecknoglobals // constant fault
+var errSlow = fault.New(fault.Exhausted, "WATCHER_TOO_SLOW",
 	"changes come faster than you take them; go on from your last cursor").After(time.Second)
 
 // watch is one stream of changes. cursor is behind all that was sent or left out.
