@@ -39,7 +39,7 @@ var organisationSource string
 
 var organisation = template.Must(template.New("organisation").Parse(organisationSource)) //nolint:gochecknoglobals // parsed once
 
-// checkoutAlert begins the story; the others are for whoever wants more of them.
+// shopAlerts are what can break. The first begins the story; the others are for whoever wants more.
 //
 //nolint:gochecknoglobals // look-up table
 var shopAlerts = []alert{
