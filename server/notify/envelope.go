@@ -87,10 +87,11 @@ type leg struct {
 	d        *dispatch
 	delivery incident.Delivery
 	phone    Phone
-	sends    []store.Send // the records that begin with the first attempt
-	begun    bool         // we have begun it
-	already  bool         // it had come to its end before
-	lost     bool         // somebody else sees to it now
+	sends    []store.Send           // the records that begin with the first attempt
+	begun    bool                   // we have begun it
+	already  bool                   // it had come to its end before
+	was      incident.DeliveryState // and this one: whoever saw to a failure may have died before telling
+	lost     bool                   // somebody else sees to it now
 }
 
 // send brings the message to its end by every way there is. It returns when
@@ -204,7 +205,13 @@ func (l *leg) begin(ctx context.Context, number int) error {
 			return errInFlight
 		}
 	case store.BegunEnded:
-		l.already = true
+		_, was, found, err := l.d.n.o.Ledger.Delivery(ctx, dv.ID)
+		if err != nil {
+			return err
+		}
+		if l.already = true; found {
+			l.was, l.delivery.Reason = was.State, was.Reason
+		}
 		return push.ErrNotNeeded
 	}
 	if !l.begun && len(e.with) > 0 {
@@ -266,7 +273,9 @@ type failure struct {
 // the message has no way left.
 func (d *dispatch) fail(ctx context.Context, l *leg, reason string, forGood bool) {
 	d.mu.Lock()
-	d.gone[l] = forGood
+	if was, known := d.gone[l]; !known || was {
+		d.gone[l] = forGood // once it may be back, its end says nothing else
+	}
 	if d.reason == "" || reason != "" {
 		d.reason = reason
 	}
@@ -288,16 +297,19 @@ func (l *leg) end(ctx context.Context, state incident.DeliveryState, reason, pro
 	if state != 0 && !l.already {
 		l.record(ctx, state, reason, provider)
 	}
-	failed := state == incident.DeliveryRejected || state == incident.DeliveryExpired
+	if l.was.Refused() || l.was == incident.DeliveryExpired {
+		state, reason = l.was, l.delivery.Reason
+	}
+	failed := state.Refused() || state == incident.DeliveryExpired
 	if failed {
-		d.fail(ctx, l, reason, true)
+		d.fail(ctx, l, reason, state.Refused())
 	}
 	d.mu.Lock()
 	switch {
-	case state == incident.DeliveryAccepted || l.already:
-		d.outcome.accepted++
 	case failed:
 		d.outcome.failed++
+	case state == incident.DeliveryAccepted || l.already:
+		d.outcome.accepted++
 	case state == incident.DeliveryWithdrawn:
 		d.outcome.notNeeded++
 	default:

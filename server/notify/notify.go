@@ -187,5 +187,5 @@ func (n *Notifier) backoff(failures int) time.Duration {
 
 // needs reports whether the incident still asks that person.
 func needs(in *incident.Incident, u roster.UserID) bool {
-	return in != nil && in.Status == incident.Triggered && in.Assigned(u) != nil
+	return in != nil && in.Asks(u)
 }

@@ -148,7 +148,7 @@ func (n *Notifier) page(j job) error {
 		return nil
 	case !w.Deadline.IsZero() && !n.now().Before(w.Deadline):
 		count("expired")
-		n.undelivered(j.ctx, w.Incident, incident.Undelivered{User: w.User, Method: w.Method, Generation: w.Generation, Reason: "too late"})
+		n.undelivered(j.ctx, w.Incident, incident.Undelivered{User: w.User, Method: w.Method, Generation: w.Generation, Reason: "too late", Passing: true})
 		j.end()
 		return nil
 	case !ok || !known || !method.Verified:

@@ -1,0 +1,89 @@
+package notify
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+// Whoever is still asked after somebody else's acknowledgement (each holder of
+// a level has to answer, or he was asked to help) is on storm cards as anybody.
+func TestStormCardOfWhoIsAskedInSpiteOfAnAcknowledgement(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	_, first := r.trigger("Disk full", page("ann", roster.PushAll))
+	in, second := r.trigger("Disk slow", page("ann", roster.PushAll))
+	r.change(in, func(in *incident.Incident) {
+		in.Status, in.MultiAck = incident.Acknowledged, true
+		in.Assignees[0].Next = r.now().Add(time.Minute)
+		in.Acks = []incident.Ack{{By: incident.Actor{Kind: incident.ActorUser, ID: "bob"}, At: r.now()}}
+	})
+	r.must(first...)
+	r.must(second...)
+	r.settle("ann")
+	if got := r.push.sent(push.KindPage); len(got) != 2 || got[1].Message.IncidentID != string(in.ID) {
+		t.Errorf("pushes = %d, want the page and the card with the second incident", len(got))
+	}
+	if got := r.push.sent(push.KindClear); len(got) != 0 {
+		t.Errorf("clears = %d, want none", len(got))
+	}
+}
+
+// What passes is not held against a way: it is used again when its next step is due.
+func TestWhatPassesIsNoFailureForGood(t *testing.T) {
+	for name, end := range map[string]push.End{"out": push.EndProviderDown, "expired": push.EndExpired} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.push.answer = func(push.Delivery) push.Result { return push.Result{End: end} }
+			_, work := r.trigger("Disk full", page("ann", roster.PushAll))
+			r.must(work...)
+			if got := r.failures(); len(got) != 1 || !got[0].Passing {
+				t.Errorf("failures = %+v, want one, in passing", got)
+			}
+		})
+	}
+	t.Run("too late", func(t *testing.T) {
+		r := newRig(t)
+		_, work := r.trigger("Disk full", page("ann", roster.PushAll))
+		r.advance(20 * time.Minute) // nobody was there to send it
+		r.must(work...)
+		if got := r.failures(); len(got) != 1 || !got[0].Passing {
+			t.Errorf("failures = %+v, want one, in passing", got)
+		}
+	})
+}
+
+// A process died after it had recorded that every device refused, and before
+// the next way was pulled forward.
+func TestDeathBetweenTheRefusalAndItsConsequence(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	in, work := r.trigger("Disk full", page("ann", roster.PushAll))
+	j := job{work: work[0].Work, item: work[0]}
+	doc := store.IncidentDoc(in.ID)
+	id, err := store.DeliveryID(doc, j.name(), "iphone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dv := incident.Delivery{
+		ID: id, Work: j.name(), User: "ann", Device: "iphone", Kind: roster.Push, State: incident.DeliveryAttempted, Attempted: r.now(),
+	}
+	if _, err = r.store.BeginSend(t.Context(), r.now(), []store.Send{{Doc: doc, Generation: 1, Delivery: dv}}); err != nil {
+		t.Fatal(err)
+	}
+	dv.State, dv.Ended, dv.Reason = incident.DeliveryRejected, r.now(), "Unregistered"
+	if err := r.store.RecordDelivery(t.Context(), doc, dv); err != nil {
+		t.Fatal(err)
+	}
+	r.must(work...)
+	if got := r.failures(); len(got) != 1 || got[0].Passing || got[0].Reason != "Unregistered" {
+		t.Errorf("failures = %+v, want one, for good", got)
+	}
+	if got := r.push.sent(push.KindPage); len(got) != 0 {
+		t.Errorf("pages = %d, want none: it was refused", len(got))
+	}
+}
