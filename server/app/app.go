@@ -174,7 +174,9 @@ func (s *server) openDirectory(ctx context.Context) error {
 
 // sends reports whether messages of the kind leave this installation. Webhooks
 // need nothing of it.
-func (s *server) sends(kind roster.MethodKind) bool { return kind != roster.Email || s.c.SMTP.Host != "" }
+func (s *server) sends(kind roster.MethodKind) bool {
+	return kind != roster.Email || s.c.SMTP.Host != ""
+}
 
 // pushesTo reports whether an app is set up, by what its phones call it.
 func (s *server) pushesTo(p roster.Platform, app string) bool {
@@ -211,7 +213,7 @@ func (s *server) openPushes(ctx context.Context) error {
 		Undelivered: s.undelivered, Now: s.clock.Now, Log: s.log, Registerer: s.registry,
 		Tracer: s.tracing.provider.Tracer("tocsin/notify"),
 	})
-	s.life.onStop("notifier", func(context.Context) error { s.notifier.Close(); return nil })
+	s.life.onStop("notifier", func(ctx context.Context) error { s.notifier.Drain(ctx); return nil })
 	s.life.onStop("push sender", s.sender.Close)
 	return nil
 }

@@ -169,7 +169,8 @@ func (w *world) prepareAs(ctx context.Context, phone *pushtest.Phone, text strin
 	return s, register(ctx, d, "ann", w.apple.Register(phone, bundle))
 }
 
-// story is one page from the event to the quiet card, with a server that may
+// story is one page: the event, the push, the receipt, the acknowledgement on
+// the lock screen, the quiet card; with a server that may
 // die on the way and is then started again by whoever looks after it.
 type story struct {
 	w     *world
@@ -194,13 +195,15 @@ func (s *story) tell(ctx context.Context, env ...string) error {
 	wg.Go(func() { s.lookAfter(first, over) })
 	defer wg.Wait()
 	defer close(over)
-	if err := s.send(ctx, "trigger"); err != nil {
-		return err
+	monitor := func(address string) error { return post(ctx, address, key, "trigger", "db") }
+	if err := s.insist(ctx, monitor); err != nil {
+		return fmt.Errorf("the event was never accepted: %w", err)
 	}
-	if _, err := s.phone.Wait(ctx, page); err != nil {
+	n, err := s.phone.Wait(ctx, page)
+	if err != nil {
 		return fmt.Errorf("the page never came: %w", err)
 	}
-	if err := s.send(ctx, "resolve"); err != nil {
+	if err := s.answer(ctx, n); err != nil {
 		return err
 	}
 	if _, err := s.phone.Wait(ctx, func(n pushtest.Notification) bool { return n.Kind == "clear" }); err != nil {
@@ -232,36 +235,60 @@ func (s *story) lookAfter(c *child, over <-chan struct{}) {
 	next.end()
 }
 
-// send is a monitor: it tries until it has its 202.
-func (s *story) send(ctx context.Context, action string) error {
+// insist calls the server until it takes the call, as monitors and phones do.
+func (s *story) insist(ctx context.Context, call func(address string) error) error {
 	for {
 		s.mu.Lock()
 		c := s.running
 		s.mu.Unlock()
-		if c != nil && post(ctx, c.address, key, action, "db") == nil {
+		err := errors.New("no server runs")
+		if c != nil {
+			err = call(c.address)
+		}
+		if err == nil {
 			return nil
 		}
 		if !again(ctx) {
-			return errors.New("the event was never accepted")
+			return err
 		}
 	}
+}
+
+// answer is the phone's part: it says that it shows the page, and the person
+// taps on the lock screen. Each call is repeated as it is until it is answered.
+func (s *story) answer(ctx context.Context, n pushtest.Notification) error {
+	receipt := fmt.Sprintf(`{"receipts":[{"delivery_id":%q,"state":"STATE_DISPLAYED"}],"receipt_key":%q}`, n.DeliveryID, n.ReceiptKey)
+	if err := s.insist(ctx, func(address string) error { return call(ctx, "http://"+address+n.ReceiptPath, receipt, http.StatusOK) }); err != nil {
+		return fmt.Errorf("the receipt was never taken: %w", err)
+	}
+	tap := fmt.Sprintf(`{"action_id":%q,"delivery_id":%q,"verb":"VERB_ACKNOWLEDGE","action_token":%q}`, newUUID(), n.DeliveryID, n.ActionToken)
+	if err := s.insist(ctx, func(address string) error { return call(ctx, "http://"+address+"/v1/push/actions", tap, http.StatusOK) }); err != nil {
+		return fmt.Errorf("the acknowledgement was never taken: %w", err)
+	}
+	return nil
 }
 
 // post sends one event of the generic source; nil is a 202.
 func post(ctx context.Context, address, key, action, dedup string) error {
 	body := fmt.Sprintf(`{"event_action":%q,"dedup_key":%q,"summary":"disk full","severity":"critical","source":"test"}`, action, dedup)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/integrations/"+key+"/generic", strings.NewReader(body))
+	return call(ctx, "http://"+address+"/integrations/"+key+"/generic", body, http.StatusAccepted)
+}
+
+// call posts JSON; nil is the status that is wanted.
+func call(ctx context.Context, url, body string, want int) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
+	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusAccepted {
-		err = fmt.Errorf("event answered %d %s, want 202", res.StatusCode, answer)
+	if err == nil && res.StatusCode != want {
+		err = fmt.Errorf("answered %d %s, want %d", res.StatusCode, answer, want)
 	}
 	return err
 }
@@ -307,8 +334,8 @@ func (s *story) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(list.Incidents) != 1 || list.Incidents[0].Status != incident.Resolved {
-		return fmt.Errorf("there are %d incidents, want one that is resolved", len(list.Incidents))
+	if len(list.Incidents) != 1 || list.Incidents[0].Status != incident.Acknowledged || len(list.Incidents[0].Acks) != 1 {
+		return fmt.Errorf("there are %d incidents, want one that is acknowledged once", len(list.Incidents))
 	}
 	for p := range store.Partition(store.Partitions) {
 		dead, err := s.store.DeadLetters(ctx, p, "", 10)
@@ -356,7 +383,7 @@ func TestADeathBetweenAnyTwoStepsLosesNothing(t *testing.T) {
 	}
 	t.Logf("%d points: %s", len(points), strings.Join(points, ", "))
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, 12) // they wait more than they work
+	slots := make(chan struct{}, 16) // they wait more than they work
 	for _, point := range points {
 		slots <- struct{}{}
 		wg.Go(func() {

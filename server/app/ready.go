@@ -31,7 +31,7 @@ type check struct {
 type readiness struct {
 	writable  func(ctx context.Context) error
 	directory *directory.Directory
-	draining atomic.Bool
+	draining  atomic.Bool
 
 	mu     sync.Mutex
 	probed time.Time

@@ -34,7 +34,9 @@ func TestReadinessKnowsTheChannels(t *testing.T) {
 	}
 	deaf.stop()
 
-	able := w.start(func(o *Options) { o.Config.Push.Apps, o.Config.SMTP.Host, o.Config.SMTP.From = nil, "127.0.0.1", "tocsin@example.com" })
+	able := w.start(func(o *Options) {
+		o.Config.Push.Apps, o.Config.SMTP.Host, o.Config.SMTP.From = nil, "127.0.0.1", "tocsin@example.com"
+	})
 	if status, body := able.get("/readyz"); status != http.StatusOK {
 		t.Errorf("with a verified address and smtp.host /readyz answers %d %s, want 200", status, body)
 	}

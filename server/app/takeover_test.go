@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -129,5 +130,42 @@ func incidents(ctx context.Context, s *store.Store, n int, status incident.Statu
 		if !again(ctx) {
 			return errors.Join(fmt.Errorf("there are %d incidents, want %d", len(list.Incidents), n), err)
 		}
+	}
+}
+
+// TestStoppingFinishesWhatIsInFlight stops a server while Apple takes its time
+// over a page: the page is recorded as accepted, and the next server does not
+// send it again.
+func TestStoppingFinishesWhatIsInFlight(t *testing.T) {
+	w := newWorld(t, redistest.Start(t).URL())
+	first := w.start()
+	first.apply(organisation)
+	ann := first.enrol(w, "ann", roster.IOS)
+	asked := make(chan struct{}, 16)
+	w.apple.Decide(func(pushtest.Request) (pushtest.Answer, bool) {
+		asked <- struct{}{}
+		return pushtest.After(500*time.Millisecond, pushtest.Accept()), true
+	})
+	first.send("trigger", "db", "disk full")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	select {
+	case <-asked:
+	case <-ctx.Done():
+		t.Fatal("Apple was never asked")
+	}
+	if n := len(ann.Got()); n != 0 {
+		t.Fatalf("the phone has %d pushes already; nothing is in flight", n)
+	}
+	first.stop()
+	n := gets(t, ann, "the page", page)
+	second := w.start()
+	second.forward(w, 0)
+	all, err := second.server.store.Deliveries(ctx, store.IncidentDoc(incident.ID(n.IncidentID)))
+	if err != nil || len(all) != 1 || all[0].State != incident.DeliveryAccepted {
+		t.Errorf("the page is recorded as %+v (%v), want one that was accepted", all, err)
+	}
+	if got := w.apple.Count(); got != 1 {
+		t.Errorf("Apple was asked %d times, want once", got)
 	}
 }
