@@ -198,7 +198,13 @@ func (t *turn) sendDigest(method roster.MethodID, lines []Line) {
 	t.send(c)
 }
 
-// again gives cards out again that nobody has reported sent, until their deadline.
+// longPause is a time without ticks after which cards were in nobody's hand:
+// the owner was dead, or paging held.
+const longPause = time.Minute
+
+// again gives cards out again that nobody has reported sent, until their
+// deadline. One that passed its deadline in a pause gets a new one, when
+// somebody still needs what is on it: it never had the time that it was given.
 func (t *turn) again() {
 	p := t.p
 	for i := range p.Outbox {
@@ -207,17 +213,33 @@ func (t *turn) again() {
 			continue
 		}
 		t.changed = true
+		if !t.now.Before(c.Deadline) && t.now.Sub(c.Retry) > longPause && len(t.items(c))+len(c.Lines) > 0 {
+			c.Deadline = t.now.Add(life(c.Kind))
+		}
 		c.Tries++
 		c.Retry = t.now.Add(retryEvery << min(c.Tries, 3))
 		out := *c
-		if c.Kind == CardStorm && c.Collapse == p.stormName() {
-			out.Items = p.CardItems(c.Number)
-		}
+		out.Items = t.items(c)
 		if t.now.Before(c.Deadline) {
 			t.cards = append(t.cards, out)
 		}
 	}
 	p.Outbox = slices.DeleteFunc(p.Outbox, func(c Card) bool { return !t.now.Before(c.Deadline) })
+}
+
+// items returns what the card lists.
+func (t *turn) items(c *Card) []Item {
+	if c.Kind == CardStorm && c.Collapse == t.p.stormName() {
+		return t.p.CardItems(c.Number)
+	}
+	return c.Items
+}
+
+func life(k CardKind) time.Duration {
+	if k == CardDigest {
+		return digestLife
+	}
+	return cardLife
 }
 
 // cardID names a card; two of one kind and method are never made at the same instant.

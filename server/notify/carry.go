@@ -18,6 +18,9 @@ import (
 // doing so a moment ago: it is asked again until it is clear.
 var errInFlight = errors.New("notify: the delivery is being sent by somebody else")
 
+// errTooLate says that the deadline passed while others were being sent.
+var errTooLate = errors.New("too late")
+
 // receiptPath is where a phone reports receipts; it knows the server.
 const receiptPath = "/v1/push/receipts"
 
@@ -170,6 +173,9 @@ func (n *Notifier) attempt(ctx context.Context, l *leg, number int) (Answer, err
 		defer func() { <-n.lanes[kind] }()
 	case <-ctx.Done():
 		return Answer{}, ctx.Err()
+	}
+	if !n.now().Before(l.d.e.deadline) { // the lane was full for long
+		return Answer{}, errTooLate
 	}
 	if err := l.begin(ctx, number); err != nil {
 		return Answer{}, err

@@ -87,3 +87,33 @@ func TestDeathBetweenTheRefusalAndItsConsequence(t *testing.T) {
 		t.Errorf("pages = %d, want none: it was refused", len(got))
 	}
 }
+
+// A message that waited behind others past its deadline is not sent any more.
+func TestNothingIsSentAfterItsDeadline(t *testing.T) {
+	r := newRig(t)
+	in, work := r.trigger("Disk full", page("ann", "mail"))
+	lane := r.n.lanes[roster.Email]
+	for range laneWidth {
+		lane <- struct{}{}
+	}
+	ended := make(chan error, 1)
+	r.n.Do(t.Context(), work[0], func(err error) { ended <- err })
+	r.until("the person has been decided", func() bool {
+		p, err := r.store.Person(t.Context(), "ann")
+		return err == nil && len(p.Recent) == 1
+	})
+	<-time.After(50 * time.Millisecond) // into the lane: nothing tells that somebody waits there
+	r.advance(time.Hour)
+	for range laneWidth {
+		<-lane
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if got := r.chans[roster.Email].sent(); len(got) != 0 {
+		t.Errorf("mails = %d, want none an hour late", len(got))
+	}
+	if got := r.deliveries(in); len(got) != 1 || got[0].State != incident.DeliveryExpired {
+		t.Errorf("records = %+v, want one, expired", got)
+	}
+}
