@@ -287,7 +287,7 @@ func (f *server) GetStatus(ctx context.Context, r *api.GetStatusRequest) (*api.S
 	return &api.SystemStatus{
 		Readiness: api.SystemStatus_READINESS_NOT_READY,
 		Problems:  []string{"Nobody of the catch-all has a verified way to be reached: enrol a phone with tocsin enrol ann."},
-		Hold:      &api.Hold{Held: true, Holder: "users/bob", Reason: "migration of the shop", HoldTime: ago(5 * time.Minute)},
+		Hold:      &api.Hold{Held: true, Holder: "Bob Bauer", Reason: "migration of the shop", HoldTime: ago(5 * time.Minute)},
 		Instances: []*api.SystemStatus_Instance{one}, InboxLength: 12, InboxAge: durationpb.New(42 * time.Second), TimerLag: durationpb.New(90 * time.Second),
 		UnsentAge: durationpb.New(65 * time.Second), DeadLetterCount: 2, OpenIncidentCount: 3, TriggeredIncidentCount: 1, UnownedPartitionCount: 1,
 		Partitions:    []*api.SystemStatus_Partition{{Partition: 7, InboxLength: 12, InboxAge: durationpb.New(42 * time.Second), DeadLetterCount: 2}},

@@ -54,7 +54,7 @@ func (s *session) status(st *api.SystemStatus) error {
 		head = "NOT READY: the server says " + word(st.GetReadiness()) + "."
 	}
 	if h := st.GetHold(); h.GetHeld() {
-		head = fmt.Sprintf("HELD: nobody is paged until tocsin resume. By %s since %s: %s", id(h.GetHolder()), s.when(h.GetHoldTime()), h.GetReason())
+		head = fmt.Sprintf("HELD: nobody is paged until tocsin resume. By %s since %s: %s", clean(h.GetHolder()), s.when(h.GetHoldTime()), h.GetReason())
 	}
 	fmt.Fprintln(s.out, clean(head))
 	for _, p := range st.GetProblems() {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
@@ -28,6 +30,7 @@ type names interface {
 	Service(id catalog.ServiceID) (catalog.Service, bool)
 	GetTeam(id roster.TeamID) (*directory.Team, bool)
 	GetIntegration(id catalog.IntegrationID) (*directory.Integration, bool)
+	GetToken(id auth.TokenID) (*directory.Token, bool)
 }
 
 // shaper makes messages of domain values.
@@ -145,6 +148,34 @@ var doors = map[string]pb.Actor_Via{ //nolint:gochecknoglobals // look-up table
 	"email": pb.Actor_VIA_EMAIL, "app": pb.Actor_VIA_APP, "cli": pb.Actor_VIA_COMMAND_LINE,
 }
 
+// console is the id of who comes through the admin socket, which is no token.
+const console = "console"
+
+// account is what to call a service account: the name of its token, or the id
+// of one that is gone.
+func (s shaper) account(id string) string {
+	if id == console {
+		return "the server's console"
+	}
+	if t, ok := s.names.GetToken(auth.TokenID(id)); ok && t.Name != "" {
+		return t.Name
+	}
+	return "token " + id
+}
+
+// principal is what to call somebody as [auth.Principal] names them.
+func (s shaper) principal(name string) string {
+	kind, id, _ := strings.Cut(name, "/")
+	switch kind {
+	case "user":
+		id, _, _ = strings.Cut(id, "/")
+		return s.display(roster.UserID(id))
+	case "token", console:
+		return s.account(cmp.Or(id, kind))
+	}
+	return name
+}
+
 // actor is nil for nobody.
 func (s shaper) actor(a incident.Actor) *pb.Actor {
 	m := &pb.Actor{Via: doors[a.Via], Device: deviceName(a.Device)}
@@ -153,9 +184,9 @@ func (s shaper) actor(a incident.Actor) *pb.Actor {
 		id := roster.UserID(a.ID)
 		m.Kind, m.Name, m.DisplayName = pb.Actor_KIND_USER, userName(id), s.display(id)
 	case incident.ActorService:
-		m.Kind, m.Name, m.DisplayName = pb.Actor_KIND_TOKEN, inCollection("tokens", a.ID), "token "+a.ID
-		if a.ID == "console" { // the admin socket is no token
-			m.Name, m.DisplayName = "", "the server's console"
+		m.Kind, m.Name, m.DisplayName = pb.Actor_KIND_TOKEN, inCollection("tokens", a.ID), s.account(a.ID)
+		if a.ID == console {
+			m.Name = ""
 		}
 	case incident.ActorSource:
 		id := catalog.IntegrationID(a.ID)

@@ -41,6 +41,10 @@ func (book) GetIntegration(id catalog.IntegrationID) (*directory.Integration, bo
 	return &directory.Integration{Integration: catalog.Integration{ID: id, Name: "Prometheus"}}, id == "prom"
 }
 
+func (book) GetToken(id auth.TokenID) (*directory.Token, bool) {
+	return &directory.Token{Token: auth.Token{ID: id, Name: "release bot"}}, id == "t1"
+}
+
 var at = time.Date(2026, 3, 1, 2, 3, 4, 5e6, time.UTC)
 
 // A number that means one thing in the domain means the same in the contract.

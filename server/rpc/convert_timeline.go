@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
@@ -104,13 +105,13 @@ func (s shaper) sentence(e incident.Entry) string {
 	case incident.EntryDelivery:
 		return delivered(e, users)
 	case incident.EntryNoTarget:
-		return fmt.Sprintf("Nobody was asked at level %d%s.", e.Level+1, because(e))
+		return untargeted(e, users)
 	case incident.EntryAcknowledged:
 		return who + " acknowledged it" + late(e) + "."
 	case incident.EntryUnacknowledged:
-		return "It is nobody's again" + because(e) + "."
+		return "It is nobody's again" + unacknowledged(e, who) + "."
 	case incident.EntryEscalated:
-		return fmt.Sprintf("It went from level %d to level %d%s.", e.From+1, e.Level+1, becauseOr(e, " as "+who+" asked"))
+		return escalated(e, who)
 	case incident.EntryLoopRepeated:
 		return fmt.Sprintf("All levels were asked; pass %d begins.", e.Loop+1)
 	case incident.EntryExhausted:
@@ -164,7 +165,7 @@ func delivered(e incident.Entry, users string) string {
 	case incident.CauseNoMethod:
 		return fmt.Sprintf("A way of reaching %s does not work; %s is used before its time.", users, e.Step)
 	default:
-		return fmt.Sprintf("A page to %s by %s did not get through: %s.", users, e.Step, orUnknown(e.Text))
+		return fmt.Sprintf("A page to %s by %s did not get through%s.", users, e.Step, orElse(e.Text))
 	}
 }
 
@@ -187,11 +188,46 @@ func orKey(e incident.Entry) string {
 	return e.Key
 }
 
-func orUnknown(s string) string {
-	if s == "" {
-		return "the reason is not known"
+// orElse is what a page failed of, in somebody else's words.
+func orElse(reason string) string {
+	if reason == "" {
+		return ""
 	}
-	return s
+	return ": " + strings.TrimRight(reason, ".")
+}
+
+// untargeted says that a level had a gap, or people who cannot be reached; the
+// others of the level, if there are any, were asked.
+func untargeted(e incident.Entry, users string) string {
+	if len(e.Users) > 0 {
+		return fmt.Sprintf("There is no working way to reach %s at level %d.", users, e.Level+1)
+	}
+	return fmt.Sprintf("Nobody was asked at level %d%s.", e.Level+1, because(e))
+}
+
+// unacknowledged says why an acknowledgement ended; the causes have a meaning
+// of their own here.
+func unacknowledged(e incident.Entry, who string) string {
+	switch e.Cause {
+	case incident.CauseManual:
+		return ", as " + who + " asked"
+	case incident.CauseTimeout:
+		return ", because it was not resolved in time"
+	case incident.CauseSnooze:
+		return ", because the snooze is over"
+	default:
+		return because(e)
+	}
+}
+
+// escalated says who is asked next. A direct assignment that nobody took goes
+// to the first level, from no level.
+func escalated(e incident.Entry, who string) string {
+	why := becauseOr(e, ", as "+who+" asked")
+	if e.From == e.Level {
+		return fmt.Sprintf("It went to level %d%s.", e.Level+1, why)
+	}
+	return fmt.Sprintf("It went from level %d to level %d%s.", e.From+1, e.Level+1, why)
 }
 
 func wasWere(us []roster.UserID) string {

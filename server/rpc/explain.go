@@ -209,7 +209,7 @@ func (e *explanation) fromNow() {
 		e.say(zeroTime, pb.ExplainPagingResponse_REASON_NO_METHOD, 0, "", "%s has no verified way to be reached.", e.display(e.user.ID))
 	}
 	if e.settings.Held {
-		e.say(e.settings.HeldSince, pb.ExplainPagingResponse_REASON_PAGING_HELD, 0, "", "%s holds all paging: %s", e.settings.HeldBy, e.settings.HeldReason)
+		e.say(e.settings.HeldSince, pb.ExplainPagingResponse_REASON_PAGING_HELD, 0, "", "%s holds all paging: %s", e.principal(e.settings.HeldBy), e.settings.HeldReason)
 	}
 	if a := e.in.Assigned(e.user.ID); a != nil && !a.Next.IsZero() {
 		e.say(a.Next, pb.ExplainPagingResponse_REASON_STEP_NOT_DUE, 0, "", "The next step of the plan is due then.")

@@ -24,11 +24,11 @@ type operator struct {
 	*Server
 }
 
-func holdMessage(s *directory.Settings) *pb.Hold {
-	if !s.Held {
+func (s shaper) hold(set *directory.Settings) *pb.Hold {
+	if !set.Held {
 		return &pb.Hold{}
 	}
-	return &pb.Hold{Held: true, Holder: s.HeldBy, Reason: s.HeldReason, HoldTime: stamp(s.HeldSince)}
+	return &pb.Hold{Held: true, Holder: s.principal(set.HeldBy), Reason: set.HeldReason, HoldTime: stamp(set.HeldSince)}
 }
 
 func (s *operator) HoldPaging(ctx context.Context, req *pb.HoldPagingRequest) (*pb.Hold, error) {
@@ -46,7 +46,7 @@ func (s *operator) HoldPaging(ctx context.Context, req *pb.HoldPagingRequest) (*
 			return nil, err
 		}
 		s.c.Log.WarnContext(ctx, "all paging is held", slog.String("by", c.principal.String()), slog.String("reason", req.GetReason()))
-		return holdMessage(snap.GetSettings()), nil
+		return shaper{snap}.hold(snap.GetSettings()), nil
 	})
 }
 
@@ -65,7 +65,7 @@ func (s *operator) ResumePaging(ctx context.Context, req *pb.ResumePagingRequest
 			return nil, err
 		}
 		s.c.Log.WarnContext(ctx, "paging goes on", slog.String("by", c.principal.String()))
-		return holdMessage(snap.GetSettings()), nil
+		return shaper{snap}.hold(snap.GetSettings()), nil
 	})
 }
 

@@ -51,7 +51,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("a verbose status has %d partitions (%v)", len(all.GetPartitions()), err)
 	}
 	held, err := r.operator().HoldPaging(r.as(admin), &pb.HoldPagingRequest{Reason: "migration"})
-	if err != nil || !held.GetHeld() || held.GetReason() != "migration" || held.GetHolder() != "user/ann" || held.GetHoldTime() == nil {
+	if err != nil || !held.GetHeld() || held.GetReason() != "migration" || held.GetHolder() != "Ann Archer" || held.GetHoldTime() == nil {
 		t.Fatalf("held %v (%v)", held, err)
 	}
 	if !r.dir.Snapshot().Settings().Held {

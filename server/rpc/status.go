@@ -44,7 +44,7 @@ func (s *operator) GetStatus(ctx context.Context, req *pb.GetStatusRequest) (*pb
 	s.incidents(ask, m)
 	s.redis(ask, m)
 	s.people(m, snap)
-	m.Hold = holdMessage(snap.GetSettings())
+	m.Hold = shaper{snap}.hold(snap.GetSettings())
 	if m.GetHold().GetHeld() {
 		m.Problems = append(m.Problems, "All paging is held; resume it with: tocsin resume")
 	}
