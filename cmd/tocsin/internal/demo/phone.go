@@ -51,7 +51,7 @@ type phone struct {
 	owner    person
 	name     string // "Ann's iPhone"
 	platform tocsinv1.Device_Platform
-	origin   string // the server's public URL: receipt paths are relative to it
+	origin   string // the server's public URL, as the enrolment link has it
 	sim      *pushtest.Phone
 	http     *http.Client
 	unlock   *ecdsa.PrivateKey // can be used only while the phone is unlocked
@@ -65,19 +65,18 @@ type phone struct {
 	mu         sync.Mutex
 	mood       mood
 	credential string
-	user       string
 	pending    string // what the lock screen says about a tap; "" for nothing
 }
 
 // newPhone switches a phone on, until close: it outlives the step that does it.
-func newPhone(ctx context.Context, owner person, name string, platform tocsinv1.Device_Platform, origin string, log func(sighting)) (*phone, error) {
+func newPhone(ctx context.Context, owner person, name string, platform tocsinv1.Device_Platform, log func(sighting)) (*phone, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("%s: make its unlock key: %w", name, err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &phone{
-		owner: owner, name: name, platform: platform, origin: origin, unlock: key, install: uuid.NewString(), log: log,
+		owner: owner, name: name, platform: platform, unlock: key, install: uuid.NewString(), log: log,
 		http: &http.Client{Timeout: callTimeout}, outbox: make(chan *tocsinv1.Receipt, receiptQueue), cancel: cancel,
 	}
 	p.sim = pushtest.NewPhone(pushtest.PhoneOptions{Name: name, OnPush: p.arrived})
@@ -103,32 +102,25 @@ func (p *phone) address(token string) *tocsinv1.Device_Address {
 	return &tocsinv1.Device_Address{Kind: kind, Value: token}
 }
 
-// enrol opens the link of a QR code: whose phone it would become is shown, then
-// the code, which no server has seen in a path, is exchanged for a credential.
+// enrol opens the link of a QR code, which says where the server is: whose
+// phone it would become is shown, then the code is exchanged for a credential.
+// Then the app starts for the first time, and registers all that it knows.
 func (p *phone) enrol(ctx context.Context, link, token string) error {
-	_, code, ok := strings.Cut(link, "#")
+	origin, code, ok := strings.Cut(link, "/enrol#")
 	if !ok {
 		return fmt.Errorf("%s: the link has no code", p.name)
 	}
+	p.origin = origin // pinned: no push can change it
 	var preview tocsinv1.Enrolment
 	if err := p.post(ctx, "/v1/devices:previewEnrolment", "", &tocsinv1.PreviewEnrolmentRequest{Code: code}, &preview); err != nil {
 		return fmt.Errorf("%s: look at the enrolment: %w", p.name, err)
 	}
-	public, err := p.unlock.PublicKey.Bytes()
+	if preview.GetUser() != p.owner.name() {
+		return fmt.Errorf("%s would become the phone of %s", p.name, preview.GetUser())
+	}
+	device, err := p.device()
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
-	}
-	device := &tocsinv1.Device{
-		DisplayName: p.name, InstallId: p.install, Platform: p.platform, AppId: appID, Address: p.address(token),
-		UnlockKey: public, Locale: "en", TimeZone: "UTC", AppVersion: "1.0.0", Permission: tocsinv1.Device_PERMISSION_GRANTED,
-		Capabilities: &tocsinv1.Device_Capabilities{
-			Critical: true, TimeSensitive: true, FullScreen: !p.ios(), DndBypass: true, ChannelOk: true, Actions: true,
-			LockScreen: true, BatteryUnrestricted: true, Alert: true, Sound: true,
-		},
-	}
-	device.Model, device.OsVersion = "Pixel 11", "18"
-	if p.ios() {
-		device.Model, device.OsVersion = "iPhone18,1", "27.1"
 	}
 	var done tocsinv1.EnrolDeviceResponse
 	if err := p.post(ctx, "/v1/devices:enrol", "", &tocsinv1.EnrolDeviceRequest{Code: code, Device: device}, &done); err != nil {
@@ -138,9 +130,39 @@ func (p *phone) enrol(ctx context.Context, link, token string) error {
 		return fmt.Errorf("%s: the enrolment answered no credential", p.name)
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.credential, p.user = done.GetCredential(), done.GetDevice().GetUser()
+	p.credential = done.GetCredential()
+	p.mu.Unlock()
+
+	device.Address = p.address(token)
+	var known tocsinv1.RegisterDeviceResponse
+	if err := p.post(ctx, "/v1/devices:register", p.secret(), &tocsinv1.RegisterDeviceRequest{Device: device}, &known); err != nil {
+		return fmt.Errorf("%s: register its address: %w", p.name, err)
+	}
+	if known.GetConfirmationRequired() {
+		return fmt.Errorf("%s: its address is said to be another person's", p.name)
+	}
 	return nil
+}
+
+// device is what the app knows of itself, but for its address.
+func (p *phone) device() (*tocsinv1.Device, error) {
+	public, err := p.unlock.PublicKey.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("write its unlock key: %w", err)
+	}
+	device := &tocsinv1.Device{
+		DisplayName: p.name, InstallId: p.install, Platform: p.platform, AppId: appID, UnlockKey: public,
+		Model: "Pixel 11", OsVersion: "18", AppVersion: "1.0.0", Locale: "en", TimeZone: "UTC",
+		Permission: tocsinv1.Device_PERMISSION_GRANTED,
+		Capabilities: &tocsinv1.Device_Capabilities{
+			Critical: true, TimeSensitive: true, FullScreen: !p.ios(), DndBypass: true, ChannelOk: true, Actions: true,
+			LockScreen: true, BatteryUnrestricted: true, Alert: true, Sound: true,
+		},
+	}
+	if p.ios() {
+		device.Model, device.OsVersion = "iPhone18,1", "27.1"
+	}
+	return device, nil
 }
 
 // setMood changes what the phone does from now on. Back on line, it gets what

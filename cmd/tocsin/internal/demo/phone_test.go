@@ -77,12 +77,12 @@ func (b *backend) fails(statuses ...int) {
 
 func enrolled(t *testing.T, b *backend, platform tocsinv1.Device_Platform) *phone {
 	t.Helper()
-	p, err := newPhone(t.Context(), ann, "Ann's phone", platform, b.URL, func(sighting) {})
+	p, err := newPhone(t.Context(), ann, "Ann's phone", platform, func(sighting) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.close)
-	if err := p.enrol(t.Context(), "https://oncall.example/enrol#0123456789abcdef0123456789abcdef", "token"); err != nil {
+	if err := p.enrol(t.Context(), b.URL+"/enrol#0123456789abcdef0123456789abcdef", "token"); err != nil {
 		t.Fatal(err)
 	}
 	preview, enrol := <-b.calls, <-b.calls
@@ -90,6 +90,14 @@ func enrolled(t *testing.T, b *backend, platform tocsinv1.Device_Platform) *phon
 		if c.body["code"] != "0123456789abcdef0123456789abcdef" || c.bearer != "" {
 			t.Errorf("%s: got %v with %q, want the code of the fragment and no credential", c.path, c.body, c.bearer)
 		}
+	}
+	register := <-b.calls
+	device, ok := register.body["device"].(map[string]any)
+	if !ok || register.path != "/v1/devices:register" || register.bearer != "Bearer secret" {
+		t.Fatalf("got %v with %q, want the registration with the credential", register.body, register.bearer)
+	}
+	if address, ok := device["address"].(map[string]any); !ok || address["value"] != "token" || device["unlockKey"] == nil || device["capabilities"] == nil {
+		t.Errorf("got the device %v, want its address, its unlock key and what it can", device)
 	}
 	return p
 }

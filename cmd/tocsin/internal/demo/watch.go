@@ -63,13 +63,20 @@ func (w *watch) stream(ctx context.Context) {
 		err := w.read(ctx, &cursor)
 		w.setLive(false)
 		if status.Code(err) == codes.OutOfRange {
-			cursor = "" // too old: begin from now
+			cursor = "" // too old: list again
 		}
 		rest(ctx, lookPause)
 	}
 }
 
 func (w *watch) read(ctx context.Context, cursor *string) error {
+	if *cursor == "" { // list first, and watch from there: nothing falls between
+		list, err := w.api.ListIncidents(ctx, &tocsinv1.ListIncidentsRequest{PageSize: 1})
+		if err != nil {
+			return err
+		}
+		*cursor = list.GetWatchCursor()
+	}
 	changes, err := w.api.WatchIncidents(ctx, &tocsinv1.WatchIncidentsRequest{Cursor: *cursor})
 	if err != nil {
 		return err
