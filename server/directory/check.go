@@ -185,6 +185,7 @@ func checkUnused(ctx context.Context, k Key, next *Snapshot, inUse InUse) error 
 				return fmt.Errorf("look for open incidents of %s: %w", k, err)
 			}
 			by = open
+		default: // no incident names the others
 		}
 	}
 	if len(by) == 0 {

@@ -21,14 +21,14 @@ type InUse func(ctx context.Context, k Key) ([]string, error)
 type Options struct {
 	Log    Log
 	Keys   auth.Keyring
-	File   string           // encrypted copy on disk; empty: none
-	Pace   incident.Pace    // zero: DefaultPace
-	OnCall OnCall           // nil: every schedule is a gap, and policies may not name any
-	InUse  InUse            // nil: nothing is
+	File   string        // encrypted copy on disk; empty: none
+	Pace   incident.Pace // zero: DefaultPace
+	OnCall OnCall        // nil: every schedule is a gap, and policies may not name any
+	InUse  InUse         // nil: nothing is
 	// Channels are the ways of reaching people that are set up here.
 	Channels Channels
-	Now    func() time.Time // nil: time.Now
-	Logger *slog.Logger     // nil: slog.Default
+	Now      func() time.Time // nil: time.Now
+	Logger   *slog.Logger     // nil: slog.Default
 	// StartWait is how long Redis may take to answer at the start before the
 	// copy on disk is used. 0: 5 s.
 	StartWait time.Duration
@@ -65,7 +65,7 @@ type Directory struct {
 // under is a Precondition fault (MASTER_KEY_UNKNOWN).
 func Open(ctx context.Context, o Options) (*Directory, error) {
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the default of an injected clock
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -209,8 +209,7 @@ func (d *Directory) advance(ctx context.Context, from *Snapshot, entries []Entry
 	b := from.build()
 	for _, e := range entries {
 		if err := b.apply(e.Stored); err != nil {
-			// One damaged record must not stop the others; the old state of it stays.
-			d.logger.ErrorContext(ctx, "configuration record cannot be read", slog.String("record", e.Key.String()), slog.Any("cause", err))
+			d.unreadable(ctx, e.Key, err)
 		}
 	}
 	b.next.position = entries[len(entries)-1].Position
@@ -220,12 +219,18 @@ func (d *Directory) advance(ctx context.Context, from *Snapshot, entries []Entry
 	}
 }
 
+// unreadable tells of one damaged record. It must not stop the others; the old
+// state of it stays.
+func (d *Directory) unreadable(ctx context.Context, k Key, cause error) {
+	d.logger.ErrorContext(ctx, "configuration record cannot be read", slog.String("record", k.String()), slog.Any("cause", cause))
+}
+
 // reload reads everything. What was changed while it read comes again from the log.
 func (d *Directory) reload(ctx context.Context) error {
 	b := d.empty.build()
 	position, err := d.log.Load(ctx, func(s Stored) error {
 		if err := b.apply(s); err != nil {
-			d.logger.ErrorContext(ctx, "configuration record cannot be read", slog.String("record", s.Key.String()), slog.Any("cause", err))
+			d.unreadable(ctx, s.Key, err)
 		}
 		return nil
 	})
@@ -242,7 +247,7 @@ func (d *Directory) reload(ctx context.Context) error {
 		}
 		for _, e := range entries {
 			if err := b.apply(e.Stored); err != nil {
-				d.logger.ErrorContext(ctx, "configuration record cannot be read", slog.String("record", e.Key.String()), slog.Any("cause", err))
+				d.unreadable(ctx, e.Key, err)
 			}
 		}
 		position = entries[len(entries)-1].Position
