@@ -8,10 +8,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+	"github.com/tocsin-oncall/tocsin/server/attention"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -38,6 +40,7 @@ type deed struct {
 	delivery incident.Delivery
 	by       incident.Actor
 	request  string
+	others   []attention.Item // that the card showed beside the one of doc
 }
 
 func (s *devices) Act(ctx context.Context, req *pb.ActRequest) (*pb.ActResponse, error) {
@@ -45,8 +48,14 @@ func (s *devices) Act(ctx context.Context, req *pb.ActRequest) (*pb.ActResponse,
 	if err != nil {
 		return nil, err
 	}
-	if d.doc.Incident == "" {
-		return nil, fault.New(fault.NotFound, "DELIVERY_NOT_FOUND", "the delivery is about no incident", "delivery", req.GetDeliveryId())
+	left, err := s.shown(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if !left {
+		return &pb.ActResponse{
+			Outcome: pb.ActResponse_OUTCOME_ALREADY, State: pb.Incident_STATE_ACKNOWLEDGED, Reopen: true, ServerTime: stamp(s.c.Now()),
+		}, nil
 	}
 	answer, err := s.act(ctx, d)
 	if err != nil {
@@ -54,6 +63,27 @@ func (s *devices) Act(ctx context.Context, req *pb.ActRequest) (*pb.ActResponse,
 	}
 	s.markActed(ctx, d.delivery.ID, "")
 	return answer, nil
+}
+
+// shown finds the incidents of the card that was tapped. A card about several
+// may be recorded with none of them. It returns false when the card shows
+// nothing any more that needs the person.
+func (s *devices) shown(ctx context.Context, d *deed) (bool, error) {
+	if d.doc.Incident != "" && !strings.Contains(d.delivery.Work, "#") {
+		return true, nil
+	}
+	items, err := s.c.Notifier.Listed(ctx, d.delivery.ID)
+	if err != nil {
+		return false, err
+	}
+	if d.doc.Incident == "" {
+		if len(items) == 0 {
+			return false, nil
+		}
+		d.doc = store.IncidentDoc(items[0].Incident)
+	}
+	d.others = slices.DeleteFunc(items, func(i attention.Item) bool { return i.Incident == d.doc.Incident })
+	return true, nil
 }
 
 // prove finds out who acts: by the action token that the page carried, or by
@@ -149,6 +179,8 @@ func (s *devices) act(ctx context.Context, d *deed) (*pb.ActResponse, error) {
 	if err := s.noteOf(ctx, d); err != nil {
 		return nil, err
 	}
+	// Before the commit that keeps the answer: a retry after a crash does all of it.
+	s.others(ctx, d)
 	was, err := s.c.Store.Incident(ctx, id)
 	if err != nil {
 		return nil, err
@@ -178,7 +210,6 @@ func (s *devices) act(ctx context.Context, d *deed) (*pb.ActResponse, error) {
 	if given.GetChanged() {
 		s.audit(ctx, incidentName(id), strings.ToLower(strings.TrimPrefix(d.GetVerb().String(), "VERB_")), d.by.Via)
 	}
-	s.others(ctx, d)
 	return given, nil
 }
 
@@ -192,6 +223,9 @@ func (s *devices) command(d *deed, was *incident.Incident) incident.Command {
 		level := was.Level
 		return incident.Escalate{By: d.by, Expected: &level}
 	default:
+		if was.AckedBy(d.delivery.User) && was.Reminded { // the card asked: still on it?
+			return incident.Confirm{By: d.by}
+		}
 		return incident.Acknowledge{By: d.by, ClientAt: clientTime(d.GetAtDevice().AsTime(), d.GetAtDevice() != nil)}
 	}
 }
@@ -218,6 +252,8 @@ func (s *devices) outcome(d *deed, was, in *incident.Incident) *pb.ActResponse {
 	switch {
 	case was.Status == incident.Resolved:
 		a.Outcome = pb.ActResponse_OUTCOME_RESOLVED
+	case was.Reminded && was.AckedBy(user) && !in.Reminded: // "still on it?" is answered
+		a.Changed = true
 	case d.GetVerb() == pb.ActRequest_VERB_ACKNOWLEDGE && (was.Status == incident.Acknowledged || tookFirst(in, user)):
 		a.Outcome = pb.ActResponse_OUTCOME_ALREADY
 	case d.GetVerb() == pb.ActRequest_VERB_ESCALATE && !a.GetChanged():
@@ -251,22 +287,10 @@ func tookFirst(in *incident.Incident, user roster.UserID) bool {
 // others acknowledges the rest of what a storm card showed: the card names
 // several incidents, and a tap on it speaks for all of those as they were shown.
 func (s *devices) others(ctx context.Context, d *deed) {
-	if d.GetVerb() != pb.ActRequest_VERB_ACKNOWLEDGE || !strings.Contains(d.delivery.Work, "#") || d.by.Via == "action_token" {
+	if d.GetVerb() != pb.ActRequest_VERB_ACKNOWLEDGE || d.by.Via == "action_token" {
 		return // an action token is good for its one incident
 	}
-	person, err := s.c.Store.Person(ctx, d.delivery.User)
-	if err != nil {
-		s.c.Log.WarnContext(ctx, "storm card not acknowledged as a whole", slog.Any("err", err))
-		return
-	}
-	number, ok := person.UpdateNumber(d.delivery.Work)
-	if !ok {
-		return
-	}
-	for _, item := range person.CardItems(number) {
-		if item.Incident == d.doc.Incident {
-			continue
-		}
+	for _, item := range d.others {
 		_, err := s.c.Desk.Do(ctx, item.Incident, incident.Acknowledge{By: d.by}, respond.Options{Etag: item.Version})
 		if err != nil && !errors.Is(err, respond.ErrStale) { // one that moved on stays as it is
 			s.c.Log.WarnContext(ctx, "incident of a storm card not acknowledged", slog.String("incident", string(item.Incident)), slog.Any("err", err))

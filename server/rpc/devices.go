@@ -12,6 +12,7 @@ import (
 	"time"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+	"github.com/tocsin-oncall/tocsin/server/attention"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -23,6 +24,8 @@ import (
 type Notifier interface {
 	Report(ctx context.Context, caller auth.Principal, key string, receipts []notify.Receipt) ([]notify.ReceiptStatus, error)
 	Acted(ctx context.Context, delivery string) error
+	// Listed returns the incidents that the card of a delivery showed.
+	Listed(ctx context.Context, delivery string) ([]attention.Item, error)
 	SendTest(ctx context.Context, device roster.DeviceID, critical bool, request string) (notify.Test, error)
 	GetTest(ctx context.Context, id string) (notify.Test, error)
 	WatchTest(ctx context.Context, id string, f func(notify.Test) error) error

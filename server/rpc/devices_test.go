@@ -18,13 +18,18 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/attention"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/respond"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
 // bearer is the context of a call with a credential.
@@ -337,6 +342,89 @@ func TestActUnlocked(t *testing.T) {
 	got, err = r.devices().Act(r.as(phone), &pb.ActRequest{ActionId: id, DeliveryId: d.ID, Verb: pb.ActRequest_VERB_RESOLVE, UnlockSignature: sign(id)})
 	if err != nil || got.GetState() != pb.Incident_STATE_RESOLVED || !got.GetChanged() {
 		t.Fatalf("resolve: %v (%v)", got, err)
+	}
+}
+
+// A tap on the card of a storm speaks for every incident that the card showed,
+// as it was shown: what moved on stays.
+func TestActOnAStorm(t *testing.T) {
+	r := newRig(t)
+	var ins []*incident.Incident
+	person := &attention.Person{User: "ben", Storm: attention.Storm{Start: r.now(), Sent: 1}}
+	for _, key := range []string{"a", "b", "c"} {
+		in := r.fire(key, "disk "+key)
+		ins = append(ins, in)
+		person.Open = append(person.Open, attention.Item{Incident: in.ID, Version: in.Version, Urgency: incident.High, Method: roster.PushAll, Card: 1})
+	}
+	if _, err := r.store.Commit(t.Context(), store.Commit{Person: &store.PersonChange{After: person}}); err != nil {
+		t.Fatal(err)
+	}
+	doc, work := store.PersonDoc("ben"), person.CardID(1)
+	d := incident.Delivery{
+		ID: must(store.DeliveryID(doc, work, "benphone")), Work: work, User: "ben", Device: "benphone", Method: roster.PushAll, Kind: roster.Push, Native: true, Page: true,
+		State: incident.DeliveryAttempted, Queued: r.now(), Attempted: r.now(),
+	}
+	if begun, err := r.store.BeginSend(t.Context(), r.now(), []store.Send{{Doc: doc, Unguarded: true, Delivery: d}}); err != nil || begun[0] != store.BegunGo {
+		t.Fatalf("begin the card: %v %v", begun, err)
+	}
+	// The third is another's by now.
+	if _, err := r.incidents().EscalateIncident(r.as(admin), &pb.EscalateIncidentRequest{Name: "incidents/" + string(ins[2].ID)}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.devices().Act(r.as(phone), &pb.ActRequest{ActionId: uuid.NewString(), DeliveryId: d.ID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE})
+	if err != nil || got.GetOutcome() != pb.ActResponse_OUTCOME_DONE {
+		t.Fatalf("act: %v (%v)", got, err)
+	}
+	for i, want := range []incident.Status{incident.Acknowledged, incident.Acknowledged, incident.Triggered} {
+		if in := must(r.store.Incident(t.Context(), ins[i].ID)); in.Status != want {
+			t.Errorf("incident %d is %v, want %v", i, in.Status, want)
+		}
+	}
+	// When nothing on the card is left, the app opens.
+	person.Revision = 1
+	empty := &attention.Person{User: "ben", Storm: person.Storm}
+	if _, err := r.store.Commit(t.Context(), store.Commit{Person: &store.PersonChange{Before: person, After: empty}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err = r.devices().Act(r.as(phone), &pb.ActRequest{ActionId: uuid.NewString(), DeliveryId: d.ID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE})
+	if err != nil || got.GetOutcome() != pb.ActResponse_OUTCOME_ALREADY || !got.GetReopen() {
+		t.Errorf("of an empty card: %v (%v)", got, err)
+	}
+}
+
+// The tap on "still on it?" answers it.
+func TestActConfirms(t *testing.T) {
+	r := newRig(t)
+	_, err := pb.NewCatalogServiceClient(r.conn).UpdateService(r.as(admin), &pb.UpdateServiceRequest{Service: &pb.Service{
+		Name: "services/payments", AcknowledgeReminder: durationpb.New(time.Hour), AcknowledgeTimeout: durationpb.New(0),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := r.fire("a", "disk full")
+	d := r.deliver(in.ID, "ben", "benphone")
+	tap := func() *pb.ActResponse {
+		t.Helper()
+		got, err := r.devices().Act(r.as(phone), &pb.ActRequest{ActionId: uuid.NewString(), DeliveryId: d.ID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	tap()
+	r.offset.Add(int64(61 * time.Minute))
+	asked, err := r.desk.Do(t.Context(), in.ID, incident.Tick{}, respond.Options{})
+	if err != nil || !asked.Reminded {
+		t.Fatalf("nobody was asked: %v (%v)", asked, err)
+	}
+	if got := tap(); got.GetOutcome() != pb.ActResponse_OUTCOME_DONE || !got.GetChanged() {
+		t.Errorf("the answer is %v", got)
+	}
+	if now := must(r.store.Incident(t.Context(), in.ID)); now.Reminded || now.Status != incident.Acknowledged {
+		t.Errorf("after it the incident is %v, reminded %t", now.Status, now.Reminded)
+	}
+	if got := tap(); got.GetOutcome() != pb.ActResponse_OUTCOME_ALREADY {
+		t.Errorf("once more: %v", got)
 	}
 }
 
