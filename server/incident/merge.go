@@ -61,6 +61,12 @@ func (t *turn) closeMerged(c CloseMerged) error {
 	if in.Status == Resolved {
 		return nil
 	}
+	// Two are being merged into each other: when both ended nobody would be
+	// paged for either. The one with the lower id stays.
+	if slices.Contains(in.Merged, c.Target) && in.ID < c.Target {
+		return fault.New(fault.Precondition, "MERGED_CROSSWISE", "the incidents are being merged the other way round",
+			"incident", string(in.ID), "target", string(c.Target))
+	}
 	for _, a := range c.Alerts {
 		if a.Open {
 			a.Open = false

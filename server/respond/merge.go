@@ -13,24 +13,47 @@ import (
 // Merge ends the sources and lets their alerts live on in the target. Each
 // source is taken over by one commit on the target and ended by one of its own,
 // as they may be in different partitions; what is cut off in between is
-// finished from the target's work. Repeating a merge is no error.
+// finished from the target's work. Repeating a merge is no error. What cannot
+// be merged is refused before anything has begun.
 func (d *Desk) Merge(ctx context.Context, target incident.ID, sources []incident.ID, by incident.Actor, o Options) (*incident.Incident, error) {
-	for _, id := range sources {
-		source, err := d.Store.Incident(ctx, id)
-		if err != nil {
-			return nil, fmt.Errorf("read source %s of a merge: %w", id, err)
-		}
-		switch {
-		case source.MergedInto == target:
-			continue
-		case !source.Open():
-			return nil, fault.New(fault.Precondition, "SOURCE_RESOLVED", "only an open incident can be merged", "incident", string(id))
-		}
+	in, err := d.Store.Incident(ctx, target)
+	if err != nil {
+		return nil, fmt.Errorf("read the target %s of a merge: %w", target, err)
+	}
+	if o.Etag != 0 && o.Etag != in.Version {
+		return nil, ErrStale.With("incident", string(target))
+	}
+	todo, err := d.mergeable(ctx, target, sources)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range todo {
 		if err := d.FinishMerge(ctx, target, id, by); err != nil {
 			return nil, err
 		}
 	}
+	o.Etag = 0 // compared above: the merge itself moves it
 	return d.Do(ctx, target, incident.AddNote{By: by, Text: mergeNote(len(sources))}, o)
+}
+
+// mergeable returns those of the sources that are not in the target yet, or why one cannot be.
+func (d *Desk) mergeable(ctx context.Context, target incident.ID, sources []incident.ID) ([]incident.ID, error) {
+	var todo []incident.ID
+	for _, id := range sources {
+		source, err := d.Store.Incident(ctx, id)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read source %s of a merge: %w", id, err)
+		case id == target:
+			return nil, fault.InvalidField("sources", "an incident cannot be merged into itself")
+		case source.MergedInto == target:
+		case !source.Open():
+			return nil, fault.New(fault.Precondition, "SOURCE_RESOLVED", "only an open incident can be merged", "incident", string(id))
+		default:
+			todo = append(todo, id)
+		}
+	}
+	return todo, nil
 }
 
 func mergeNote(n int) string {
