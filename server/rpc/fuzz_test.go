@@ -3,10 +3,9 @@ package rpc
 import (
 	"testing"
 
+	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/store"
-
-	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 )
 
 // FuzzTokens reads whatever callers send where the server expects its own words:
