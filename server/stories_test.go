@@ -96,7 +96,7 @@ var (
 func (b *book) read(t *testing.T, page string) (complaints []string) {
 	t.Helper()
 	how := -1
-	for _, line := range strings.Split(content(t, page), "\n") {
+	for line := range strings.SplitSeq(content(t, page), "\n") {
 		if !strings.HasPrefix(line, "|") {
 			how = -1
 			continue
