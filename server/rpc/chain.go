@@ -68,15 +68,27 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, i *grpc.StreamServerInfo,
 		return err
 	}
 	defer end()
-	return handler(srv, &checkedStream{ServerStream: ss, ctx: withCall(ctx, c), check: func(m any) error { return s.check(c, m) }})
+	return handler(srv, &checkedStream{
+		ServerStream: ss, ctx: withCall(ctx, c),
+		check: func(m any) error { return s.check(c, m) }, may: func() error { return s.stillMay(ctx, c) },
+	})
 }
 
-// checkedStream holds every message that comes in against its rules.
+// checkedStream holds every message that comes in against its rules, and the
+// caller of every one that goes out against what he may by now.
 type checkedStream struct {
 	grpc.ServerStream
 
 	ctx   context.Context //nolint:containedctx // a stream is its context
 	check func(any) error
+	may   func() error
+}
+
+func (c *checkedStream) SendMsg(m any) error {
+	if err := c.may(); err != nil {
+		return err
+	}
+	return c.ServerStream.SendMsg(m)
 }
 
 func (c *checkedStream) Context() context.Context { return c.ctx }
@@ -110,6 +122,20 @@ func (s *Server) admit(ctx context.Context, c *call) error {
 	}
 	if public(c.method) {
 		return nil
+	}
+	return auth.Permit(c.method, p)
+}
+
+// stillMay refuses who has lost the right to a stream since it was opened: a
+// stream may last for weeks, and a phone that was lost must not go on reading.
+func (s *Server) stillMay(ctx context.Context, c *call) error {
+	if public(c.method) || c.principal.Kind == auth.KindConsole || c.principal.Kind == auth.KindAnonymous {
+		return nil
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	p, err := s.c.Auth.Authenticate(ctx, func(name string) string { return first(md, name) })
+	if err != nil {
+		return err
 	}
 	return auth.Permit(c.method, p)
 }
