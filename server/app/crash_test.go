@@ -350,6 +350,7 @@ func (s *story) check(ctx context.Context) error {
 // after each durable step of a page, starts it again, and finds one sound, one
 // card and one incident.
 func TestADeathBetweenAnyTwoStepsLosesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	play := func(env ...string) (*story, error) {
 		here := *w

@@ -148,6 +148,7 @@ func (in *instance) forward(w *world, d time.Duration) {
 // Ann's iPhone, she does not answer, it escalates to Bo's Android, he
 // acknowledges from the lock screen, both cards turn quiet, and silence holds.
 func TestALifeOfAPage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redistest.Start(t).URL())
 	in := w.start()
 	console := in.console()

@@ -39,6 +39,7 @@ func TestAPartThatFailsEndsTheServer(t *testing.T) {
 }
 
 func TestEveryPartHasTimeToEnd(t *testing.T) {
+	t.Parallel()
 	l := newLife(slog.New(slog.DiscardHandler))
 	stopped := false
 	l.onStop("store", func(ctx context.Context) error {

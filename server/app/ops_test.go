@@ -32,6 +32,7 @@ import (
 // gone, the administrator's phone rings all the same, and when Redis is back so
 // is everything else, without anybody's help.
 func TestRedisOutage(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	w := newWorld(t, redis.URL())
 	in := w.start(func(o *Options) { o.Config.OutOfBand.After = 500 * time.Millisecond })
@@ -80,6 +81,7 @@ func TestRedisOutage(t *testing.T) {
 
 // TestReload replaces the certificate and Apple's key under a running server.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redistest.Start(t).URL())
 	reload := make(chan os.Signal)
 	writePair(t, w, "first")

@@ -24,6 +24,7 @@ import (
 // own: the next one in the same directory adopts it, with everything in it. A
 // second server in the directory is refused meanwhile.
 func TestThePrivateRedisOutlivesItsServer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	dir, err := os.MkdirTemp("", "tocsin") //nolint:usetesting // t.TempDir is too long a path for a socket
 	if err != nil {
@@ -80,6 +81,7 @@ func TestThePrivateRedisOutlivesItsServer(t *testing.T) {
 // TestAStartWithoutRedisTellsTheAdministrators starts a server whose Redis is
 // down: it waits for it, and pages the administrators out of the copy on disk.
 func TestAStartWithoutRedisTellsTheAdministrators(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	w := newWorld(t, redis.URL())
 	cy := pushtest.NewPhone(pushtest.PhoneOptions{Name: "cy"})
@@ -147,6 +149,7 @@ func (w *world) keepCopy(dir string, cy *pushtest.Phone) {
 
 // TestClosedIncidentsArePacked lets an hour pass after the end of an incident.
 func TestClosedIncidentsArePacked(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redistest.Start(t).URL())
 	in := w.start(func(o *Options) { o.Config.Retention.ArchiveAfter = time.Second })
 	in.apply(organisation)

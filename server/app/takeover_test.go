@@ -137,6 +137,7 @@ func incidents(ctx context.Context, s *store.Store, n int, status incident.Statu
 // over a page: the page is recorded as accepted, and the next server does not
 // send it again.
 func TestStoppingFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redistest.Start(t).URL())
 	first := w.start()
 	first.apply(organisation)

@@ -43,6 +43,7 @@ func (s *spans) Export(_ context.Context, req *collector.ExportTraceServiceReque
 // TestEventPageAndAcknowledgementAreOneTrace sends an event that is part of a
 // monitor's trace, and finds in the collector what became of it.
 func TestEventPageAndAcknowledgementAreOneTrace(t *testing.T) {
+	t.Parallel()
 	all := &spans{names: map[string][]string{}}
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
