@@ -266,3 +266,39 @@ func TestServerSentEventsResume(t *testing.T) {
 		t.Errorf("resumed with %v, want %s and %s", names, second.GetName(), third.GetName())
 	}
 }
+
+// Who does not take what comes is cut, and goes on from the last cursor without a gap.
+func TestSlowWatcherIsCut(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithTimeout(r.as(stakeholder), 60*time.Second)
+	defer cancel()
+	s := r.watching(ctx, &pb.WatchIncidentsRequest{})
+	m, err := s.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := r.page("disk full")
+	const notes = 600
+	for i := range notes {
+		if _, err := r.incidents().AddIncidentNote(r.as(responder), &pb.AddIncidentNoteRequest{Name: in.GetName(), Text: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cursor, revision := m.GetCursor(), int64(0)
+	for {
+		m, err := s.Recv()
+		if err != nil {
+			wants(t, err, codes.ResourceExhausted, "WATCHER_TOO_SLOW")
+			break
+		}
+		if cursor = m.GetCursor(); m.GetIncident() != nil {
+			revision = m.GetIncident().GetRevision()
+		}
+		if revision == notes+1 {
+			t.Fatal("everything was kept for a caller who did not read")
+		}
+	}
+	for s := r.watching(ctx, &pb.WatchIncidentsRequest{Cursor: cursor}); revision < notes+1; {
+		revision = next(t, s).GetIncident().GetRevision()
+	}
+}
