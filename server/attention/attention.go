@@ -226,7 +226,7 @@ func (p *Person) payAt() time.Time {
 	return earliest(p.Sound.At.Add(SoundEvery), p.Owed.Add(owedAtMost))
 }
 
-// The limits on what a person has to bear (push.md A9, domain rules 4.3 and 4.5).
+// The limits on what a person has to bear.
 const (
 	SoundEvery    = 30 * time.Second // between sounds of equal or lower urgency
 	MailWindow    = time.Minute

@@ -13,7 +13,7 @@ import (
 type Verb string
 
 // VerbAck is the only verb that a token may carry: whoever holds the phone of
-// a sleeping person must not be able to do more with it (push.md A19).
+// a sleeping person must not be able to do more with it.
 const VerbAck Verb = "ack"
 
 // The life of an action token: until the page is of no more use and a little

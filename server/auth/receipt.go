@@ -8,7 +8,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/fault"
 )
 
-// ReceiptLife is how long receipts of a delivery are taken (push.md 4.3).
+// ReceiptLife is how long receipts of a delivery are taken.
 const ReceiptLife = 7 * 24 * time.Hour
 
 // receiptDays is the greatest distance in days between issue and expiry.
@@ -20,7 +20,7 @@ func badReceipt() error {
 
 // ReceiptKey issues the key by which a phone that has no credential at hand
 // says what became of a delivery: "r1.<kid>.<exp>.<mac>". It is good for
-// received, displayed, opened and suppressed, and for nothing else (push.md A18).
+// received, displayed, opened and suppressed, and for nothing else.
 func (s Signer) ReceiptKey(b Binding, issued time.Time) (string, error) {
 	if err := b.check(); err != nil {
 		return "", err

@@ -8,7 +8,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-// Pages live until the next escalation, at least Pace.PageLife and at most this (push.md A8).
+// Pages live until the next escalation, at least Pace.PageLife and at most this.
 const maxPageLife = time.Hour
 
 // assign makes the people the ones who are asked and begins their plans.
@@ -204,7 +204,7 @@ func (t *turn) deadline() time.Time {
 }
 
 // receiptDue is the end of the wait for a phone's receipt: with none, the next
-// way of reaching the person runs now (push.md A2).
+// way of reaching the person runs now.
 func (t *turn) receiptDue(a *Assignee, r Receipt) {
 	a.ReceiptBy = time.Time{}
 	t.d.Changed = true

@@ -11,8 +11,8 @@ import (
 // page and has been silent since does not answer for the second.
 //
 // Only a native phone speaks for a person who has one, and a page that the
-// phone showed without sound did not wake him (push.md A1). Somebody counts as
-// refused when every push to him has failed for good (A3).
+// phone showed without sound did not wake him. Somebody counts as
+// refused when every push to him has failed for good.
 func Receipts(deliveries []Delivery, since func(roster.UserID) time.Time) map[roster.UserID]Receipt {
 	type tally struct{ phones, pushes, refused, phoneReceipts, receipts int }
 	tallies := map[roster.UserID]*tally{}

@@ -109,6 +109,6 @@ type Delivery struct {
 	Provider                                                               string // the provider's id
 	Deadline                                                               time.Time
 	Queued, Attempted, Accepted, Received, Displayed, Opened, Acted, Ended time.Time
-	Silent                                                                 bool   // the device says that it showed it without sound (push.md A1)
+	Silent                                                                 bool   // the device says that it showed it without sound
 	Epoch                                                                  uint32 // of the device when it was sent
 }

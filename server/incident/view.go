@@ -49,7 +49,7 @@ type Pace struct {
 	FastestLevel   time.Duration // least delay of a level
 }
 
-// DefaultPace returns the durations of domain rules 3, 4.1 and 4.2.
+// DefaultPace returns the durations that the rules were made for.
 func DefaultPace() Pace {
 	return Pace{
 		AckTimeout: 30 * time.Minute, ReceiptWait: 20 * time.Second, RemindEvery: 5 * time.Minute,

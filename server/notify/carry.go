@@ -76,7 +76,7 @@ func (n *Notifier) message(l *leg) push.Message {
 }
 
 // sign adds what the phone proves itself with. The action token goes only where
-// nobody but the phone reads it, or where the phone has nothing else (push.md A19).
+// nobody but the phone reads it, or where the phone has nothing else.
 func (n *Notifier) sign(l *leg, m *push.Message) {
 	e := &l.d.e
 	b := auth.Binding{Delivery: l.delivery.ID, User: e.user.ID, Device: l.phone.ID, Epoch: l.phone.Epoch}

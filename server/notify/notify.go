@@ -179,7 +179,7 @@ func (n *Notifier) personName(a incident.Actor) string {
 }
 
 // backoff is the full-jitter wait before the attempt that follows n failures
-// (push.md A7): at most 15 s.
+//: at most 15 s.
 func (n *Notifier) backoff(failures int) time.Duration {
 	upper := min(n.o.RetryBase<<min(failures-1, 16), 15*time.Second)
 	return time.Duration(rand.Int64N(int64(upper) + 1)) //nolint:gosec // jitter, not a secret

@@ -43,7 +43,7 @@ const MaxReceipts = 100
 
 // Report takes in what a phone says about deliveries. The caller is the phone
 // by its credential; or anybody with the receipt key of the one delivery. Each
-// receipt is judged on its own, and repeating it is safe (push.md 4.3, A18).
+// receipt is judged on its own, and repeating it is safe.
 func (n *Notifier) Report(ctx context.Context, caller auth.Principal, key string, receipts []Receipt) ([]ReceiptStatus, error) {
 	if len(receipts) > MaxReceipts {
 		return nil, fault.InvalidField("receipts", "at most %d in one call, there are %d", MaxReceipts, len(receipts))

@@ -8,7 +8,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-// What no message may hold at any redaction level (push.md 6.1). Text comes
+// What no message may hold at any redaction level. Text comes
 // from monitors that print whole command lines.
 var (
 	secretPair = regexp.MustCompile(`(?i)\b([a-z0-9_.-]*(?:token|passw(?:or)?d|passwd|secret|authorization|cookie|api[_-]?key|credential|private[_-]?key)[a-z0-9_.-]*)(["']?\s*[=:]\s*)("[^"]*"?|'[^']*'?|(?:bearer|basic|digest)\s+[^\s,;"']+|[^\s,;"']+)`)

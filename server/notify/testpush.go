@@ -20,7 +20,7 @@ import (
 type TestVerdict uint8
 
 // The verdicts. A test has passed only when the phone had it and the person
-// says that it was heard (push.md A16).
+// says that it was heard.
 const (
 	TestPassed TestVerdict = iota + 1
 	TestRejected

@@ -274,7 +274,7 @@ func (n *Notifier) undelivered(ctx context.Context, id incident.ID, u incident.U
 	}
 }
 
-// defaultLife is how long a page is worth sending when nobody said (push.md A8).
+// defaultLife is how long a page is worth sending when nobody said.
 const defaultLife = 10 * time.Minute
 
 func (n *Notifier) deadline(at time.Time) time.Time {

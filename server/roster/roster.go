@@ -140,7 +140,7 @@ type Device struct {
 	Silenced bool // the device says that it would not show a page (permission, channel)
 }
 
-// Native reports whether the device is a phone app; only such a receipt counts (push.md A1).
+// Native reports whether the device is a phone app; only such a receipt counts.
 func (d Device) Native() bool { return d.Platform == IOS || d.Platform == Android }
 
 // Pageable reports whether pages are sent to the device.

@@ -88,7 +88,7 @@ func (s *devices) shown(ctx context.Context, d *deed) (bool, error) {
 
 // prove finds out who acts: by the action token that the page carried, or by
 // the device's credential, and for more than an acknowledgement by the key
-// that works on an unlocked phone alone (push.md A19, A20).
+// that works on an unlocked phone alone.
 func (s *devices) prove(ctx context.Context, req *pb.ActRequest) (*deed, error) {
 	c := callOf(ctx)
 	token := req.GetActionToken()
@@ -314,7 +314,7 @@ var receiptStatuses = map[notify.ReceiptStatus]pb.ReportReceiptsResponse_Result_
 	notify.ReceiptInvalid: pb.ReportReceiptsResponse_Result_STATUS_INVALID,
 }
 
-// receiptRate is how often a device may report in a second (push.md 4.3).
+// receiptRate is how often a device may report in a second.
 const receiptRate = 10
 
 func (s *devices) ReportReceipts(ctx context.Context, req *pb.ReportReceiptsRequest) (*pb.ReportReceiptsResponse, error) {

@@ -278,7 +278,7 @@ func (s *incidents) ReopenIncident(ctx context.Context, req *pb.ReopenIncidentRe
 	return s.do(ctx, req, incident.Reopen{By: callOf(ctx).actor("")})
 }
 
-// The limits of a snooze (domain rules 2.1). The shortest is as short as the
+// The limits of a snooze. The shortest is as short as the
 // installation's levels may be, so that a demo can wait for one.
 const longestSnooze = 7 * 24 * time.Hour
 

@@ -30,7 +30,7 @@ const (
 	appID        = "dev.tocsin.demo"
 	callTimeout  = 5 * time.Second        // of one HTTP call of a phone
 	retryEvery   = 300 * time.Millisecond // a real phone waits longer; a demo has no time
-	actPatience  = 15 * time.Second       // then the card says that the tap failed (push.md 5.3)
+	actPatience  = 15 * time.Second       // then the card says that the tap failed
 	receiptQueue = 100                    // also what one call may carry
 )
 
