@@ -178,8 +178,8 @@ func (n *Notifier) personName(a incident.Actor) string {
 	return string(id)
 }
 
-// backoff is the full-jitter wait before the attempt that follows n failures
-//: at most 15 s.
+// backoff is the full-jitter wait before the attempt that follows n failures:
+// at most 15 s.
 func (n *Notifier) backoff(failures int) time.Duration {
 	upper := min(n.o.RetryBase<<min(failures-1, 16), 15*time.Second)
 	return time.Duration(rand.Int64N(int64(upper) + 1)) //nolint:gosec // jitter, not a secret
