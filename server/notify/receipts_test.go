@@ -211,7 +211,7 @@ func TestTestPushVerdicts(t *testing.T) {
 	now := r.now()
 	accepted := incident.Delivery{ID: "x", State: incident.DeliveryAccepted, Queued: now, Accepted: now}
 	with := func(f func(*incident.Delivery)) incident.Delivery { d := accepted; f(&d); return d }
-	received := with(func(d *incident.Delivery) { d.State = incident.DeliveryReceived })
+	received := with(func(d *incident.Delivery) { d.State, d.Received = incident.DeliveryReceived, now })
 	for _, c := range []struct {
 		name  string
 		dv    incident.Delivery
@@ -224,8 +224,9 @@ func TestTestPushVerdicts(t *testing.T) {
 		{"received a moment ago", received, time.Minute, 0},
 		{"refused", with(func(d *incident.Delivery) { d.State = incident.DeliveryRejected }), 0, TestRejected},
 		{"suppressed", with(func(d *incident.Delivery) { d.State, d.Reason = incident.DeliverySuppressed, "permission" }), 0, TestSuppressed},
-		{"not heard", with(func(d *incident.Delivery) { d.State, d.Reason = incident.DeliveryReceived, notHeard }), 0, TestNotHeard},
-		{"heard", with(func(d *incident.Delivery) { d.State = incident.DeliveryActed }), 0, TestPassed},
+		{"not heard", with(func(d *incident.Delivery) { d.State, d.Received, d.Reason = incident.DeliveryReceived, now, notHeard }), 0, TestNotHeard},
+		{"heard", with(func(d *incident.Delivery) { d.State, d.Displayed = incident.DeliveryActed, now }), 0, TestPassed},
+		{"heard, says somebody, and no phone said that it rang", with(func(d *incident.Delivery) { d.State = incident.DeliveryActed }), time.Minute, TestNoReceipt},
 		{"never accepted", with(func(d *incident.Delivery) { d.State, d.Accepted = incident.DeliveryAttempted, time.Time{} }), 2 * time.Minute, TestRejected},
 	} {
 		r.advance(c.after)

@@ -159,9 +159,9 @@ func (n *Notifier) ConfirmTest(ctx context.Context, caller auth.Principal, id st
 func (n *Notifier) test(dv incident.Delivery) Test {
 	t := Test{ID: strings.ReplaceAll(dv.ID, "-", ""), Delivery: dv}
 	now := n.now()
-	got := dv.State >= incident.DeliveryReceived
+	got := !dv.Received.IsZero() || !dv.Displayed.IsZero() || !dv.Opened.IsZero()
 	switch {
-	case dv.State == incident.DeliveryActed:
+	case got && dv.State == incident.DeliveryActed:
 		t.Verdict = TestPassed
 	case dv.State == incident.DeliverySuppressed:
 		t.Verdict = TestSuppressed
