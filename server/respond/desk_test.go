@@ -153,19 +153,22 @@ func TestResolveForgetsTheKeysUnlessTheyReopen(t *testing.T) {
 func TestSplit(t *testing.T) {
 	d, _ := newDesk(t)
 	in := begin(t, d, "shop", "a", "b", "c")
-	begun, err := d.Split(t.Context(), in.ID, []string{"b"}, by("ann"), respond.Options{})
+	begun, err := d.Split(t.Context(), in.ID, respond.Part{Alerts: []string{"b"}, Title: "the other disk"}, by("ann"), respond.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if id := leads(t, d, "shop", "b"); id != begun.ID {
 		t.Errorf("the key of the split alert leads to %s, want %s", id, begun.ID)
 	}
+	if begun.Text.Title != "the other disk" {
+		t.Errorf("the new incident is called %q", begun.Text.Title)
+	}
 	old, err := d.Store.Incident(t.Context(), in.ID)
 	if err != nil || old.AlertsTotal != 2 || begun.AlertsTotal != 1 || begun.Status != incident.Triggered {
 		t.Errorf("after the split %d and %d alerts (%v)", old.AlertsTotal, begun.AlertsTotal, err)
 	}
 	for name, keys := range map[string][]string{"a key it does not have": {"z"}, "all of them": {"a", "c"}, "none": nil} {
-		if _, err := d.Split(t.Context(), in.ID, keys, by("ann"), respond.Options{}); fault.KindOf(err) != fault.Invalid {
+		if _, err := d.Split(t.Context(), in.ID, respond.Part{Alerts: keys}, by("ann"), respond.Options{}); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("splitting %s: %v, want invalid", name, err)
 		}
 	}

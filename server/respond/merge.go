@@ -1,6 +1,7 @@
 package respond
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -131,10 +132,16 @@ type alertKey struct {
 
 func keyOf(a incident.Alert) alertKey { return alertKey{a.Service, a.Key} }
 
+// Part is what is split off an incident.
+type Part struct {
+	Alerts []string // their keys
+	Title  string   // of the new incident; empty: the first alert's summary
+}
+
 // Split makes an incident of its own of some alerts of one. The new one begins
 // first, with the dedup keys, so that no event falls in between; a repeated
 // call finds it and only finishes.
-func (d *Desk) Split(ctx context.Context, id incident.ID, keys []string, by incident.Actor, o Options) (*incident.Incident, error) {
+func (d *Desk) Split(ctx context.Context, id incident.ID, part Part, by incident.Actor, o Options) (*incident.Incident, error) {
 	old, err := d.Store.Incident(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read incident %s: %w", id, err)
@@ -142,7 +149,7 @@ func (d *Desk) Split(ctx context.Context, id incident.ID, keys []string, by inci
 	if o.Etag != 0 && o.Etag != old.Version {
 		return nil, ErrStale.With("incident", string(id))
 	}
-	alerts, err := d.chosen(ctx, id, keys)
+	alerts, err := d.chosen(ctx, id, part.Alerts)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +157,7 @@ func (d *Desk) Split(ctx context.Context, id incident.ID, keys []string, by inci
 	if _, err := d.Decide(ctx, old, id, split); err != nil {
 		return nil, err // refused before anything has begun
 	}
-	begun, err := d.beginSplit(ctx, old, split, by)
+	begun, err := d.beginSplit(ctx, old, split, part.Title)
 	if err != nil {
 		return nil, fmt.Errorf("split incident %s: %w", id, err)
 	}
@@ -186,11 +193,11 @@ func (d *Desk) chosen(ctx context.Context, id incident.ID, keys []string) ([]inc
 }
 
 // beginSplit makes the new incident, or returns the one that an earlier try made.
-func (d *Desk) beginSplit(ctx context.Context, old *incident.Incident, split incident.SplitOff, by incident.Actor) (*incident.Incident, error) {
+func (d *Desk) beginSplit(ctx context.Context, old *incident.Incident, split incident.SplitOff, title string) (*incident.Incident, error) {
 	svc, _ := d.View().Service(split.Alerts[0].Service)
 	svc.ID = split.Alerts[0].Service
-	begin := incident.Begin{ID: split.Other, Service: svc, By: by, From: old.ID, Alerts: split.Alerts, HoldOpen: old.HoldOpen}
-	begin.Event.Summary, begin.Event.Severity = split.Alerts[0].Summary, split.Alerts[0].Severity
+	begin := incident.Begin{ID: split.Other, Service: svc, By: split.By, From: old.ID, Alerts: split.Alerts, HoldOpen: old.HoldOpen}
+	begin.Event.Summary, begin.Event.Severity = cmp.Or(title, split.Alerts[0].Summary), split.Alerts[0].Severity
 	var guards []store.KeyGuard
 	home := store.PartitionOf(string(svc.ID))
 	for _, a := range split.Alerts {

@@ -109,17 +109,13 @@ func (s *incidents) SplitIncident(ctx context.Context, req *pb.SplitIncidentRequ
 		if o.Etag, err = version(req.GetEtag()); err != nil {
 			return nil, err
 		}
-		in, err := s.split(ctx, id, keys, req.GetTitle(), o)
+		in, err := s.c.Desk.Split(ctx, id, respond.Part{Alerts: keys, Title: req.GetTitle()}, callOf(ctx).actor(""), o)
 		if err != nil {
 			return nil, err
 		}
 		s.audit(ctx, incidentName(id), "split", incidentName(in.ID))
 		return s.shape().incident(in), nil
 	})
-}
-
-func (s *incidents) split(ctx context.Context, id incident.ID, keys []string, _ string, o respond.Options) (*incident.Incident, error) {
-	return s.c.Desk.Split(ctx, id, keys, callOf(ctx).actor(""), o)
 }
 
 // keysOf returns the dedup keys of alerts that are named by their resource names.
