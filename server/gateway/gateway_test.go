@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,11 +183,15 @@ func TestBadInputNamesTheField(t *testing.T) {
 		"no such page":    {"GET", "/nothing", "", 404, "/docs"},
 		"wrong method":    {"DELETE", "/v1/incidents/x:acknowledge", "", 405, "DELETE"},
 		"unknown query":   {"GET", "/v1/incidents:watch?stream=sse&cursr=1", "", 400, "cursr"},
+		"unknown option":  {"GET", "/v1/incidents?cursr=1", "", 400, "cursr"},
 		"huge body":       {"POST", "/v1/incidents/x:acknowledge", `{"etag":"` + strings.Repeat("x", 5<<20) + `"}`, 413, "larger"},
 	} {
 		res, body := call(t, c.method, base+c.path, c.body)
 		if res.StatusCode != c.status || !strings.Contains(body, c.says) || !json.Valid([]byte(body)) {
 			t.Errorf("%s: %d %.300s, want %d with %q in JSON", name, res.StatusCode, body, c.status, c.says)
+		}
+		if strings.Contains(body, "rpc error") {
+			t.Errorf("%s: %.300s, want no inner words", name, body)
 		}
 	}
 }
@@ -283,5 +288,33 @@ func TestPagesNeedNothingFromElsewhere(t *testing.T) {
 		if strings.Contains(res.Header.Get("Content-Type"), "html") && !strings.Contains(res.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("%s has no policy", path)
 		}
+	}
+}
+
+// deadlines remembers how long the caller has for each write.
+type deadlines struct {
+	http.ResponseWriter
+
+	set *atomic.Int64
+}
+
+func (d deadlines) SetWriteDeadline(at time.Time) error {
+	d.set.Store(int64(time.Until(at)))
+	return http.NewResponseController(d.ResponseWriter).SetWriteDeadline(at)
+}
+
+func (d deadlines) Unwrap() http.ResponseWriter { return d.ResponseWriter }
+
+// A caller who takes no more events does not hold his stream for ever.
+func TestWatcherWhoDoesNotReadIsLetGo(t *testing.T) {
+	var set atomic.Int64
+	addr := start(t, &incidents{watch: func(_ *pb.WatchIncidentsRequest, s grpc.ServerStreamingServer[pb.WatchIncidentsResponse]) error {
+		return s.Send(&pb.WatchIncidentsResponse{Cursor: "c1"})
+	}}, gateway.Config{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(deadlines{w, &set}, r) })
+	}})
+	call(t, "GET", "http://"+addr+"/v1/incidents:watch?stream=sse", "")
+	if got := time.Duration(set.Load()); got < 20*time.Second || got > time.Minute {
+		t.Errorf("an event may take %v to be written, want about half a minute", got)
 	}
 }

@@ -127,6 +127,9 @@ func explained(s *status.Status, code int) *status.Status {
 	// protojson begins its errors with a space that is a different one in each build.
 	text := strings.ReplaceAll(s.Message(), "\u00a0", " ")
 	text = strings.TrimPrefix(text, "proto: ")
+	if _, inner, ok := strings.Cut(text, " desc = "); ok && strings.HasPrefix(text, "rpc error: code = ") {
+		text = inner // the runtime prints a status into the text of another
+	}
 	with, err := status.New(s.Code(), text).WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: rpc.Domain})
 	if err != nil {
 		return s
