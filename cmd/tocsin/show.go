@@ -191,14 +191,18 @@ func way(d *api.Delivery) string {
 
 // fate is how a delivery fared: "displayed after 1.2s", "rejected: Unregistered".
 func fate(d *api.Delivery) string {
-	text := word(d.GetState())
+	text, reached, at := word(d.GetState()), "received", d.GetReceiveTime()
+	if at == nil {
+		reached, at = "accepted", d.GetAcceptTime()
+	}
+	if at != nil && reached == text {
+		text, at = text+" "+after(d, at), nil
+	}
 	if d.GetCode() != "" {
 		text += ": " + d.GetCode()
 	}
-	if t := d.GetReceiveTime(); t != nil {
-		text += ", received " + after(d, t)
-	} else if t := d.GetAcceptTime(); t != nil {
-		text += ", accepted " + after(d, t)
+	if at != nil {
+		text += ", " + reached + " " + after(d, at)
 	}
 	if d.GetAttempts() > 1 {
 		text += fmt.Sprintf(", %d attempts", d.GetAttempts())
