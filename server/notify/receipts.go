@@ -38,6 +38,10 @@ const (
 	ReceiptInvalid                           // not a state that a phone may report
 )
 
+// receiptSkew is by how much the clock that dates work, the store's, may lag
+// behind the one of decisions.
+const receiptSkew = 2 * time.Second
+
 // MaxReceipts is how many receipts one call may bring.
 const MaxReceipts = 100
 
@@ -212,7 +216,8 @@ func (n *Notifier) suppressed(ctx context.Context, doc store.Doc, dv incident.De
 	if err != nil {
 		return err
 	}
-	if needs(in, dv.User) {
+	// A page from before the present assignment says nothing about its ways.
+	if a := in.Assigned(dv.User); needs(in, dv.User) && !dv.Queued.Before(a.Since.Add(-receiptSkew)) {
 		n.metrics.fallbacks.WithLabelValues("suppressed").Inc()
 		n.undelivered(ctx, in.ID, incident.Undelivered{
 			User: dv.User, Method: dv.Method, Generation: in.Generation, Reason: "every device says that it does not show pages: " + clip(Scrub(why)),

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
@@ -115,5 +116,44 @@ func TestNothingIsSentAfterItsDeadline(t *testing.T) {
 	}
 	if got := r.deliveries(in); len(got) != 1 || got[0].State != incident.DeliveryExpired {
 		t.Errorf("records = %+v, want one, expired", got)
+	}
+}
+
+// A phone reports late that it could not show a page of an earlier assignment:
+// that says nothing about the page that is out now.
+func TestLateSuppressionSaysNothingOfThePresentPage(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	in, work := r.trigger("Disk full", page("ann", roster.PushAll))
+	r.must(work...)
+	old := r.deliveries(in)[0]
+	r.advance(time.Hour)
+	after, again := r.change(in, func(in *incident.Incident) {
+		in.Generation++
+		in.Assignees = []incident.Assignee{{User: "ann", Since: r.now()}}
+	}, incident.Work{
+		Kind: incident.WorkPage, User: "ann", Method: roster.PushAll, Reason: incident.PageAssigned, Number: 1,
+		Urgency: incident.High, Deadline: r.now().Add(10 * time.Minute),
+	})
+	r.must(again...)
+	report := func(id string) {
+		t.Helper()
+		got, err := r.n.Report(t.Context(), auth.Principal{Kind: auth.KindDevice, User: "ann", Device: "iphone"}, "",
+			[]Receipt{{Delivery: id, State: incident.DeliverySuppressed, Reason: "permission"}})
+		if err != nil || got[0] != ReceiptRecorded {
+			t.Fatalf("Report = %v, %v", got, err)
+		}
+	}
+	report(old.ID)
+	if got := r.failures(); len(got) != 0 {
+		t.Errorf("failures = %+v, want none for a page of an hour ago", got)
+	}
+	for _, dv := range r.deliveries(after) {
+		if dv.ID != old.ID {
+			report(dv.ID)
+		}
+	}
+	if got := r.failures(); len(got) != 1 || got[0].Generation != after.Generation {
+		t.Errorf("failures = %+v, want one for the present page", got)
 	}
 }
