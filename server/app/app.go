@@ -224,8 +224,9 @@ func (s *server) startEngine(ctx context.Context) error {
 	if err != nil {
 		host = "unknown"
 	}
+	late := &overdue{store: s.store, directory: s.directory, desk: s.desk, now: s.clock.Now, log: s.log, every: time.Second}
 	s.engine = engine.New(engine.Config{
-		Store: s.store, Desk: s.desk, Directory: revisions{s.directory}, Notifier: s.notifier, Log: s.log,
+		Store: s.store, Desk: s.desk, Directory: revisions{s.directory}, Notifier: s.notifier, Overdue: late.hold, Log: s.log,
 		Metrics: engine.NewMetrics(s.registry),
 		Member:  store.Member{Name: host, Version: s.o.Version, Address: s.c.URL(), Started: s.clock.Now()},
 	})
@@ -239,6 +240,7 @@ func (s *server) startEngine(ctx context.Context) error {
 		log: s.log, every: keepEvery(s.c.Retention),
 	}
 	s.life.background(ctx, "housekeeping", keep.run)
+	s.life.background(ctx, "overdue work", late.run)
 	if s.c.OutOfBand.After > 0 {
 		s.life.background(ctx, "out of band", s.outOfBand().run)
 	}

@@ -82,4 +82,12 @@ type Settings struct {
 	Held      bool
 	HeldBy    string
 	HeldSince time.Time
+	// OverdueBefore, when set, lets the incidents that were due before it wait
+	// until resumed, after a restore or a long outage. OverdueNotice is the id of
+	// the incident that tells of it.
+	OverdueBefore time.Time
+	OverdueNotice string
+	// Resumed is when paging was let go on last. What had waited until then is
+	// late because it was told to, not because of an outage.
+	Resumed time.Time
 }

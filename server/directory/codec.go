@@ -79,6 +79,10 @@ type (
 		Held      bool            `json:"held,omitempty"`
 		HeldBy    string          `json:"held_by,omitempty"`
 		HeldSince time.Time       `json:"held_since,omitzero"`
+
+		OverdueBefore time.Time `json:"overdue_before,omitzero"`
+		OverdueNotice string    `json:"overdue_notice,omitempty"`
+		Resumed       time.Time `json:"resumed,omitzero"`
 	}
 	storedIntegration struct {
 		ID       catalog.IntegrationID `json:"id"`

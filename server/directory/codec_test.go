@@ -81,6 +81,7 @@ func full() []Record {
 		&Settings{
 			Settings: catalog.Settings{
 				CatchAll: []roster.UserID{"ann"}, Privacy: roster.PrivacyTitle, Held: true, HeldBy: "user/ann", HeldSince: at,
+				OverdueBefore: at, OverdueNotice: "0incident", Resumed: at,
 			}, Organization: "Example", HeldReason: "test", Meta: meta,
 		},
 		&internal{ID: "x", Sealed: []byte{9}, Meta: meta},

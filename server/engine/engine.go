@@ -36,7 +36,11 @@ type Config struct {
 	Desk      *respond.Desk
 	Directory Directory
 	Notifier  Notifier
-	Log       *slog.Logger
+	// Overdue is told that incidents have been due since before the instant when
+	// a partition was looked at for the first time, or again after the store was
+	// out. It returns when the settings say whether they wait. nil: they do not.
+	Overdue func(ctx context.Context, before time.Time) error
+	Log     *slog.Logger
 	Metrics   *Metrics
 	Member    store.Member // what the other instances see of this one
 }

@@ -26,11 +26,13 @@ type owner struct {
 	desk      *respond.Desk
 	directory Directory
 	notifier  Notifier
+	overdue   func(ctx context.Context, before time.Time) error
 	log       *slog.Logger
 	metrics   *Metrics
 	stop      context.CancelFunc
 
 	overtaken overtaken
+	shelf     shelf
 
 	wake chan struct{} // has room for one: something is to be done
 
@@ -45,7 +47,7 @@ type owner struct {
 
 func newOwner(e *Engine, p store.Partition, stop context.CancelFunc) *owner {
 	return &owner{
-		partition: p, store: e.store, desk: e.desk, directory: e.Directory, notifier: e.Notifier,
+		partition: p, store: e.store, desk: e.desk, directory: e.Directory, notifier: e.Notifier, overdue: e.Overdue,
 		log: e.log.With(slog.String("partition", p.String())), metrics: e.Metrics, stop: stop,
 		wake: make(chan struct{}, 1), inbox: true, work: true, begun: map[string]bool{},
 	}
@@ -60,6 +62,7 @@ func (o *owner) run(ctx context.Context) {
 	for {
 		if err := o.round(ctx); err != nil && ctx.Err() == nil {
 			o.log.WarnContext(ctx, "partition interrupted", slog.Any("error", err))
+			o.doubt()
 			sleep(ctx, 200*time.Millisecond)
 			o.poke()
 		}
@@ -76,6 +79,9 @@ func (o *owner) run(ctx context.Context) {
 // round does whatever there is to do now. Timers come first: an escalation
 // must not wait behind a storm of events.
 func (o *owner) round(ctx context.Context) error {
+	if err := o.sort(ctx, o.desk.Now()); err != nil {
+		return err
+	}
 	if err := o.tick(ctx); err != nil {
 		return err
 	}
@@ -185,10 +191,11 @@ func (o *owner) feel(p store.Pulse) {
 	o.mu.Lock()
 	o.inbox = o.inbox || p.Inbox > 0
 	o.work = o.work || p.Work > len(o.begun)+len(o.queue)
+	resumed := o.shelf.known && !o.shelf.before.Equal(o.desk.View().Settings().OverdueBefore)
 	if !p.Due.IsZero() && (o.next.IsZero() || p.Due.Before(o.next)) {
 		o.next = p.Due
 	}
-	poke := o.inbox || o.work || (!o.next.IsZero() && !o.next.After(o.desk.Now()))
+	poke := o.inbox || o.work || resumed || (!o.next.IsZero() && !o.next.After(o.desk.Now()))
 	o.mu.Unlock()
 	if poke {
 		o.poke()

@@ -39,6 +39,11 @@ func (o *owner) settle(ctx context.Context, s step, at place) (*store.Commit, er
 	if cmd == nil {
 		return o.drop(ctx, s, dropReason(s, at)), nil
 	}
+	if _, again := cmd.(incident.Repeat); again {
+		if err := o.heardOf(ctx, at.in); err != nil {
+			return nil, err
+		}
+	}
 	return o.decide(ctx, s, at, cmd)
 }
 

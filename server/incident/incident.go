@@ -274,6 +274,14 @@ func (in *Incident) Due() time.Time {
 	return due
 }
 
+// WaitsAsOverdue reports whether the incident is among those that wait until
+// paging is resumed because they were due before the instant (see
+// [catalog.Settings]) and nobody has touched them since. Zero: none wait.
+func (in *Incident) WaitsAsOverdue(before time.Time) bool {
+	due := in.Due()
+	return !due.IsZero() && due.Before(before) && in.Updated.Before(before)
+}
+
 // clone returns a copy that shares nothing that a decision changes.
 func (in *Incident) clone() *Incident {
 	c := *in

@@ -133,9 +133,11 @@ func (n *Notifier) view(ctx context.Context, p *attention.Person, asks []*ask) (
 		if err != nil {
 			return view, err
 		}
+		overdue := n.o.Directory.Settings().OverdueBefore
 		need := make(map[incident.ID]bool, len(ids))
 		for i, in := range ins {
-			need[ids[i]] = needs(in, p.User)
+			// One that waits as overdue pages anew when it goes on.
+			need[ids[i]] = needs(in, p.User) && !in.WaitsAsOverdue(overdue)
 		}
 		view.Needs = func(id incident.ID) bool {
 			need, known := need[id]

@@ -134,7 +134,7 @@ func (j *job) end() {
 
 // page carries out one contact step.
 func (n *Notifier) page(j job) error {
-	if n.o.Directory.Settings().Held {
+	if n.held(j.in) {
 		return n.whenResumed(j)
 	}
 	w := j.work
@@ -180,19 +180,28 @@ func (n *Notifier) page(j job) error {
 // heldPoll is how often a page looks whether paging is still held.
 const heldPoll = time.Second
 
+// held reports whether pages of the incident have to wait: all do, or those of
+// incidents that were due long ago.
+func (n *Notifier) held(in *incident.Incident) bool {
+	set := n.o.Directory.Settings()
+	return set.Held || in.WaitsAsOverdue(set.OverdueBefore)
+}
+
 // whenResumed keeps a page until paging goes on, and begins it then on what the
 // incident is by that time.
 func (n *Notifier) whenResumed(j job) error {
-	for n.o.Directory.Settings().Held {
-		if !wait(j.ctx, heldPoll) {
-			return j.ctx.Err()
+	for n.held(j.in) {
+		for again := true; again; again = n.o.Directory.Settings().Held {
+			if !wait(j.ctx, heldPoll) {
+				return j.ctx.Err()
+			}
 		}
+		in, err := n.o.Ledger.Incident(j.ctx, j.work.Incident)
+		if err != nil {
+			return err
+		}
+		j.in = in
 	}
-	in, err := n.o.Ledger.Incident(j.ctx, j.work.Incident)
-	if err != nil {
-		return err
-	}
-	j.in = in
 	return n.page(j)
 }
 

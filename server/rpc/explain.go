@@ -211,6 +211,9 @@ func (e *explanation) fromNow() {
 	if e.settings.Held {
 		e.say(e.settings.HeldSince, pb.ExplainPagingResponse_REASON_PAGING_HELD, 0, "", "%s holds all paging: %s", e.principal(e.settings.HeldBy), e.settings.HeldReason)
 	}
+	if before := e.settings.OverdueBefore; e.in.Open() && e.in.WaitsAsOverdue(before) {
+		e.say(before, pb.ExplainPagingResponse_REASON_PAGING_HELD, 0, "", "It was overdue before then, after a restore or a long outage, and waits for tocsin resume.")
+	}
 	if a := e.in.Assigned(e.user.ID); a != nil && !a.Next.IsZero() {
 		e.say(a.Next, pb.ExplainPagingResponse_REASON_STEP_NOT_DUE, 0, "", "The next step of the plan is due then.")
 	}

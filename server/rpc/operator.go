@@ -15,6 +15,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/respond"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -52,17 +53,23 @@ func (s *operator) HoldPaging(ctx context.Context, req *pb.HoldPagingRequest) (*
 
 func (s *operator) ResumePaging(ctx context.Context, req *pb.ResumePagingRequest) (*pb.Hold, error) {
 	return configured(ctx, s.Server, req.GetRequestId(), nil, func() (*pb.Hold, error) {
-		c := callOf(ctx)
+		c, notice := callOf(ctx), ""
 		snap, err := s.c.Directory.Change(ctx, c.by(), func(e *directory.Edit) error {
 			set := *e.GetSettings()
-			if !set.Held {
+			if notice = set.OverdueNotice; !set.Held && set.OverdueBefore.IsZero() {
 				return nil
 			}
 			set.Held, set.HeldBy, set.HeldReason, set.HeldSince = false, "", "", zeroTime
+			set.OverdueBefore, set.OverdueNotice, set.Resumed = zeroTime, "", e.Now
 			return e.Update(&set, "")
 		})
 		if err != nil {
 			return nil, err
+		}
+		if notice != "" { // it has been looked at
+			if _, err := s.c.Desk.Do(ctx, incident.ID(notice), incident.Resolve{By: c.actor("")}, respond.Options{}); err != nil {
+				s.c.Log.WarnContext(ctx, "the incident that told of overdue work stays open", slog.String("incident", notice), slog.Any("error", err))
+			}
 		}
 		s.c.Log.WarnContext(ctx, "paging goes on", slog.String("by", c.principal.String()))
 		return shaper{snap}.hold(snap.GetSettings()), nil

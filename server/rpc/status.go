@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/store"
@@ -48,6 +49,7 @@ func (s *operator) GetStatus(ctx context.Context, req *pb.GetStatusRequest) (*pb
 	if m.GetHold().GetHeld() {
 		m.Problems = append(m.Problems, "All paging is held; resume it with: tocsin resume")
 	}
+	s.overdue(ask, m, snap.Settings())
 	if err := snap.Ready(); err != nil {
 		able = false
 		m.Problems = append(m.Problems, "The catch-all cannot be paged: "+err.Error())
@@ -67,6 +69,19 @@ func (s *operator) GetStatus(ctx context.Context, req *pb.GetStatusRequest) (*pb
 		m.Readiness = pb.SystemStatus_READINESS_DEGRADED
 	}
 	return m, nil
+}
+
+// overdue tells that incidents wait because they were due long ago.
+func (s *operator) overdue(ctx context.Context, m *pb.SystemStatus, set catalog.Settings) {
+	if set.OverdueBefore.IsZero() {
+		return
+	}
+	count := "Incidents"
+	if n, err := s.c.Store.Aside(ctx); err == nil {
+		count = times(n, "incident")
+	}
+	m.Problems = append(m.Problems, fmt.Sprintf("%s that had been due before %s wait until somebody has looked (a restore, or a long outage): tocsin incidents list, then tocsin resume",
+		count, set.OverdueBefore.UTC().Format("2006-01-02 15:04 MST")))
 }
 
 // partitions tells what waits where.

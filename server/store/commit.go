@@ -295,7 +295,7 @@ func (d *draft) incident() {
 	if before != nil {
 		was = before.Due()
 	}
-	d.timer(was, after.Due())
+	d.timer(was, after.Due(), after.Updated)
 	d.indexes(before, after)
 }
 
@@ -346,9 +346,10 @@ func assigned(in *incident.Incident) []roster.UserID {
 	return slices.Compact(us)
 }
 
-// timer keeps the one timer of the document.
-func (d *draft) timer(was, due time.Time) {
-	if ms(was) == ms(due) {
+// timer keeps the one timer of the document. One that is overdue is armed again
+// as it is, because it may have been put off or set aside.
+func (d *draft) timer(was, due, now time.Time) {
+	if ms(was) == ms(due) && (due.IsZero() || due.After(now)) {
 		return
 	}
 	if due.IsZero() {
@@ -423,7 +424,7 @@ func (d *draft) person(c *PersonChange) error {
 	}
 	pre := prefix{Revision: d.revision, Encoding: encodingPlain, Nonce: d.plan.nonce}
 	d.plan.write("SET", key, seal(pre, marshal(personToProto(c.After))))
-	d.timer(was, c.After.Due())
+	d.timer(was, c.After.Due(), c.After.Updated)
 	return nil
 }
 

@@ -26,6 +26,8 @@ var (
 	trimSource string
 	//go:embed allow.lua
 	allowSource string
+	//go:embed aside.lua
+	asideSource string
 
 	commitScript    = redis.NewScript(commitSource)    //nolint:gochecknoglobals // embedded script
 	appendScript    = redis.NewScript(appendSource)    //nolint:gochecknoglobals // embedded script
@@ -35,6 +37,7 @@ var (
 	turnScript      = redis.NewScript(turnSource)      //nolint:gochecknoglobals // embedded script
 	trimScript      = redis.NewScript(trimSource)      //nolint:gochecknoglobals // embedded script
 	allowScript     = redis.NewScript(allowSource)     //nolint:gochecknoglobals // embedded script
+	asideScript     = redis.NewScript(asideSource)     //nolint:gochecknoglobals // embedded script
 )
 
 // run executes one script on its own, loading it where it is not known.
