@@ -113,12 +113,13 @@ func TestDeliveriesOfPersons(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
 	ctx := t.Context()
-	d := PersonDoc("storm-ann")
+	ann := roster.UserID(freshService(t))
+	d := PersonDoc(ann)
 	id, err := DeliveryID(d, "card-1", "iphone")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dv := incident.Delivery{ID: id, User: "storm-ann", Device: "iphone", State: incident.DeliveryAttempted, Attempted: base, Attempts: 1}
+	dv := incident.Delivery{ID: id, User: ann, Device: "iphone", State: incident.DeliveryAttempted, Attempted: base, Attempts: 1}
 	if got, err := s.BeginSend(ctx, base, []Send{{Doc: d, Delivery: dv}}); err != nil || got[0] != BegunGo {
 		t.Fatalf("begin: got %v, %v, want go", got, err)
 	}
@@ -126,7 +127,7 @@ func TestDeliveriesOfPersons(t *testing.T) {
 	if err != nil || r.Verdict != ReceiptApplied || r.Doc != d || !r.Delivery.Silent || !r.Delivery.Displayed.Equal(base) {
 		t.Errorf("receipt: got %+v, %v, want applied to %s", r, err, d)
 	}
-	if ttl := s.rdb.TTL(ctx, deliveriesKey(PartitionOf("storm-ann"), d)).Val(); ttl <= 0 || ttl > deliveryKept {
+	if ttl := s.rdb.TTL(ctx, deliveriesKey(PartitionOf(string(ann)), d)).Val(); ttl <= 0 || ttl > deliveryKept {
 		t.Errorf("the records of a person's cards are kept for %v, want up to %v", ttl, deliveryKept)
 	}
 }

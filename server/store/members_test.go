@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
@@ -61,10 +62,11 @@ func TestPartitionsAreTakenOverFromTheDead(t *testing.T) {
 func TestTurnsGoRound(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
+	policy := escalation.PolicyID(freshService(t))
 	members := []roster.UserID{"ann", "bob", "cem"}
 	claim := func(in string, members ...roster.UserID) roster.UserID {
 		t.Helper()
-		u, err := s.ClaimTurn(t.Context(), "turns", 1, incident.ID(in), members)
+		u, err := s.ClaimTurn(t.Context(), policy, 1, incident.ID(in), members)
 		if err != nil {
 			t.Fatal(err)
 		}
