@@ -13,6 +13,9 @@ import (
 // people who are asked besides, whatever the level says.
 func (t *turn) ask(level int, also ...roster.UserID) {
 	p, ok := t.policy()
+	if level >= len(p.Levels) { // the policy has fewer by now
+		level = 0
+	}
 	if ok && t.askFrom(p, level, also) {
 		return
 	}
@@ -22,6 +25,9 @@ func (t *turn) ask(level int, also ...roster.UserID) {
 			return
 		}
 	} else if ok && level > 0 && t.anybody(p) {
+		if again := t.reachable(also); len(again) > 0 { // who had taken it lets go
+			t.assign(again, ViaPolicy, t.in.Level)
+		}
 		t.exhaust(p)
 		return
 	}

@@ -154,3 +154,53 @@ func TestUndeliveredToWhoIsStillAsked(t *testing.T) {
 		}
 	})
 }
+
+// The policy shrinks while the third of its levels is asked: the incident goes
+// on with what there is now.
+func TestLevelThatIsGone(t *testing.T) {
+	shrink := func(w *incidenttest.World) {
+		p := w.Policies["night"]
+		p.Version, p.Levels = 2, p.Levels[:2]
+		w.Policies["night"] = p
+	}
+	t.Run("escalation", func(t *testing.T) {
+		w := incidenttest.New()
+		s := trigger(t, w).received()
+		s.until(16 * time.Minute) // at cy's level
+		shrink(w)
+		s.until(31 * time.Minute)
+		same(t, "asked", s.assigned(), []string{"ann@0s", "bo@5m0s", "cy@15m0s", "ann@30m0s"})
+	})
+	t.Run("acknowledgement runs out in the last loop", func(t *testing.T) {
+		w := incidenttest.New()
+		p := w.Policies["night"]
+		p.Loops = 0
+		w.Policies["night"] = p
+		s := trigger(t, w).received()
+		s.until(16 * time.Minute)
+		s.must(incident.Acknowledge{By: by("cy")})
+		shrink(w)
+		s.until(47 * time.Minute)
+		if s.in.Assigned("ann") == nil || s.in.Assigned("cy") == nil || s.in.Level != 0 {
+			t.Errorf("asked %v at level %d, want ann anew, and cy who had it", s.assigned(), s.in.Level+1)
+		}
+	})
+}
+
+// The level has lost its people while somebody else had taken the incident:
+// when he lets go he is asked himself, beside the fallback.
+func TestWhoeverLetsGoIsAsked(t *testing.T) {
+	w := incidenttest.New()
+	w.SetPolicy("night", 0, incidenttest.Level(5*time.Minute, "ann"), incidenttest.Level(10*time.Minute, "bo"))
+	s := trigger(t, w).received()
+	s.until(6 * time.Minute)
+	s.must(incident.Acknowledge{By: by("cy")})
+	w.Mute("bo")
+	s.until(37 * time.Minute)
+	if s.in.Status != incident.Triggered || s.in.Assigned("cy") == nil || s.in.Assigned("cy").Next.IsZero() {
+		t.Errorf("after the acknowledgement ran out %v is asked, want cy among them", s.assigned())
+	}
+	if got := s.pages("dee"); len(got) == 0 {
+		t.Error("the catch-all was not paged")
+	}
+}
