@@ -23,7 +23,7 @@ type statusCmd struct {
 	Verbose bool `short:"v" help:"Every partition, the idle ones too."`
 }
 
-// Run prints the status. It fails when the installation cannot page.
+// Run prints the status. It fails when the installation pages nobody.
 func (c *statusCmd) Run(ctx context.Context, s *session, g *grammar) error {
 	return c.call(ctx, s, g, func(ctx context.Context, conn *grpc.ClientConn) error {
 		st, err := api.NewOperatorServiceClient(conn).GetStatus(ctx, &api.GetStatusRequest{Verbose: c.Verbose})
@@ -35,7 +35,7 @@ func (c *statusCmd) Run(ctx context.Context, s *session, g *grammar) error {
 		} else {
 			err = s.status(st)
 		}
-		if err == nil && st.GetReadiness() == api.SystemStatus_READINESS_NOT_READY {
+		if err == nil && (st.GetReadiness() == api.SystemStatus_READINESS_NOT_READY || st.GetHold().GetHeld()) {
 			return exited(exitError)
 		}
 		return err

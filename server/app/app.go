@@ -241,6 +241,12 @@ func (s *server) startEngine(ctx context.Context) error {
 	}
 	s.life.background(ctx, "housekeeping", keep.run)
 	s.life.background(ctx, "overdue work", late.run)
+	held := &holdWatch{
+		settings: func() *directory.Settings { return s.directory.Snapshot().GetSettings() },
+		log:      s.log, look: time.Second, repeat: holdEvery,
+	}
+	held.register(s.registry)
+	s.life.background(ctx, "hold", held.run)
 	if s.c.OutOfBand.After > 0 {
 		s.life.background(ctx, "out of band", s.outOfBand().run)
 	}
