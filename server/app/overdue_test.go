@@ -133,6 +133,6 @@ func TestWhatWasHeldIsNoOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.stop()
-	in = w.start()
+	w.start()
 	gets(t, bo, "the escalation that had waited", page)
 }

@@ -41,8 +41,8 @@ type Config struct {
 	// out. It returns when the settings say whether they wait. nil: they do not.
 	Overdue func(ctx context.Context, before time.Time) error
 	Log     *slog.Logger
-	Metrics   *Metrics
-	Member    store.Member // what the other instances see of this one
+	Metrics *Metrics
+	Member  store.Member // what the other instances see of this one
 }
 
 // Engine runs the partitions that this instance owns.
