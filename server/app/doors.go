@@ -182,6 +182,7 @@ func (s *server) watchOver(ctx context.Context) {
 			}
 		}
 	})
+	s.life.background(ctx, "parked phones", s.people.unparkAtStart)
 	if s.o.Reload != nil {
 		s.life.background(ctx, "reload", s.reload)
 	}

@@ -180,7 +180,7 @@ func (s *server) reload(ctx context.Context) error {
 			return nil
 		case <-s.o.Reload:
 		}
-		err := s.pushes.load(ctx)
+		err := errors.Join(s.pushes.load(ctx), s.people.unpark(ctx))
 		if s.c.TLS.CertFile != "" {
 			err = errors.Join(err, s.cert.load())
 		}
