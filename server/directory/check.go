@@ -35,8 +35,8 @@ func checkReferences(r Record, next *Snapshot) error {
 	r.refs(func(path string, to Key) {
 		if err == nil && !next.Exists(to) {
 			f := notFound(to).With("field", path)
-			f.Message = path + ": there is no " + to.String()
-			f.Fields = []fault.Field{{Path: path, Fix: "there is no " + to.String()}}
+			f.Message = path + ": there is no " + Words(to.String())
+			f.Fields = []fault.Field{{Path: path, Fix: "there is no " + Words(to.String())}}
 			err = f
 		}
 	})

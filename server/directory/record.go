@@ -3,6 +3,7 @@ package directory
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/auth"
@@ -246,5 +247,18 @@ func belongs(kind, to Kind) bool {
 func versionID(r escalation.Ref) string { return string(r.ID) + "@" + strconv.FormatInt(r.Version, 10) }
 
 func notFound(k Key) *fault.Error {
-	return fault.New(fault.NotFound, "NOT_FOUND", "there is no "+string(k.Kind)+" of that name", "name", k.String())
+	return fault.New(fault.NotFound, "NOT_FOUND", "there is no "+Words(k.String()), "name", k.String())
+}
+
+// Words says a resource name in a sentence: "token laptop" for "tokens/laptop".
+func Words(name string) string {
+	collection, id, ok := strings.Cut(name, "/")
+	kind, known := map[string]string{
+		"users": "user", "teams": "team", "services": "service", "integrations": "integration",
+		"escalationPolicies": "escalation policy", "tokens": "token", "devices": "device",
+	}[collection]
+	if !ok || !known || id == "" {
+		return name
+	}
+	return kind + " " + id
 }

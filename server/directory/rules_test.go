@@ -96,7 +96,7 @@ func TestRules(t *testing.T) {
 		{"reminder too rare", add(user("cat", func(u *User) { u.Remind.Every = 2 * time.Hour })), fault.Invalid, "INVALID_FIELD", "reminder.interval"},
 		{"last admin", edit(user("ann")), fault.Precondition, "LAST_ADMIN", ""},
 		{"last admin inactive", edit(user("ann", func(u *User) { u.Role, u.Inactive = roster.Admin, true })), fault.Precondition, "LAST_ADMIN", ""},
-		{"unknown member", add(&Team{Team: roster.Team{ID: "x", Name: "X", Members: []roster.UserID{"eve"}}}), fault.NotFound, "NOT_FOUND", "members[0]: there is no users/eve"},
+		{"unknown member", add(&Team{Team: roster.Team{ID: "x", Name: "X", Members: []roster.UserID{"eve"}}}), fault.NotFound, "NOT_FOUND", "members[0]: there is no user eve"},
 		{"member twice", add(&Team{Team: roster.Team{ID: "x", Name: "X", Members: []roster.UserID{"ann", "ann"}}}), fault.Invalid, "INVALID_FIELD", "members[1]"},
 		{"unknown policy", add(service("x", "none")), fault.NotFound, "NOT_FOUND", "escalation_policy"},
 		{"policy and service at once", add(service("x", "q"), policy("q", "ben")), 0, "", ""},
@@ -357,7 +357,7 @@ func TestAudit(t *testing.T) {
 	}
 	got.At = time.Time{}
 	want := auth.Audit{
-		Actor: "user/ann", Method: by.Method, Resource: "users/ben", Action: "update", Change: "methods, role: 2 -> 3",
+		Actor: "user/ann", Method: by.Method, Resource: "users/ben", Action: "update", Change: "contact_methods, role: responder -> stakeholder",
 		Request: "r1", IP: "192.0.2.1",
 	}
 	if got != want {

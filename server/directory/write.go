@@ -3,7 +3,6 @@ package directory
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -100,68 +99,4 @@ func (e *Edit) structure() (Change, error) {
 		was, next.Created = old.Revision, old.Created
 	}
 	return stamp(next, was, e.Now)
-}
-
-// told is the fields whose values an audit record shows: short, and no secrets.
-var told = []string{ //nolint:gochecknoglobals // look-up table
-	"name", "email", "role", "inactive", "disabled", "team", "policy", "service", "user", "members", "catch_all",
-	"held", "held_reason", "privacy", "state", "State", "expires", "revoked", "epoch", "version",
-}
-
-// differences names the fields that differ between two states of a record,
-// with the values of those that are told. Either may be nil.
-func differences(old, now Record) []string {
-	before, after := fieldsOf(old), fieldsOf(now)
-	var out []string
-	for name := range after {
-		if _, ok := before[name]; !ok {
-			before[name] = nil
-		}
-	}
-	for name, a := range before {
-		b := after[name]
-		switch {
-		case string(a) == string(b):
-		case !slices.Contains(told, name):
-			out = append(out, name)
-		case old == nil:
-			out = append(out, name+": "+shorten(b))
-		default:
-			out = append(out, name+": "+shorten(a)+" -> "+shorten(b))
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-func shorten(raw json.RawMessage) string {
-	const most = 200
-	if len(raw) == 0 {
-		return "-"
-	}
-	if len(raw) > most {
-		return strings.ToValidUTF8(string(raw[:most]), "") + "…"
-	}
-	return string(raw)
-}
-
-// fieldsOf returns the stored fields of a record by name.
-func fieldsOf(r Record) map[string]json.RawMessage {
-	fields := map[string]json.RawMessage{}
-	if r == nil {
-		return fields
-	}
-	payload, err := encode(r)
-	if err != nil {
-		return fields
-	}
-	var e struct {
-		V json.RawMessage `json:"v"`
-	}
-	if json.Unmarshal(payload, &e) == nil {
-		_ = json.Unmarshal(payload, &fields)
-		delete(fields, "v")
-		_ = json.Unmarshal(e.V, &fields)
-	}
-	return fields
 }

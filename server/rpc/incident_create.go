@@ -8,6 +8,7 @@ import (
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -126,7 +127,7 @@ func textOf(m *pb.Incident) (event.Event, error) {
 
 // missing is the fault of a request that names what does not exist.
 func missing(field, name string) error {
-	f := fault.New(fault.NotFound, "NOT_FOUND", "there is no "+name, "name", name, "field", field)
-	f.Fields = []fault.Field{{Path: field, Fix: "there is no " + name}}
+	f := fault.New(fault.NotFound, "NOT_FOUND", "there is no "+directory.Words(name), "name", name, "field", field)
+	f.Fields = []fault.Field{{Path: field, Fix: "there is no " + directory.Words(name)}}
 	return f
 }
