@@ -97,10 +97,36 @@ func (s *Store) expire(ctx context.Context, p Partition, entry string, id incide
 			plan.write("DEL", key)
 		}
 		plan.write("ZREM", timersKey(p), d.member())
+		if err := s.forgetKeys(ctx, plan, p, id); err != nil {
+			return err
+		}
 	}
 	plan.write("XDEL", closedKey(p), entry)
 	_, err = s.plain(ctx, plan, Wake{Partition: p}) // a miss: somebody acts on it, and the next round sees
 	return err
+}
+
+// forgetKeys adds to the plan that dedup keys which still lead to the incident,
+// as it could have been re-opened by them, go with it.
+func (s *Store) forgetKeys(ctx context.Context, plan *plan, p Partition, id incident.ID) error {
+	alerts, err := s.Alerts(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, a := range alerts {
+		if PartitionOf(string(a.Service)) != p {
+			continue
+		}
+		leads, err := s.Linked(ctx, a.Service, a.Key)
+		if err != nil {
+			return err
+		}
+		if leads[a.Key] == id {
+			plan.guard(ErrKeyMoved, "field", keysKey(p, a.Service), a.Key, string(id))
+			plan.write("HDEL", keysKey(p, a.Service), a.Key)
+		}
+	}
+	return nil
 }
 
 // Export walks over all incidents created in [from, to), with everything beside
