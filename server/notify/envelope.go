@@ -27,6 +27,9 @@ type envelope struct {
 	generation uint32
 	unguarded  bool         // goes out whatever has happened to the document
 	with       []store.Send // further incidents that this message is the first to show; IDs are filled in
+	// still asks, after the last look, whether the person is still asked, where
+	// the generation does not tell; nil: it does.
+	still func(ctx context.Context) error
 	// alive reports whether this process still sees to the message; nil: always.
 	alive func() error
 
@@ -213,6 +216,12 @@ func (l *leg) begin(ctx context.Context, number int) error {
 			l.was, l.delivery.Reason = was.State, was.Reason
 		}
 		return push.ErrNotNeeded
+	}
+	if e.still != nil {
+		if err := e.still(ctx); err != nil {
+			l.begun = true // recorded as ours
+			return err
+		}
 	}
 	if !l.begun && len(e.with) > 0 {
 		l.beginWith(ctx, dv, now)

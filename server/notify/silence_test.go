@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -155,5 +156,33 @@ func TestLateSuppressionSaysNothingOfThePresentPage(t *testing.T) {
 	}
 	if got := r.failures(); len(got) != 1 || got[0].Generation != after.Generation {
 		t.Errorf("failures = %+v, want one for the present page", got)
+	}
+}
+
+// On a level that asks each holder the generation stays when one of them
+// acknowledges: his own pages end all the same, the others' go on.
+func TestNoPageToWhoeverHasAcknowledgedOnASharedLevel(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	in, work := r.trigger("Disk full", page("ann", roster.PushAll), page("bob", "mail"))
+	var once sync.Once
+	shared := func(in *incident.Incident, acked bool) {
+		in.MultiAck = true
+		in.Assignees = []incident.Assignee{{User: "ann", Since: r.now()}, {User: "bob", Since: r.now(), Next: r.now().Add(time.Minute)}}
+		if acked {
+			in.Status = incident.Acknowledged
+			in.Acks = []incident.Ack{{By: incident.Actor{Kind: incident.ActorUser, ID: "ann"}, At: r.now()}}
+		}
+	}
+	in, _ = r.change(in, func(in *incident.Incident) { shared(in, false) })
+	r.push.before = func(push.Delivery) {
+		once.Do(func() { r.change(in, func(in *incident.Incident) { shared(in, true) }) })
+	}
+	r.must(work...)
+	if got := r.push.sent(push.KindPage); len(got) != 0 {
+		t.Errorf("pages to ann = %d, want none after her acknowledgement", len(got))
+	}
+	if got := r.chans[roster.Email].sent(); len(got) != 1 {
+		t.Errorf("mails to bob = %d, want one: he has not acknowledged", len(got))
 	}
 }

@@ -216,6 +216,9 @@ func (n *Notifier) pageEnvelope(j job, user roster.User, method roster.Method, o
 		letter: "page", lines: n.letterLines(j.in, text, w), refs: []Ref{n.ref(j.in, level)},
 		reason: reasonName(w.Reason), at: j.at, deadline: n.deadline(w.Deadline),
 	}
+	if j.in.MultiAck {
+		e.still = func(ctx context.Context) error { return n.stillAsked(ctx, w) }
+	}
 	e.sound, e.level = loudness(w.Urgency, outcome.Sound, w.Loud)
 	if w.Reason == incident.PageNoReceipt {
 		e.letter = "summary"
@@ -232,6 +235,20 @@ func (n *Notifier) pageEnvelope(j job, user roster.User, method roster.Method, o
 		}
 	}
 	return e
+}
+
+// stillAsked refuses a page to whoever has acknowledged on a level that goes on
+// asking others: their pages are of the same generation. It reads after the
+// attempt was recorded, so no acknowledgement from before that is missed.
+func (n *Notifier) stillAsked(ctx context.Context, w incident.Work) error {
+	in, err := n.o.Ledger.Incident(ctx, w.Incident)
+	if err != nil {
+		return err
+	}
+	if !needs(in, w.User) {
+		return push.ErrNotNeeded
+	}
+	return nil
 }
 
 // loudness says how a page is heard and how far it interrupts.
