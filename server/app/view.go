@@ -64,7 +64,7 @@ func inUse(s *store.Store) directory.InUse {
 			q.Service = catalog.ServiceID(k.ID)
 		case directory.KindUser:
 			q.Assignee = roster.UserID(k.ID)
-		case directory.KindPolicy:
+		case directory.KindPolicy, directory.KindVersion:
 		default:
 			return nil, nil
 		}
@@ -75,7 +75,7 @@ func inUse(s *store.Store) directory.InUse {
 				return nil, err
 			}
 			for _, in := range page.Incidents {
-				if k.Kind != directory.KindPolicy || string(in.Policy.ID) == k.ID {
+				if refers(in, k) {
 					found = append(found, "incidents/"+string(in.ID))
 				}
 			}
@@ -83,6 +83,19 @@ func inUse(s *store.Store) directory.InUse {
 				return found, nil
 			}
 		}
+	}
+}
+
+// refers reports whether the incident keeps the policy, or that version of it.
+// What else it may refer to has been asked of the store.
+func refers(in *incident.Incident, k directory.Key) bool {
+	switch k.Kind {
+	case directory.KindPolicy:
+		return string(in.Policy.ID) == k.ID
+	case directory.KindVersion:
+		return directory.VersionKey(in.Policy) == k
+	default:
+		return true
 	}
 }
 

@@ -120,7 +120,7 @@ type OutOfBand struct {
 // Retention is the life of closed incidents.
 type Retention struct {
 	ArchiveAfter time.Duration `yaml:"archive_after" default:"1h" min:"1m" max:"30d" doc:"A closed incident is packed into one record of about 600 bytes when it has been closed for so long. Nothing is lost: reading, re-opening and late receipts work on it as before."`
-	KeepClosed   time.Duration `yaml:"keep_closed" default:"400d" min:"1d" max:"3650d" doc:"A closed incident is removed after so long. Export it before, with tocsin export."`
+	KeepClosed   time.Duration `yaml:"keep_closed" default:"400d" min:"1d" max:"3650d" doc:"A closed incident is removed after so long. Export it before, with tocsin incidents export."`
 }
 
 // Log is the log.

@@ -244,6 +244,9 @@ func belongs(kind, to Kind) bool {
 	return to == KindUser && (kind == KindToken || kind == KindDevice)
 }
 
+// VersionKey names the record of one version of a policy.
+func VersionKey(r escalation.Ref) Key { return Key{KindVersion, versionID(r)} }
+
 func versionID(r escalation.Ref) string { return string(r.ID) + "@" + strconv.FormatInt(r.Version, 10) }
 
 func notFound(k Key) *fault.Error {
