@@ -46,10 +46,28 @@ func TestAHoldIsLoud(t *testing.T) {
 	}
 }
 
+// journal is what was logged. It may be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) count(text string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.text.String(), text)
+}
+
 func TestAHoldIsSaidAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		var out strings.Builder
+		var out journal
 		set := &directory.Settings{}
 		h := &holdWatch{
 			settings: func() *directory.Settings { mu.Lock(); defer mu.Unlock(); return set },
@@ -62,23 +80,23 @@ func TestAHoldIsSaidAgainAndAgain(t *testing.T) {
 		expect := func(what string, want int, text string) {
 			t.Helper()
 			synctest.Wait()
-			if got := strings.Count(out.String(), text); got != want {
+			if got := out.count(text); got != want {
 				t.Errorf("%s: the log says %q %d times, want %d", what, text, got, want)
 			}
 		}
 		const held, late = "PAGING IS HELD", "incidents that were due long ago wait"
-		time.Sleep(10 * time.Minute) // of the bubble
+		<-time.After(10 * time.Minute) // of the bubble
 		expect("before the hold", 0, held)
 		change(&directory.Settings{Settings: catalog.Settings{Held: true, HeldBy: "user/ann", HeldSince: time.Now()}, HeldReason: "migration"})
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		expect("at once", 1, held)
-		time.Sleep(5 * time.Minute)
+		<-time.After(5 * time.Minute)
 		expect("five minutes later", 6, held)
 		change(&directory.Settings{Settings: catalog.Settings{OverdueBefore: time.Now()}})
-		time.Sleep(2 * time.Minute)
+		<-time.After(2 * time.Minute)
 		expect("when only the past is held", 2, late)
 		change(&directory.Settings{})
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		expect("after the resume", 6, held)
 		expect("after the resume", 2, late)
 		cancel()
