@@ -322,8 +322,10 @@ func (s *devices) ReportReceipts(ctx context.Context, req *pb.ReportReceiptsRequ
 	if key == "" && c.principal.Kind != auth.KindDevice {
 		return nil, fault.New(fault.Unauthenticated, "CREDENTIAL_MISSING", "receipts need the device's credential or the page's receipt key")
 	}
-	if err := s.receipts.take(c, s.c.Now()); err != nil {
-		return nil, err
+	if c.principal.Kind == auth.KindDevice { // others are many behind one address
+		if err := s.receipts.take(c, s.c.Now()); err != nil {
+			return nil, err
+		}
 	}
 	answer := &pb.ReportReceiptsResponse{ServerTime: stamp(s.c.Now())}
 	var good []notify.Receipt

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 )
@@ -15,7 +16,8 @@ import (
 type Limits struct {
 	// PerSecond and Burst are calls of one caller: 50 and 200. Integrations,
 	// which send events, have ten times that; callers without a credential
-	// have it for each address, a tenth.
+	// have it for each address, a tenth, or all of it for what the page itself
+	// proves: receipts and actions.
 	PerSecond float64
 	Burst     int
 	// MaxMessage is the greatest request in bytes: 4 MiB.
@@ -60,8 +62,19 @@ const sweepEvery = time.Minute
 
 func newLimiter(l Limits) *limiter { return &limiter{limits: l, callers: map[string]*caller{}} }
 
+// proves reports whether the call brings the proof of one page along instead of
+// a credential. All phones behind one proxy come from one address, and in a
+// storm all at once: they have more room than whoever guesses.
+func (c *call) proves() bool {
+	return c.principal.Kind == auth.KindAnonymous &&
+		(c.method == pb.DeviceService_Act_FullMethodName || c.method == pb.DeviceService_ReportReceipts_FullMethodName)
+}
+
 // name is whom a call counts for.
 func (c *call) name() string {
+	if c.proves() {
+		return "proof/" + c.ip
+	}
 	if c.principal.Kind == auth.KindAnonymous {
 		return "ip/" + c.ip
 	}
@@ -88,7 +101,9 @@ func (l *limiter) of(c *call, now time.Time) *caller {
 		case auth.KindIntegration, auth.KindConsole:
 			perSecond, burst = perSecond*10, burst*10
 		case auth.KindAnonymous:
-			perSecond, burst = perSecond/10, max(1, burst/10)
+			if !c.proves() {
+				perSecond, burst = perSecond/10, max(1, burst/10)
+			}
 		default:
 		}
 		known = &caller{rate: rate.NewLimiter(rate.Limit(perSecond), burst)}
