@@ -103,3 +103,21 @@ func TestAHoldIsSaidAgainAndAgain(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// journal keeps what is logged; it is read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
