@@ -190,7 +190,7 @@ func (o *owner) woken(w store.Wake) {
 func (o *owner) feel(p store.Pulse) {
 	o.mu.Lock()
 	o.inbox = o.inbox || p.Inbox > 0
-	o.work = o.work || p.Work > len(o.begun)+len(o.queue)
+	o.work = o.work || p.Work > len(o.begun) // what is queued has begun
 	resumed := o.shelf.known && !o.shelf.before.Equal(o.desk.View().Settings().OverdueBefore)
 	if !p.Due.IsZero() && (o.next.IsZero() || p.Due.Before(o.next)) {
 		o.next = p.Due
