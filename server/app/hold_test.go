@@ -103,21 +103,3 @@ func TestAHoldIsSaidAgainAndAgain(t *testing.T) {
 		wg.Wait()
 	})
 }
-
-// journal keeps what is logged; it is read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
