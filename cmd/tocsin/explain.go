@@ -12,13 +12,16 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// slow is said of a server that takes too long.
+const slow = "no answer in time: the server or its Redis is slow (see tocsin status), or a longer --timeout helps"
+
 // explain turns an error into words for a person at a terminal: what went
 // wrong, and below it each field that has to change, or when to try again.
 func explain(err error) string {
 	st, ok := statusOf(err)
 	if !ok || st.Code() == codes.OK {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return "no answer in time; a longer --timeout may help"
+			return slow
 		}
 		return err.Error()
 	}
@@ -37,9 +40,18 @@ func explain(err error) string {
 			if wait := d.GetRetryDelay().AsDuration(); wait > 0 {
 				fmt.Fprintf(&b, "\n  try again in %s", wait.Round(time.Second))
 			}
+		case *errdetails.ErrorInfo:
+			if cure := cures[d.GetReason()]; cure != "" {
+				b.WriteString("\n  " + cure)
+			}
 		}
 	}
 	return b.String()
+}
+
+// cures are what helps against some refusals, by reason.
+var cures = map[string]string{ //nolint:gochecknoglobals // look-up table
+	"PAGES_NOBODY": "to set people up before their phones: repeat it with --force, then tocsin enrol each of them",
 }
 
 // statusOf finds the status in the chain of err. status.FromError would put
@@ -59,9 +71,12 @@ func headline(st *status.Status) string {
 	text := clean(st.Message())
 	switch st.Code() {
 	case codes.Unavailable:
+		if len(st.Details()) > 0 { // it has answered, and says what it waits for
+			return "not now: " + text
+		}
 		return "the server does not answer: " + text
 	case codes.DeadlineExceeded:
-		return "no answer in time; a longer --timeout may help"
+		return slow
 	case codes.Unauthenticated:
 		return "the server does not know this token: " + text
 	case codes.PermissionDenied:

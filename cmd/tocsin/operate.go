@@ -65,14 +65,16 @@ func (s *session) status(st *api.SystemStatus) error {
 	}
 	fmt.Fprintln(s.out)
 	t := s.facts()
-	t.fact("open incidents", fmt.Sprintf("%d, %d of them triggered", st.GetOpenIncidentCount(), st.GetTriggeredIncidentCount()))
-	t.fact("inbox", waiting(st.GetInboxLength(), "events", st.GetInboxAge()))
-	t.fact("timers", late(st.GetTimerLag(), "on time", "the oldest is overdue by "))
-	t.fact("pages", late(st.GetUnsentAge(), "none waits", "the oldest unsent one waits for "))
-	t.fact("dead letters", strconv.FormatInt(st.GetDeadLetterCount(), 10)+hint(st.GetDeadLetterCount() > 0, ", see tocsin dlq list"))
-	t.fact("unowned partitions", strconv.Itoa(int(st.GetUnownedPartitionCount())))
-	t.fact("configuration", late(st.GetConfigurationAge(), "confirmed just now", "last confirmed before "))
-	t.fact("redis", clean(st.GetRedisVersion())+hint(st.GetRedisVersion() == "", "does not answer"))
+	if st.GetRedisVersion() != "" { // otherwise all of this is not known
+		t.fact("open incidents", fmt.Sprintf("%d, %d of them triggered", st.GetOpenIncidentCount(), st.GetTriggeredIncidentCount()))
+		t.fact("inbox", waiting(st.GetInboxLength(), "events", st.GetInboxAge()))
+		t.fact("timers", late(st.GetTimerLag(), "on time", "the oldest is overdue by "))
+		t.fact("pages", late(st.GetUnsentAge(), "none waits", "the oldest unsent one waits for "))
+		t.fact("dead letters", strconv.FormatInt(st.GetDeadLetterCount(), 10)+hint(st.GetDeadLetterCount() > 0, ", see tocsin dlq list"))
+		t.fact("unowned partitions", strconv.Itoa(int(st.GetUnownedPartitionCount())))
+	}
+	t.fact("configuration", late(st.GetConfigurationAge(), "confirmed just now", "confirmed for the last time before "))
+	t.fact("redis", clean(st.GetRedisVersion())+hint(st.GetRedisVersion() == "", "does not answer: what waits is not known"))
 	if err := t.flush(); err != nil {
 		return err
 	}

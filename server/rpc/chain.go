@@ -47,8 +47,14 @@ func (s *Server) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, ha
 	if err = s.check(c, req); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, longestCall)
+	defer cancel()
 	return handler(withCall(ctx, c), req)
 }
+
+// longestCall is how long a call that is no stream may take: whoever asks while
+// Redis hangs hears so before he gives up himself.
+const longestCall = 10 * time.Second
 
 func (s *Server) stream(srv any, ss grpc.ServerStream, i *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	ctx := ss.Context()

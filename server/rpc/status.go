@@ -10,6 +10,7 @@ import (
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
@@ -88,7 +89,9 @@ func (s *operator) overdue(ctx context.Context, m *pb.SystemStatus, set catalog.
 func (s *operator) partitions(ctx context.Context, m *pb.SystemStatus, verbose bool, now time.Time) {
 	stats, err := s.c.Store.Stats(ctx)
 	if err != nil {
-		m.Problems = append(m.Problems, "Redis does not say what waits: "+plain(err))
+		if fault.KindOf(err) != fault.Unavailable { // that is told once, below
+			m.Problems = append(m.Problems, "Redis does not say what waits: "+plain(err))
+		}
 		return
 	}
 	since := func(t time.Time) time.Duration {
@@ -99,9 +102,7 @@ func (s *operator) partitions(ctx context.Context, m *pb.SystemStatus, verbose b
 	}
 	var owners store.Membership
 	if s.c.Members != nil {
-		if owners, err = s.c.Members(ctx); err != nil {
-			m.Problems = append(m.Problems, "It is not known who owns what: "+plain(err))
-		}
+		owners, _ = s.c.Members(ctx) // what is wrong is told with the instances
 	}
 	var inbox, timers, work time.Duration
 	for _, p := range stats {
@@ -143,7 +144,10 @@ func (s *operator) instances(ctx context.Context, m *pb.SystemStatus) {
 	}
 	members, err := s.c.Members(ctx)
 	if err != nil {
-		return // said above
+		if fault.KindOf(err) != fault.Unavailable {
+			m.Problems = append(m.Problems, "It is not known who owns what: "+plain(err))
+		}
+		return
 	}
 	owned := map[string]int32{}
 	for _, l := range members.Leases {
@@ -178,7 +182,7 @@ func (s *operator) incidents(ctx context.Context, m *pb.SystemStatus) {
 func (s *operator) redis(ctx context.Context, m *pb.SystemStatus) {
 	info, err := s.c.Store.Info(ctx)
 	if err != nil {
-		m.Problems = append(m.Problems, "Redis does not answer: "+plain(err))
+		m.Problems = append(m.Problems, "Redis does not answer: events are refused and nobody is paged until it does. Look at its log, its memory and its disk.")
 		return
 	}
 	if m.RedisVersion = info["redis_version"]; info["valkey_version"] != "" {
