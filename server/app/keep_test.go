@@ -69,7 +69,7 @@ func TestHousekeeping(t *testing.T) {
 		t.Errorf("version %d of the policy is kept, which nobody has", next.Version)
 	}
 	k := &keeper{
-		store: s.store, owned: func() []store.Partition { return store.All() }, directory: s.directory,
+		store: s.store, owned: store.All, directory: s.directory,
 		retention: s.c.Retention, now: w.watch.Now, log: s.log, every: time.Hour,
 	}
 	for range 2 { // packed first, then removed
