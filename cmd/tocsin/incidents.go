@@ -250,6 +250,8 @@ type watchCmd struct {
 	Service []string `placeholder:"ID" help:"Only of these services."`
 	Team    []string `placeholder:"ID" help:"Only of these teams."`
 	User    []string `placeholder:"ID" help:"Only assigned to these people; me is you."`
+
+	shown map[string]string // last line of each incident
 }
 
 // rewatch is the wait before a broken stream is taken up again where it broke off.
@@ -281,6 +283,24 @@ func (c *watchCmd) Run(ctx context.Context, s *session, g *grammar) error {
 	})
 }
 
+// mostShown is of how many incidents the last line is remembered.
+const mostShown = 4096
+
+// line prints a change, unless it changes nothing of what the line says: a page
+// and the receipt of it are two commits.
+func (c *watchCmd) line(s *session, m *api.WatchIncidentsResponse) error {
+	name, text := m.GetIncident().GetName(), summary(m.GetIncident())
+	if c.shown[name] == text {
+		return nil
+	}
+	if c.shown == nil || len(c.shown) >= mostShown {
+		c.shown = map[string]string{}
+	}
+	c.shown[name] = text
+	_, err := fmt.Fprintf(s.out, "%s  %s\n", s.at(m.GetEventTime()), text)
+	return err
+}
+
 // follow reads one stream to its end. Got reports whether there was any message.
 func (c *watchCmd) follow(ctx context.Context, s *session, client api.IncidentServiceClient, r *api.WatchIncidentsRequest) (got bool, err error) {
 	stream, err := client.WatchIncidents(ctx, r)
@@ -300,7 +320,7 @@ func (c *watchCmd) follow(ctx context.Context, s *session, client api.IncidentSe
 		if c.json() {
 			err = s.printLine(m)
 		} else {
-			_, err = fmt.Fprintf(s.out, "%s  %s\n", s.at(m.GetEventTime()), summary(m.GetIncident()))
+			err = c.line(s, m)
 		}
 		if err != nil {
 			return got, err

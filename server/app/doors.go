@@ -187,9 +187,26 @@ func (s *server) watchOver(ctx context.Context) {
 		s.life.background(ctx, "reload", s.reload)
 	}
 	if s.c.DeadMan.URL != "" {
-		d := &deadMan{config: s.c.DeadMan, ready: s.ready.ready, log: s.log, client: &http.Client{}}
+		d := &deadMan{config: s.c.DeadMan, ready: s.pages, log: s.log, client: &http.Client{}}
 		s.life.background(ctx, "dead-man call", d.run)
 	}
+}
+
+// pages returns what keeps a new event from paging somebody. It asks for more
+// than readiness does: behind a full Redis events are refused while everything
+// else goes on, so traffic stays, and somebody has to come.
+func (s *server) pages(ctx context.Context) error {
+	if err := s.ready.ready(ctx); err != nil {
+		return err
+	}
+	full, err := s.store.Full(ctx)
+	if err != nil {
+		return err
+	}
+	if full {
+		return errors.New("redis: full, events are refused")
+	}
+	return nil
 }
 
 // readyChecks returns the conditions of readiness for the gateway.

@@ -188,6 +188,9 @@ func (s *operator) redis(ctx context.Context, m *pb.SystemStatus) {
 	if m.RedisVersion = info["redis_version"]; info["valkey_version"] != "" {
 		m.RedisVersion = "Valkey " + info["valkey_version"]
 	}
+	if full, err := s.c.Store.Full(ctx); err == nil && full {
+		m.Problems = append(m.Problems, "Redis is full: events are refused until maxmemory is raised or something is removed. Acknowledgements, timers and pages go on.")
+	}
 	if v := info["config:maxmemory-policy"]; v != "" && v != "noeviction" {
 		m.RedisWarnings = append(m.RedisWarnings, "maxmemory-policy is "+v+": Redis may throw incidents away; set noeviction.")
 	}
