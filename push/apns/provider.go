@@ -83,7 +83,7 @@ func (p *Provider) Close() error {
 func (p *Provider) Stats() push.Stats {
 	st := push.Stats{ClockSkew: time.Duration(p.skew.Load())}
 	st.Connections, st.InFlight = p.pool.Stats()
-	if b, err := p.signer.Bearer(p.now()); err == nil {
+	if b := p.signer.Peek(); b.JWT != "" {
 		st.TokenAge = p.now().Sub(b.Issued)
 	}
 	return st

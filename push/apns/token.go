@@ -22,7 +22,9 @@ import (
 const (
 	slotLength  = 45 * time.Minute
 	slotDelay   = time.Minute // a token is used this long after its iat, for clocks that run fast
-	minTokenAge = 20 * time.Minute
+	tokenLife   = slotLength + slotDelay
+	minTokenAge = 20 * time.Minute // between two changes
+	lateInSlot  = 35 * time.Minute // a token this old, first used now, would be too old after minTokenAge
 )
 
 // ParseKey reads the .p8 file of an APNs authentication key: PKCS #8 in PEM
@@ -60,13 +62,17 @@ type Bearer struct {
 // Tokens are cut into slots of 45 minutes and signed deterministically
 // (RFC 6979), so that instances which share nothing but the key make the same
 // token, and Apple sees one per slot instead of one per instance.
+//
+// A token that has been used is kept for twenty minutes at least, whatever the
+// slot: whoever sends for the first time shortly before the end of one takes
+// the token of the half slot, which lives on.
 type Signer struct {
 	team, keyID string
 	key         *ecdsa.PrivateKey
 
 	mu      sync.Mutex
 	current Bearer
-	renewed time.Time // iat of a token made out of turn; zero when none
+	since   time.Time // first use of current
 }
 
 // NewSigner returns the signer of a key after it has signed once.
@@ -76,40 +82,41 @@ func NewSigner(team, keyID string, file []byte, now time.Time) (*Signer, error) 
 		return nil, err
 	}
 	s := &Signer{team: team, keyID: keyID, key: key}
-	if _, err := s.Bearer(now); err != nil {
-		return nil, err
+	if _, err := s.sign(now); err != nil {
+		return nil, fmt.Errorf("sign a provider token: %w", err)
 	}
 	return s, nil
 }
 
-// Bearer is the token to use at now.
+// Bearer is the token to use at now. Asking for it counts as using it.
 func (s *Signer) Bearer(now time.Time) (Bearer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	issued := s.issue(now)
-	if s.current.JWT != "" && s.current.Issued.Equal(issued) {
+	if s.current.JWT != "" && (now.Sub(s.current.Issued) < tokenLife || now.Sub(s.since) < minTokenAge) {
 		return s.current, nil
 	}
+	issued := slotOf(now)
+	if now.Sub(issued) > lateInSlot {
+		issued = slotOf(now.Add(-slotLength / 2)).Add(slotLength / 2)
+	}
+	return s.adopt(issued, now)
+}
+
+// adopt makes the token of an instant the one in use.
+func (s *Signer) adopt(issued, now time.Time) (Bearer, error) {
 	jwt, err := s.sign(issued)
 	if err != nil {
 		return Bearer{}, fmt.Errorf("sign a provider token: %w", err)
 	}
-	s.current = Bearer{JWT: jwt, Issued: issued}
+	s.current, s.since = Bearer{JWT: jwt, Issued: issued}, now
 	return s.current, nil
 }
 
-// issue is the iat of the token to use: the slot's, unless that would change
-// one made out of turn too soon.
-func (s *Signer) issue(now time.Time) time.Time {
-	slot := slotOf(now)
-	switch {
-	case s.renewed.IsZero() || slot.Sub(s.renewed) >= minTokenAge:
-		s.renewed = time.Time{}
-		return slot
-	case now.Sub(s.renewed) >= slotLength+slotDelay:
-		s.renewed = now.Truncate(time.Minute)
-	}
-	return s.renewed
+// Peek is the token in use, without using it; zero before the first use.
+func (s *Signer) Peek() Bearer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
 }
 
 // Expire makes the next token out of turn, after Apple called the one it was
@@ -124,8 +131,8 @@ func (s *Signer) Expire(old Bearer, now time.Time) bool {
 	if now.Sub(old.Issued) < minTokenAge {
 		return false
 	}
-	s.renewed = now.Truncate(time.Minute)
-	return true
+	_, err := s.adopt(now.Truncate(time.Minute), now)
+	return err == nil
 }
 
 // slotOf is the iat of the slot in use at now.
