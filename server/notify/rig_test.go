@@ -275,6 +275,12 @@ type recorder struct {
 }
 
 func (p *recorder) Submit(d push.Delivery, done func(push.Result)) {
+	p.mu.Lock() // whoever waits in close sees it begun, or it sees the close
+	defer p.mu.Unlock()
+	if p.closed {
+		go done(push.Result{End: push.EndStopped}) // as a closed sender does; the caller waits for it
+		return
+	}
 	p.running.Go(func() {
 		p.mu.Lock()
 		before, answer := p.before, p.answer
