@@ -345,17 +345,13 @@ func (s *Sender) mayFly(now time.Time, b *bulkhead, j *job) bool {
 		s.end(now, j, EndExpired, AddressKeep)
 		return false
 	}
-	if ph := s.phone(now, j); ph != nil {
-		if now.Before(ph.pausedUntil) {
-			s.wait(now, j, ph.pausedUntil)
-			return false
-		}
-		if !m.Kind.Loud() && j.attempts == 0 {
-			if ok, until := ph.silent(now); !ok {
-				s.wait(now, j, until)
-				return false
-			}
-		}
+	if ph := s.phone(j); ph != nil && now.Before(ph.pausedUntil) {
+		s.wait(now, j, ph.pausedUntil)
+		return false
+	}
+	if until := s.ceiling(now, j); until.After(now) {
+		s.wait(now, j, until)
+		return false
 	}
 	if j.unpaid && !b.budget.retry(now) {
 		s.wait(now, j, now.Add(time.Second+time.Duration(s.jitter()*float64(time.Second))))
@@ -373,32 +369,58 @@ func (s *Sender) mayFly(now time.Time, b *bulkhead, j *job) bool {
 	return true
 }
 
-func (s *Sender) phone(now time.Time, j *job) *phone {
-	id := j.d.Device.ID
-	if id == "" {
-		return nil
+// ceiling is until when the first attempt of a silent message has to wait, so
+// that a phone is not woken, and a battery not emptied, by what changes nothing
+// for whoever sleeps. A person's ceiling is for what can wait only: clears go to
+// all devices of whoever acted, and each of them is still ringing.
+func (s *Sender) ceiling(now time.Time, j *job) time.Time {
+	kind, d := j.d.Message.Kind, &j.d.Device
+	if kind.Loud() || j.attempts > 0 {
+		return now
 	}
-	ph := s.phones[id]
-	if ph == nil {
-		if j.d.Message.Kind.Loud() {
-			return nil // nothing to remember of it
+	var full []*bucket
+	if d.ID != "" {
+		full = append(full, &s.remember(now, d.ID).updates)
+	}
+	if d.Person != "" && kind == KindInfo {
+		full = append(full, s.inbox(d.Person))
+	}
+	until := now
+	for _, b := range full {
+		until = later(until, b.at(now))
+	}
+	if !until.After(now) {
+		for _, b := range full {
+			b.take()
 		}
-		ph = s.remember(now, id)
 	}
-	return ph
+	return until
 }
 
-func (s *Sender) remember(now time.Time, id string) *phone {
-	if ph := s.phones[id]; ph != nil {
+// phone is what is remembered of the job's device, nil for nothing.
+func (s *Sender) phone(j *job) *phone { return s.phones[j.d.Device.ID] }
+
+func (s *Sender) remember(now time.Time, device string) *phone {
+	if ph := s.phones[device]; ph != nil {
 		return ph
 	}
 	if s.sweepAt++; s.sweepAt >= 4096 {
 		s.sweepAt = 0
 		maps.DeleteFunc(s.phones, func(_ string, p *phone) bool { return p.idle(now) })
+		maps.DeleteFunc(s.inboxes, func(_ string, b *bucket) bool { return b.full(now) })
 	}
-	ph := &phone{}
-	s.phones[id] = ph
+	ph := newPhone()
+	s.phones[device] = ph
 	return ph
+}
+
+func (s *Sender) inbox(person string) *bucket {
+	b := s.inboxes[person]
+	if b == nil {
+		b = newInbox()
+		s.inboxes[person] = b
+	}
+	return b
 }
 
 // hold keeps a job while its provider cannot be used, or ends it so that the

@@ -78,6 +78,7 @@ type Capabilities struct {
 // Device is one installation of an app on one phone.
 type Device struct {
 	ID           string
+	Person       string // whose it is, in the caller's terms; the phones of one person share a ceiling for what can wait
 	Platform     Platform
 	App          string // id of the configured app
 	Environment  Environment

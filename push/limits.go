@@ -23,6 +23,8 @@ const (
 
 	silentRate  = 1.0 // silent updates per second and device
 	silentBurst = 5.0
+	personRate  = 20.0 / 60 // messages that can wait, per second and person
+	personBurst = 20.0
 )
 
 // backoff is a full-jitter delay before the attempt that follows n failures,
@@ -92,38 +94,54 @@ func (b *brake) turn(now time.Time) {
 	}
 }
 
-// phone is what the sender remembers of one device between deliveries.
-type phone struct {
-	pausedUntil time.Time
+// bucket holds back what makes no sound: so many at once, then so many a
+// second. Nothing audible ever waits in one, and nothing is dropped by one.
+type bucket struct {
+	rate, burst float64
 	tokens      float64
 	filled      time.Time
 }
 
-// silent takes one from the ceiling for silent updates, or says when there
-// will be one. Nothing audible ever waits here, and nothing is dropped.
-func (p *phone) silent(now time.Time) (bool, time.Time) {
-	p.refill(now)
-	if p.tokens >= 1 {
-		p.tokens--
-		return true, time.Time{}
+// at tells from when on the next one may go; now when it may at once.
+func (b *bucket) at(now time.Time) time.Time {
+	b.refill(now)
+	if b.tokens >= 1 {
+		return now
 	}
-	return false, now.Add(time.Duration((1 - p.tokens) / silentRate * float64(time.Second)))
+	return now.Add(time.Duration((1 - b.tokens) / b.rate * float64(time.Second)))
 }
 
-func (p *phone) refill(now time.Time) {
-	if p.filled.IsZero() {
-		p.tokens = silentBurst
-	} else if d := now.Sub(p.filled).Seconds(); d > 0 {
-		p.tokens = min(silentBurst, p.tokens+d*silentRate)
+func (b *bucket) take() { b.tokens-- }
+
+func (b *bucket) refill(now time.Time) {
+	if b.filled.IsZero() {
+		b.tokens = b.burst
+	} else if d := now.Sub(b.filled).Seconds(); d > 0 {
+		b.tokens = min(b.burst, b.tokens+d*b.rate)
 	}
-	p.filled = now
+	b.filled = now
 }
+
+func (b *bucket) full(now time.Time) bool {
+	b.refill(now)
+	return b.tokens >= b.burst
+}
+
+// phone is what the sender remembers of one device between deliveries.
+type phone struct {
+	pausedUntil time.Time
+	updates     bucket
+}
+
+func newPhone() *phone { return &phone{updates: bucket{rate: silentRate, burst: silentBurst}} }
 
 // idle tells whether forgetting the phone changes nothing.
 func (p *phone) idle(now time.Time) bool {
-	p.refill(now)
-	return p.tokens >= silentBurst && !now.Before(p.pausedUntil)
+	return p.updates.full(now) && !now.Before(p.pausedUntil)
 }
+
+// newInbox is the ceiling of one person over all devices.
+func newInbox() *bucket { return &bucket{rate: personRate, burst: personBurst} }
 
 // quota decides whether 429 answers concern single devices or the project.
 type quota struct {

@@ -69,8 +69,9 @@ type Sender struct {
 
 	mu      sync.Mutex // guards everything below, and all of bulkhead and job
 	apps    map[appKey]*bulkhead
-	latest  map[slot]*job     // per device and collapse id: the newest delivery that has not ended
-	phones  map[string]*phone // by device id
+	latest  map[slot]*job      // per device and collapse id: the newest delivery that has not ended
+	phones  map[string]*phone  // by device id
+	inboxes map[string]*bucket // by person
 	sweepAt int
 	ended   []ending // collected under mu, told after it
 	alerts  []Alert
@@ -116,7 +117,7 @@ func NewSender(o Options) *Sender {
 		attemptContext: func() (context.Context, context.CancelFunc) {
 			return context.WithTimeout(base, o.AttemptTimeout)
 		},
-		apps: make(map[appKey]*bulkhead), latest: make(map[slot]*job), phones: make(map[string]*phone),
+		apps: make(map[appKey]*bulkhead), latest: make(map[slot]*job), phones: make(map[string]*phone), inboxes: make(map[string]*bucket),
 		alerted: make(map[Alert]struct{}), registerer: o.Registerer,
 	}
 	if o.Registerer != nil {

@@ -222,6 +222,45 @@ func TestFailedPageYieldsToItsClear(t *testing.T) {
 	})
 }
 
+func TestWhatCanWaitIsPacedPerPerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSender(t, Options{}, app("a", &fake{}))
+		began := time.Now()
+		took := make(chan time.Duration, 100)
+		send := func(d Delivery, device int) {
+			d.Device.ID, d.Device.Person = fmt.Sprint("device", device), "ann"
+			s.Submit(d, func(r Result) {
+				wantEnd(t, r, EndAccepted)
+				took <- r.At.Sub(began)
+			})
+		}
+		slow := func(n int) (slow int) {
+			for range n {
+				if <-took > 0 {
+					slow++
+				}
+			}
+			return slow
+		}
+		for i := range 25 { // over five devices, so that none of them is at its own ceiling
+			send(infoTo(""), i%5)
+		}
+		if got := slow(25); got != 5 {
+			t.Errorf("%d of 25 messages waited, want the 5 above twenty a minute", got)
+		}
+		began = time.Now()
+		for i := range 5 {
+			clearing := infoTo("")
+			clearing.Message.Kind = KindClear
+			send(clearing, i)
+			send(pageTo(""), i)
+		}
+		if got := slow(10); got != 0 {
+			t.Errorf("%d pages and clears waited for what can wait, want none", got)
+		}
+	})
+}
+
 func TestSilentUpdatesArePacedPerDevice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fake{}

@@ -60,7 +60,7 @@ func (p people) phone(d *directory.Device) notify.Phone {
 	phone := notify.Phone{
 		Device: d.Seen(), Epoch: d.Epoch, Credential: !d.Credential.IsZero(),
 		Push: push.Device{
-			ID: string(d.ID), Platform: platform(d.Platform), Environment: environment(d.Environment),
+			ID: string(d.ID), Person: string(d.User), Platform: platform(d.Platform), Environment: environment(d.Environment),
 			Capabilities: push.Capabilities{
 				Critical: d.Can.Critical, TimeSensitive: d.Can.TimeSensitive, Sealed: len(d.SealKey) > 0,
 			},
