@@ -169,11 +169,38 @@ func (m *Message) InterruptionLevel() Level {
 	return LevelPassive
 }
 
+// Loudness is how the message is heard, and how far it interrupts, on a phone
+// that may play critical sounds or may not. Without that permission the loudest
+// is an ordinary sound at the time-sensitive level. That level is asked for
+// even where the phone last said that it is switched off: the system lowers it
+// by itself, and the owner may have switched it on since.
+func (m *Message) Loudness(critical bool) (Sound, Level) {
+	switch level := m.InterruptionLevel(); {
+	case m.Kind == KindClear:
+		return SoundNone, LevelPassive
+	case m.Sound == SoundCritical && critical:
+		return SoundCritical, LevelCritical
+	case m.Sound == SoundCritical:
+		return SoundNormal, LevelTimeSensitive
+	case level == LevelCritical:
+		return m.Sound, LevelTimeSensitive
+	default:
+		return m.Sound, level
+	}
+}
+
 // Text is what is shown before the phone is unlocked. A page's body starts
 // with the number of open pages, because a phone that was offline gets only
-// the last of them; a test's title says that it is one.
+// the last of them; a test's title says that it is one. A heartbeat has none;
+// everything else has some, since a push without text replaces nothing.
 func (m *Message) Text() (title, subtitle, body string) {
+	if m.Kind == KindHeartbeat {
+		return "", "", ""
+	}
 	title, subtitle, body = clean(m.Title), clean(m.Subtitle), clean(m.Body)
+	if title == "" && body == "" {
+		title = "Incident updated"
+	}
 	if m.Kind == KindTest && !strings.HasPrefix(title, "TEST") {
 		title = strings.TrimSuffix("TEST: "+title, ": ")
 	}

@@ -1,7 +1,7 @@
 package apns
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"strings"
 
@@ -71,55 +71,36 @@ type fields struct {
 // Build marshals the payload of m for d: at most push.MaxPayload bytes,
 // always. shrunk names what had to go for that, "" for nothing. entitled says
 // whether Apple granted the app critical alerts.
+//
+// The bytes are those of json.Marshal, which writes "<" as six of them: what
+// carries the payload marshals it once more, and would add them unseen.
 func Build(m *push.Message, d *push.Device, form push.Form, entitled bool) (body []byte, shrunk string, err error) {
-	p := compose(m, d, entitled)
-	if p.APS.Alert == nil { // a background push carries no text to shrink
-		p.Tocsin.Details = nil
-	}
-	first := 0
-	switch form {
-	case push.FormFull:
-	case push.FormShrunk:
-		first = shrunkStep
-	case push.FormMinimal:
-		first = minimalStep
-	}
-	for _, s := range steps[:first] {
-		s.cut(&p)
-	}
-	if first > 0 {
-		shrunk = steps[first-1].name
-	}
-	for _, s := range steps[first:] {
-		if body, err = marshal(&p); err != nil || len(body) <= push.MaxPayload {
-			return body, shrunk, err
-		}
-		s.cut(&p)
-		shrunk = s.name
-	}
-	body, err = marshal(&p)
-	return body, shrunk, err
+	t := push.Trim(m, form, func(t *push.Trimmed) bool {
+		body, err = json.Marshal(compose(t, d, entitled))
+		return err != nil || len(body) <= push.MaxPayload
+	})
+	return body, t.Cut, err
 }
 
-func compose(m *push.Message, d *push.Device, entitled bool) payload {
-	p := payload{Tocsin: fields{
+func compose(m *push.Trimmed, d *push.Device, entitled bool) *payload {
+	p := &payload{Tocsin: fields{
 		Version: 1, Delivery: m.DeliveryID, Kind: m.Kind.String(), Expires: m.Deadline.Unix(),
 		Incident: m.IncidentID, Number: m.IncidentNumber, Revision: m.Revision, Severity: m.Severity,
 		Receipt: m.ReceiptPath, ReceiptKey: m.ReceiptKey, ActionToken: m.ActionToken,
 		Sealed: m.Sealed, SealedKey: m.SealedKeyID, Details: m.Details,
 	}}
+	if m.Fetch {
+		p.Tocsin.Fetch = 1
+	}
 	if m.Kind == push.KindHeartbeat {
 		p.APS.ContentAvailable = 1
 		return p
 	}
-	title, subtitle, body := m.Text()
-	if title == "" && body == "" {
-		title = "Incident updated" // an alert without text is not shown, and so replaces nothing
+	p.APS = aps{
+		Alert: &alert{m.Title, m.Subtitle, m.Body}, Badge: m.Badge, ThreadID: m.ThreadID, Category: category(&m.Message),
 	}
-	p.APS = aps{Alert: &alert{title, subtitle, body}, Badge: m.Badge, ThreadID: m.ThreadID, Category: category(m)}
-	critical := m.Sound == push.SoundCritical && entitled && d.Capabilities.Critical
-	p.APS.Level = level(m, critical)
-	p.APS.Sound = sound(m, critical)
+	loudness, level := m.Loudness(entitled && d.Capabilities.Critical)
+	p.APS.Level, p.APS.Sound = level.String(), sound(m, loudness)
 	if m.Kind.Loud() {
 		p.APS.MutableContent = 1 // runs the app's extension: receipt, and opening what is sealed
 	}
@@ -138,99 +119,17 @@ func category(m *push.Message) string {
 	return ""
 }
 
-func level(m *push.Message, critical bool) string {
-	l := m.InterruptionLevel()
-	switch {
-	case m.Kind == push.KindClear:
-		l = push.LevelPassive
-	case critical:
-		l = push.LevelCritical
-	case l == push.LevelCritical, m.Sound == push.SoundCritical:
-		l = push.LevelTimeSensitive
-	}
-	return l.String()
-}
-
-func sound(m *push.Message, critical bool) any {
-	if m.Sound == push.SoundNone || m.Kind == push.KindClear {
-		return nil
-	}
-	name := m.SoundName
-	if name == "" {
-		name = defaultSound
-	}
-	if !critical {
+// sound is what Apple is told to play: nothing, a file, or a critical sound.
+func sound(m *push.Trimmed, loudness push.Sound) any {
+	name := cmp.Or(m.SoundName, defaultSound)
+	switch loudness {
+	case push.SoundCritical:
+		return criticalSound{Critical: 1, Name: name, Volume: cmp.Or(m.Volume, 1)}
+	case push.SoundNormal:
 		return name
+	case push.SoundNone:
 	}
-	volume := m.Volume
-	if volume == 0 {
-		volume = 1
-	}
-	return criticalSound{Critical: 1, Name: name, Volume: volume}
-}
-
-// step cuts one thing from a payload.
-type step struct {
-	name string
-	cut  func(*payload)
-}
-
-const (
-	shrunkStep  = 4 // steps that FormShrunk starts with
-	minimalStep = 6 // steps that FormMinimal starts with
-)
-
-// steps are in the order in which a person misses things least.
-//
-//nolint:gochecknoglobals // look-up table
-var steps = []step{
-	{"details", func(p *payload) { p.Tocsin.Details = nil }},
-	{"subtitle", text(func(a *alert) { a.Subtitle = "" })},
-	{"body to 178", text(func(a *alert) { a.Body = push.CutRunes(a.Body, 178) })},
-	{"body to 100", text(func(a *alert) { a.Body = push.CutRunes(a.Body, 100) })},
-	{"sealed text", func(p *payload) { p.Tocsin.Sealed, p.Tocsin.SealedKey, p.Tocsin.Fetch = "", "", 1 }},
-	{"all but the essence", func(p *payload) {
-		cut(p, 64)
-		p.APS.ThreadID, p.APS.Badge = "", nil
-		p.Tocsin.Severity, p.Tocsin.ActionToken, p.Tocsin.Fetch = "", "", 1
-	}},
-	{"all but the text", func(p *payload) { // only identifiers of absurd lengths come here
-		cut(p, 64)
-		t := &p.Tocsin
-		*t = fields{Version: t.Version, Delivery: push.CutRunes(t.Delivery, 36), Kind: t.Kind, Expires: t.Expires, Fetch: 1}
-		if _, named := p.APS.Sound.(string); named {
-			p.APS.Sound = defaultSound
-		} else if s, ok := p.APS.Sound.(criticalSound); ok {
-			s.Name = defaultSound
-			p.APS.Sound = s
-		}
-	}},
-}
-
-func text(f func(*alert)) func(*payload) {
-	return func(p *payload) {
-		if p.APS.Alert != nil {
-			f(p.APS.Alert)
-		}
-	}
-}
-
-func cut(p *payload, limit int) {
-	if a := p.APS.Alert; a != nil {
-		*a = alert{Title: push.CutRunes(a.Title, limit), Body: push.CutRunes(a.Body, limit)}
-	}
-}
-
-// marshal is json.Marshal without the escapes that only HTML needs: a "<"
-// that becomes six bytes costs a page its text.
-func marshal(p *payload) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(p); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return nil
 }
 
 // validToken is what may stand in a request's path: Apple's tokens are

@@ -114,7 +114,7 @@ func TestShrinkOrder(t *testing.T) {
 			return utf8.RuneCountInString(p.APS.Alert.Title) == 64 && p.Tocsin.Incident != ""
 		}},
 		{"identifiers", func(m *push.Message) { m.IncidentID = long(4000) }, "all but the text", func(p payload) bool {
-			return p.Tocsin.Incident == "" && p.Tocsin.Delivery != ""
+			return p.Tocsin.Incident == "" && p.Tocsin.Delivery != "" && p.Tocsin.Fetch == 1
 		}},
 	} {
 		m := sample()
@@ -148,6 +148,9 @@ func FuzzBuild(f *testing.F) {
 		}
 		if len(out) > push.MaxPayload || !json.Valid(out) || !utf8.Valid(out) {
 			t.Fatalf("%d bytes, JSON %v, UTF-8 %v: %s", len(out), json.Valid(out), utf8.Valid(out), out)
+		}
+		if sent, err := json.Marshal(json.RawMessage(out)); err != nil || len(sent) != len(out) {
+			t.Fatalf("%d bytes become %d when they are marshalled once more: %v", len(out), len(sent), err)
 		}
 		var p payload
 		if err := json.Unmarshal(out, &p); err != nil {

@@ -25,32 +25,17 @@ const (
 // bytes of keys and values, always, all of them strings. shrunk names what
 // had to go for that.
 func Build(m *push.Message, d *push.Device, form push.Form, now time.Time) (msg *Message, size int, shrunk string) {
-	data := compose(m, d)
-	first := 0
-	switch form {
-	case push.FormFull:
-	case push.FormShrunk:
-		first = shrunkStep
-	case push.FormMinimal:
-		first = minimalStep
-	}
-	for _, s := range steps[:first] {
-		s.cut(data)
-		shrunk = s.name
-	}
-	for _, s := range steps[first:] {
-		if dataSize(data) <= push.MaxPayload {
-			break
-		}
-		s.cut(data)
-		shrunk = s.name
-	}
+	var data map[string]string
+	t := push.Trim(m, form, func(t *push.Trimmed) bool {
+		data = compose(t, d)
+		return dataSize(data) <= push.MaxPayload
+	})
 	msg = &Message{
 		Token: string(d.Token), Data: data,
 		Android: AndroidConfig{Priority: priority(m, now), TTL: ttl(m, now), CollapseKey: collapseKey(m), DirectBootOK: true},
 		Options: Options{AnalyticsLabel: m.Kind.String()},
 	}
-	return msg, dataSize(data), shrunk
+	return msg, dataSize(data), t.Cut
 }
 
 func dataSize(data map[string]string) int {
@@ -63,7 +48,7 @@ func dataSize(data map[string]string) int {
 
 // compose flattens the message. The keys v to m are those of the APNs
 // payload's "t"; the others say what iOS reads from "aps".
-func compose(m *push.Message, d *push.Device) map[string]string {
+func compose(m *push.Trimmed, d *push.Device) map[string]string {
 	data := map[string]string{
 		"v": "1", "d": m.DeliveryID, "k": m.Kind.String(), "x": strconv.FormatInt(m.Deadline.Unix(), 10),
 	}
@@ -91,20 +76,24 @@ func compose(m *push.Message, d *push.Device) map[string]string {
 			put("m", string(b))
 		}
 	}
+	if m.Fetch {
+		data["fetch"] = "1"
+	}
 	if m.Kind == push.KindHeartbeat {
 		return data
 	}
-	title, subtitle, body := m.Text()
-	put("title", title)
-	put("subtitle", subtitle)
-	put("body", body)
+	put("title", m.Title)
+	put("subtitle", m.Subtitle)
+	put("body", m.Body)
 	put("tag", m.CollapseID)
 	put("thread", m.ThreadID)
-	critical := m.Sound == push.SoundCritical && d.Capabilities.Critical
-	put("channel", channel(m, critical))
-	put("level", level(m, critical))
-	put("sound", sound(m, critical))
-	if critical && m.Volume > 0 {
+	sound, level := m.Loudness(d.Capabilities.Critical)
+	put("channel", channel(m.Kind, sound))
+	put("level", level.String())
+	if sound != push.SoundNone {
+		put("sound", sound.String())
+	}
+	if sound == push.SoundCritical && m.Volume > 0 {
 		put("volume", strconv.FormatFloat(m.Volume, 'g', 4, 64))
 	}
 	if m.Badge != nil {
@@ -117,37 +106,14 @@ func compose(m *push.Message, d *push.Device) map[string]string {
 	return data
 }
 
-func channel(m *push.Message, critical bool) string {
+func channel(k push.Kind, sound push.Sound) string {
 	switch {
-	case m.Kind.Loud() && critical:
+	case k.Loud() && sound == push.SoundCritical:
 		return channelCritical
-	case m.Kind.Loud():
+	case k.Loud():
 		return channelPage
 	}
 	return channelInfo
-}
-
-func level(m *push.Message, critical bool) string {
-	l := m.InterruptionLevel()
-	switch {
-	case m.Kind == push.KindClear:
-		l = push.LevelPassive
-	case critical:
-		l = push.LevelCritical
-	case l == push.LevelCritical:
-		l = push.LevelTimeSensitive
-	}
-	return l.String()
-}
-
-func sound(m *push.Message, critical bool) string {
-	switch {
-	case m.Sound == push.SoundNone || m.Kind == push.KindClear:
-		return ""
-	case critical:
-		return push.SoundCritical.String()
-	}
-	return push.SoundNormal.String()
 }
 
 // priority is high only for what the app shows at once: pages, tests, and the
@@ -175,56 +141,4 @@ func collapseKey(m *push.Message) string {
 		return m.Kind.String()
 	}
 	return m.CollapseID
-}
-
-type step struct {
-	name string
-	cut  func(map[string]string)
-}
-
-const (
-	shrunkStep  = 4
-	minimalStep = 6
-)
-
-// steps are in the order in which a person misses things least; the same as
-// for APNs.
-//
-//nolint:gochecknoglobals // look-up table
-var steps = []step{
-	{"details", remove("m")},
-	{"subtitle", remove("subtitle")},
-	{"body to 178", limit(178, "body")},
-	{"body to 100", limit(100, "body")},
-	{"sealed text", func(d map[string]string) {
-		remove("e", "ek")(d)
-		d["fetch"] = "1"
-	}},
-	{"all but the essence", func(d map[string]string) {
-		remove("s", "a", "thread", "badge", "volume")(d)
-		limit(64, "title", "body")(d)
-		d["fetch"] = "1"
-	}},
-	{"all but the text", func(d map[string]string) { // only identifiers of absurd lengths come here
-		remove("i", "n", "r", "u", "uk", "open")(d)
-		limit(64, "d", "tag")(d)
-	}},
-}
-
-func remove(keys ...string) func(map[string]string) {
-	return func(d map[string]string) {
-		for _, k := range keys {
-			delete(d, k)
-		}
-	}
-}
-
-func limit(n int, keys ...string) func(map[string]string) {
-	return func(d map[string]string) {
-		for _, k := range keys {
-			if v, ok := d[k]; ok {
-				d[k] = push.CutRunes(v, n)
-			}
-		}
-	}
 }
