@@ -68,6 +68,28 @@ func (t Token) redacted() string {
 	return fmt.Sprintf("%.6s…(%d)", string(t), len(t))
 }
 
+// SubscriptionKeys are the keys that a browser made for a Web Push
+// subscription (RFC 8291), each in base64url without padding, as
+// PushSubscription.toJSON has them. They redact themselves in logs.
+type SubscriptionKeys struct {
+	P256dh string // public key of the browser: an uncompressed point of P-256, 65 bytes
+	Auth   string // secret that authenticates us: 16 bytes
+}
+
+// LogValue shows whether there are keys, and nothing of them.
+func (k SubscriptionKeys) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// String shows what LogValue does.
+func (k SubscriptionKeys) String() string {
+	if k == (SubscriptionKeys{}) {
+		return "none"
+	}
+	return "set"
+}
+
+// GoString keeps the keys out of %#v.
+func (k SubscriptionKeys) GoString() string { return k.String() }
+
 // Capabilities is what the app last said about its phone.
 type Capabilities struct {
 	Critical      bool // the owner allowed critical alerts
@@ -83,6 +105,7 @@ type Device struct {
 	App          string // id of the configured app
 	Environment  Environment
 	Token        Token
+	Keys         SubscriptionKeys // of a Web Push subscription, whose endpoint is Token; zero on other platforms
 	Capabilities Capabilities
 
 	EnvironmentConfirmed bool      // a push to Environment has been accepted before

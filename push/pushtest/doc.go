@@ -1,10 +1,10 @@
-// Package pushtest stands in for Apple's and Google's push services, and for
-// the phones behind them, so that a whole paging system runs end to end on
+// Package pushtest stands in for Apple's and Google's push services and those
+// of browsers, and for the phones behind them, so that a whole paging system runs end to end on
 // one machine without any vendor account.
 //
-// [NewAPNs] and [NewFCM] start simulators that speak the real protocols over
-// HTTP/2 and TLS on loopback: they check provider tokens, headers, sizes and
-// OAuth as the services do, answer with the services' own words, and can be
+// [NewAPNs], [NewFCM] and [NewWebPush] start simulators that speak the real
+// protocols over HTTP/2 and TLS on loopback: they check provider tokens,
+// headers, sizes, OAuth and VAPID as the services do, open what is encrypted, answer with the services' own words, and can be
 // told to be slow, to refuse, to fall silent, to reset streams, to say GOAWAY
 // and to die in mid-request. Every request is recorded with its arrival time.
 //

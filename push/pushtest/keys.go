@@ -63,8 +63,9 @@ func newServiceAccount(project, tokenURI string) ([]byte, serviceAccount, *rsa.P
 	return out, sa, &key.PublicKey, err
 }
 
-// newCertificate makes a certificate for loopback that is its own authority.
-func newCertificate() (tls.Certificate, []byte, error) {
+// newCertificate makes a certificate for loopback, and for other names if it
+// has to stand in for them, that is its own authority.
+func newCertificate(names ...string) (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, nil, err
@@ -79,7 +80,7 @@ func newCertificate() (tls.Certificate, []byte, error) {
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, IsCA: true,
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		DNSNames: append([]string{"localhost"}, names...), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

@@ -20,8 +20,8 @@ type PhoneOptions struct {
 type Notification struct {
 	At       time.Time
 	Phone    string
-	Platform string // "ios", "android"
-	App      string // bundle id or Android package
+	Platform string // "ios", "android", "web"
+	App      string // bundle id, Android package, or host of the browser's push service
 	Token    string
 
 	Kind        string
