@@ -74,9 +74,13 @@ fuzz: ## Run each fuzz target for FUZZTIME (20s)
 	.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Run the benchmarks; BENCH=<expression> chooses
+bench: figures ## Run the figures, and all benchmarks; BENCH=<expression> chooses those
 	@.ci/need redis-server
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	go test -run '^$$' -bench '$(BENCH)' -skip '^BenchmarkFigure' -benchmem ./...
+
+.PHONY: figures
+figures: ## Measure the figures of docs/push.md, push services in a process of their own
+	go test -run '^$$' -bench '^BenchmarkFigure' -benchtime 5x -timeout 20m ./push
 
 .PHONY: clean
 clean: ## Remove what was built, and the tools

@@ -76,6 +76,7 @@ type Sender struct {
 	ended   []ending // collected under mu, told after it
 	alerts  []Alert
 	alerted map[Alert]struct{}
+	parked  []chan task // workers that have nothing to do
 	closing bool
 }
 
@@ -253,6 +254,10 @@ func (s *Sender) Close(ctx context.Context) error {
 			return
 		}
 		s.closing = true
+		for _, tasks := range s.parked {
+			close(tasks)
+		}
+		s.parked = nil
 		for _, b := range s.apps {
 			vias = append(vias, b.via)
 			for _, j := range b.all() {

@@ -3,7 +3,9 @@ package push_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -113,5 +115,37 @@ func TestCase64_DevicesInParallel(t *testing.T) {
 	first, second, third := <-order, <-order, <-order
 	if third != "silent accepted" || (first != "dead rejected" && second != "dead rejected") {
 		t.Errorf("ended in the order %s, %s, %s; want the silent one last, by its second try", first, second, third)
+	}
+}
+
+// TestCase69_BlackHole: a silent Apple does not slow Google down, and what
+// goes to Apple is told at once.
+func TestCase69_BlackHole(t *testing.T) {
+	r := newRig(t)
+	quantile := func() time.Duration {
+		var took []time.Duration
+		for range 300 {
+			d, _ := r.android()
+			began := time.Now()
+			r.want(r.send(r.page(), d), push.EndAccepted)
+			took = append(took, time.Since(began))
+		}
+		slices.Sort(took)
+		return took[len(took)*99/100]
+	}
+	well := quantile()
+	r.apple.Always("", pushtest.Break(pushtest.Silence))
+	results := make(chan push.Result, 1000)
+	for range 1000 {
+		d := iosDevice(r.apple.Register(nil, bundle))
+		r.sender.Submit(push.Delivery{Message: r.page(), Device: d}, func(res push.Result) { results <- res })
+	}
+	silent := quantile()
+	for range 1000 {
+		r.want(<-results, push.EndProviderDown)
+	}
+	t.Logf("FCM p99 %v while APNs is well, %v while it is silent", well, silent)
+	if silent > 10*well+50*time.Millisecond { // the ratio proper is measured by the benchmark: this machine is shared
+		t.Errorf("FCM p99 rose from %v to %v while APNs was silent", well, silent)
 	}
 }
