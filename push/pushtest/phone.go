@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/tocsin-oncall/tocsin/push/seal"
 )
 
 // PhoneOptions describe a phone.
@@ -45,8 +47,11 @@ type Notification struct {
 	ReceiptKey  string
 	ActionToken string
 	Sealed      string
-	Fetch       bool      // the text did not fit: ask the server for it
-	Expires     time.Time // the page's deadline
+	SealedKeyID string
+	Opened      *seal.Text // what Sealed opened to, see SetSealKey; the texts above are then of it
+	Unopened    string     // why it did not open, as a receipt says it: "decrypt", "locked"
+	Fetch       bool       // the text did not fit: ask the server for it
+	Expires     time.Time  // the page's deadline
 	Details     map[string]string
 
 	Visible   bool // something is on the screen because of it
@@ -72,6 +77,7 @@ type Phone struct {
 	mu       sync.Mutex
 	offline  bool
 	doze     bool
+	sealKey  *SealKey
 	stored   map[string][]parcel // by app: what the service keeps while the phone is away
 	shown    map[string]Notification
 	seen     map[string]bool  // delivery ids
@@ -226,6 +232,7 @@ func (p *Phone) show(k parcel, now time.Time) {
 	n := k.n
 	n.At, n.Phone, n.HighPrio = now, p.name, k.high
 	n.Visible = k.visible
+	p.sealKey.open(&n)
 	loud := n.Kind == "page" || n.Kind == "test"
 	if n.DeliveryID != "" {
 		n.Duplicate = p.seen[n.DeliveryID]
