@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/tocsin-oncall/tocsin/push/egress"
 )
 
 // webhookTimeout bounds one call.
@@ -60,48 +62,15 @@ func NewWebhooks(c WebhookConfig) *Webhooks {
 	}
 }
 
-// guard refuses connections into the house. It sees the address that is
-// connected to, so a name that resolves differently the second time gains nothing.
-func guard(allow []netip.Prefix) func(network, address string, _ syscall.RawConn) error {
-	return func(_, address string, _ syscall.RawConn) error {
-		at, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return &RefusedError{Reason: "address " + address + " is not one to connect to"}
-		}
-		ip := at.Addr().WithZone("").Unmap()
-		for _, p := range allow {
-			if p.Contains(ip) {
-				return nil
-			}
-		}
-		if !public(ip) {
-			return &RefusedError{Reason: "address " + ip.String() + " is inside the house; allow it in the configuration if it is meant"}
+// guard refuses connections into the house.
+func guard(allow []netip.Prefix) func(network, address string, c syscall.RawConn) error {
+	control := egress.Control(allow...)
+	return func(network, address string, c syscall.RawConn) error {
+		if err := control(network, address, c); err != nil {
+			return &RefusedError{Reason: err.Error() + "; allow it in the configuration if it is meant"}
 		}
 		return nil
 	}
-}
-
-// special are ranges that net/netip has no word for (IANA special-purpose registries).
-//
-//nolint:gochecknoglobals // look-up table
-var special = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001::/23"),
-	netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
-}
-
-func public(ip netip.Addr) bool {
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
-		return false
-	}
-	for _, p := range special {
-		if p.Contains(ip) {
-			return false
-		}
-	}
-	return true
 }
 
 // webhookBody is what is posted.
