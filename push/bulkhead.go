@@ -62,6 +62,9 @@ func (j *job) slot() (slot, bool) {
 // for itself. The sender's lock guards it.
 type bulkhead struct {
 	key          appKey
+	of           appKey // the configured app; another than key for a part of it
+	part         string // of a Parted provider; "" of the app itself
+	config       App
 	via          *provider
 	maxInFlight  int
 	maxQueue     int
@@ -89,12 +92,66 @@ type provider struct {
 }
 
 func newBulkhead(k appKey, a App) *bulkhead {
-	b := &bulkhead{key: k, via: &provider{p: a.Via}, live: make(map[*job]struct{})}
+	b := &bulkhead{key: k, of: k, via: &provider{p: a.Via}, live: make(map[*job]struct{})}
 	b.configure(a)
 	return b
 }
 
+// bulkhead is the one that a device's deliveries belong to, nil for none. A
+// part of an app comes into being with its first delivery.
+func (s *Sender) bulkhead(d *Device) *bulkhead {
+	k := appKey{d.Platform.Provider(), d.App, d.Environment.orProduction()}
+	b := s.apps[k]
+	if b == nil {
+		return nil
+	}
+	via, parted := b.via.p.(Parted)
+	if !parted {
+		return b
+	}
+	name := via.Part(d)
+	if name == "" {
+		return b
+	}
+	key := k
+	key.app += "/" + name
+	part := s.apps[key]
+	if part == nil {
+		part = newBulkhead(key, b.config)
+		part.of, part.part, part.via = k, name, b.via
+		s.apps[key] = part
+	}
+	return part
+}
+
+// shared is the provider of an app, counted once for all parts of it.
+func (s *Sender) shared(of appKey, p Provider) *provider {
+	for _, b := range s.apps {
+		if b.of == of && b.via.p == p {
+			return b.via
+		}
+	}
+	return &provider{p: p}
+}
+
+// reporter is who knows how the bulkhead's provider fares, nil for nobody.
+func (b *bulkhead) reporter() Reporter {
+	if via, parted := b.via.p.(Parted); parted {
+		return partReporter{via, b.part}
+	}
+	r, _ := b.via.p.(Reporter)
+	return r
+}
+
+type partReporter struct {
+	via  Parted
+	part string
+}
+
+func (r partReporter) Stats() Stats { return r.via.PartStats(r.part) }
+
 func (b *bulkhead) configure(a App) {
+	b.config = a
 	b.maxInFlight, b.maxQueue = a.MaxInFlight, a.MaxQueue
 	if b.maxInFlight <= 0 {
 		b.maxInFlight = DefaultMaxInFlight
@@ -186,7 +243,7 @@ func (s *Sender) admit(now time.Time, j *job) {
 	if m.At.IsZero() {
 		m.At = now
 	}
-	b := s.apps[appKey{j.d.Device.Platform.Provider(), j.d.Device.App, j.env}]
+	b := s.bulkhead(&j.d.Device)
 	switch err := m.Validate(); {
 	case s.closing:
 		s.end(now, j, EndStopped, AddressKeep)

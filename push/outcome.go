@@ -126,3 +126,17 @@ type Stats struct {
 
 // Reporter is a Provider that has Stats.
 type Reporter interface{ Stats() Stats }
+
+// Parted is a Provider that stands before several push services, as one for
+// browsers does. The sender keeps them apart as if they were apps of their
+// own, named "<app>/<part>": each has its queue, its cap in flight, its breaker
+// and its budget, so that the trouble of one browser's maker is not that of
+// another's.
+type Parted interface {
+	Provider
+	// Part names the push service that reaches the device: one of few names,
+	// "" for none that is known. It must not block.
+	Part(d *Device) string
+	// PartStats is what Stats is for one of them.
+	PartStats(part string) Stats
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -139,6 +141,9 @@ func (s *Sender) SetApps(apps []App) error {
 		if a.ID == "" || a.Provider == "" || a.Via == nil {
 			return fmt.Errorf("push: app %q at %q in %s needs an id, a provider name and a provider", a.ID, a.Provider, k.env)
 		}
+		if strings.Contains(a.ID, "/") {
+			return fmt.Errorf("push: app %q has a slash in its id, which sets the parts of an app apart", a.ID)
+		}
 		if _, twice := next[k]; twice {
 			return fmt.Errorf("push: app %q at %s in %s is configured twice", a.ID, a.Provider, k.env)
 		}
@@ -150,15 +155,15 @@ func (s *Sender) SetApps(apps []App) error {
 			err = errors.New("push: the sender is closed")
 			return
 		}
-		for k, b := range s.apps {
-			if _, stays := next[k]; !stays {
+		for _, b := range s.apps { // the parts of an app go its way
+			if a, stays := next[b.of]; stays {
+				s.reconfigure(now, b, a)
+			} else {
 				s.remove(now, b)
 			}
 		}
 		for k, a := range next {
-			if b := s.apps[k]; b != nil {
-				s.reconfigure(now, b, a)
-			} else {
+			if s.apps[k] == nil {
 				s.apps[k] = newBulkhead(k, a)
 			}
 		}
@@ -183,7 +188,7 @@ func (s *Sender) reconfigure(now time.Time, b *bulkhead, a App) {
 	b.configure(a)
 	if b.via.p != a.Via {
 		s.retire(b.via)
-		b.via = &provider{p: a.Via}
+		b.via = s.shared(b.of, a.Via)
 		b.breaker = breaker{since: now}
 		b.pausedUntil = time.Time{}
 	}
@@ -259,7 +264,9 @@ func (s *Sender) Close(ctx context.Context) error {
 		}
 		s.parked = nil
 		for _, b := range s.apps {
-			vias = append(vias, b.via)
+			if !slices.Contains(vias, b.via) { // parts share theirs
+				vias = append(vias, b.via)
+			}
 			for _, j := range b.all() {
 				s.abandon(now, j)
 			}
@@ -311,8 +318,7 @@ func (s *Sender) State() []AppState {
 	reporters := make([]Reporter, 0, len(s.apps))
 	for _, b := range s.apps {
 		states = append(states, b.state(now))
-		r, _ := b.via.p.(Reporter)
-		reporters = append(reporters, r)
+		reporters = append(reporters, b.reporter())
 	}
 	s.mu.Unlock()
 	for i, r := range reporters {

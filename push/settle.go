@@ -320,6 +320,9 @@ func (s *Sender) release(v *provider) {
 }
 
 func (s *Sender) retire(v *provider) {
+	if v.retired { // by another part of its app
+		return
+	}
 	if v.retired = true; v.users == 0 {
 		s.shut(v)
 	}
