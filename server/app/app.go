@@ -215,6 +215,7 @@ func (s *server) openPushes(ctx context.Context) error {
 	})
 	s.life.onStop("notifier", func(ctx context.Context) error { s.notifier.Drain(ctx); return nil })
 	s.life.onStop("push sender", s.sender.Close)
+	s.life.background(ctx, "receipts", s.notifier.Watch)
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/gateway"
 	"github.com/tocsin-oncall/tocsin/server/ingest"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/rpc"
 )
 
@@ -228,6 +229,12 @@ func (s *server) problems(ctx context.Context) (all []string, able bool) {
 		if app.Breaker != push.BreakerClosed {
 			all = append(all, fmt.Sprintf("Pushes through %s (%s, %s) are stopped since %s: %s.",
 				app.App, app.Provider, app.Environment, app.Since.UTC().Format(time.TimeOnly), app.Breaker))
+		}
+	}
+	for _, p := range []roster.Platform{roster.IOS, roster.Android, roster.Web} {
+		if c := s.notifier.Confirmed(p); c.Degraded {
+			all = append(all, fmt.Sprintf("Phones do not confirm what %s takes since %s (%d of the last %d pages, %d phones): other ways start after 5 s. Look at its status page, and test a phone.",
+				platform(p).Provider(), c.Since.UTC().Format(time.TimeOnly), c.Missing, c.Pages, c.Devices))
 		}
 	}
 	return all, s.ready.ready(ctx) == nil

@@ -157,7 +157,9 @@ func (s *server) outOfBand() *outOfBand {
 }
 
 // view is what decisions know of the world now.
-func (s *server) view() incident.View { return view{s.directory.Snapshot()} }
+func (s *server) view() incident.View {
+	return view{s.directory.Snapshot(), s.notifier.Silent}
+}
 
 // undelivered pulls the next way of reaching somebody forward.
 func (s *server) undelivered(ctx context.Context, id incident.ID, u incident.Undelivered) error {

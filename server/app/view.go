@@ -15,12 +15,19 @@ import (
 
 // view is a snapshot as decisions see it. Turns are claimed by the desk, for
 // one incident at a time.
-type view struct{ *directory.Snapshot }
+type view struct {
+	*directory.Snapshot
+
+	silent func(roster.Platform) bool
+}
 
 var _ incident.View = view{}
 
 // Turn implements [incident.View].
 func (view) Turn(escalation.PolicyID, int) (roster.UserID, bool) { return "", false }
+
+// Silent implements [incident.View].
+func (v view) Silent(p roster.Platform) bool { return v.silent(p) }
 
 // revisions is the directory as the engine asks of it.
 type revisions struct{ *directory.Directory }

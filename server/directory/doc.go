@@ -14,6 +14,6 @@
 // all, together with its audit records. [File] is the same configuration as
 // YAML, for `tocsin apply` and `tocsin export`.
 //
-// Snapshot implements incident.View except for Turn, and auth.Book. All types
+// Snapshot implements incident.View except for Turn and Silent, and auth.Book. All types
 // are safe for concurrent use, except [Edit], which belongs to one change.
 package directory

@@ -11,7 +11,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-// The methods in this file are what decisions (incident.View, all but Turn) and
+// The methods in this file are what decisions (incident.View, all but Turn and Silent) and
 // authentication (auth.Book) read. A tombstone is known to them while it lasts:
 // what was accepted before the deletion still pages.
 

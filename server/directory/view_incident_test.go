@@ -7,9 +7,11 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
-// A snapshot is all of incident.View except for whose turn it is.
+// A snapshot is all of incident.View except for whose turn it is, and what phones confirm.
 type withTurn struct{ *directory.Snapshot }
 
 func (withTurn) Turn(escalation.PolicyID, int) (roster.UserID, bool) { return "", false }
+
+func (withTurn) Silent(roster.Platform) bool { return false }
 
 var _ incident.View = withTurn{}

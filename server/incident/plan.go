@@ -174,18 +174,34 @@ func (t *turn) works(user roster.User, s roster.Step, a *Assignee) bool {
 
 // page sends one contact step out. For a push of high urgency it also arms
 // the wait for the phone's receipt.
-func (t *turn) page(a *Assignee, s roster.Step, reason PageReason) {
+func (t *turn) page(a *Assignee, s roster.Step, reason PageReason) { t.pageFor(a, s, reason, 0) }
+
+// pageFor is page with the cause of a step that runs before its time.
+func (t *turn) pageFor(a *Assignee, s roster.Step, reason PageReason, cause Cause) {
 	a.Paged = t.now
 	a.Pages++
 	t.d.Changed = true
 	t.tell(Entry{Type: EntryNotified, Actor: System("timer"), Users: []roster.UserID{a.User}, Step: s.Method, Loud: s.Loud, Count: int(reason)})
 	t.do(Work{
 		Kind: WorkPage, User: a.User, Method: s.Method, Loud: s.Loud, Reason: reason, Level: a.Level,
-		Number: a.Pages, Deadline: t.deadline(),
+		Number: a.Pages, Deadline: t.deadline(), Cause: cause,
 	})
 	if t.isPush(a.User, s) && t.in.Urgency == High && a.ReceiptBy.IsZero() && reason != PageNoReceipt {
-		a.ReceiptBy = t.now.Add(t.view.Pace().ReceiptWait)
+		a.ReceiptBy = t.now.Add(t.receiptWait(a.User))
 	}
+}
+
+// receiptWait is how long the phones of a person have to confirm a page: less
+// where all that may speak for him are behind push services whose phones have
+// fallen silent.
+func (t *turn) receiptWait(id roster.UserID) time.Duration {
+	pace, all := t.view.Pace(), t.view.Devices(id)
+	native := slices.ContainsFunc(all, func(d roster.Device) bool { return d.Pageable() && d.Native() })
+	speaks := func(d roster.Device) bool { return d.Pageable() && (d.Native() || !native) }
+	if slices.ContainsFunc(all, speaks) && !slices.ContainsFunc(all, func(d roster.Device) bool { return speaks(d) && !t.view.Silent(d.Platform) }) {
+		return min(pace.ReceiptWait, pace.SilentWait)
+	}
+	return pace.ReceiptWait
 }
 
 func (t *turn) isPush(id roster.UserID, s roster.Step) bool {
@@ -235,7 +251,7 @@ func (t *turn) pull(a *Assignee, reason PageReason, cause Cause) {
 		}
 		a.Pulled = append(a.Pulled, stepKey(s))
 		t.tell(Entry{Type: EntryDelivery, Actor: System("timer"), Users: []roster.UserID{a.User}, Step: s.Method, Cause: cause})
-		t.page(a, s, reason)
+		t.pageFor(a, s, reason, cause)
 		if pulled = m.Kind != roster.Email; pulled {
 			break
 		}
@@ -243,7 +259,7 @@ func (t *turn) pull(a *Assignee, reason PageReason, cause Cause) {
 	push := roster.Step{Method: roster.PushAll, Loud: true}
 	if !pulled && cause == CauseNoReceipt && t.works(user, push, a) && !slices.Contains(a.Pulled, loudAgain) {
 		a.Pulled = append(a.Pulled, loudAgain)
-		t.page(a, push, reason)
+		t.pageFor(a, push, reason, cause)
 	}
 	t.arm(a, user, plan)
 }

@@ -51,3 +51,32 @@ func TestReceiptOfAnEarlierPageDoesNotAnswerForALaterOne(t *testing.T) {
 		t.Error("the phone is silent since the second page, and counts as having received it")
 	}
 }
+
+// A push service whose phones have fallen silent is not waited for as long; a
+// phone behind another one is.
+func TestSilentServiceIsNotWaitedFor(t *testing.T) {
+	phone := func(p roster.Platform, s roster.DeviceState) roster.Device {
+		return roster.Device{ID: roster.DeviceID(rune('a' + p)), User: "ann", Platform: p, State: s}
+	}
+	for name, c := range map[string]struct {
+		phones []roster.Device
+		want   string
+	}{
+		"an iPhone":                   {[]roster.Device{phone(roster.IOS, roster.DeviceActive)}, "mail@5s"},
+		"a Pixel":                     {[]roster.Device{phone(roster.Android, roster.DeviceActive)}, "mail@20s"},
+		"both":                        {[]roster.Device{phone(roster.IOS, roster.DeviceActive), phone(roster.Android, roster.DeviceActive)}, "mail@20s"},
+		"an iPhone and a dead Pixel":  {[]roster.Device{phone(roster.IOS, roster.DeviceActive), phone(roster.Android, roster.DeviceDead)}, "mail@5s"},
+		"an iPhone beside a browser":  {[]roster.Device{phone(roster.IOS, roster.DeviceActive), phone(roster.Web, roster.DeviceActive)}, "mail@5s"},
+		"a browser alone is not iOS":  {[]roster.Device{phone(roster.Web, roster.DeviceActive)}, "mail@20s"},
+		"an iPhone that is not known": {[]roster.Device{phone(roster.IOS, roster.DeviceUnverified)}, "mail@5s"},
+	} {
+		w := incidenttest.New()
+		w.Quiet = map[roster.Platform]bool{roster.IOS: true}
+		w.Phones["ann"] = c.phones
+		s := trigger(t, w)
+		s.until(30 * time.Second)
+		if got := s.pages("ann"); len(got) < 2 || got[1] != c.want {
+			t.Errorf("%s: pages %v, want the second to be %s", name, got, c.want)
+		}
+	}
+}

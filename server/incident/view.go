@@ -27,6 +27,9 @@ type View interface {
 	// Turn returns the member whose turn it is at a round-robin level for the
 	// incident, once it has been claimed (see [UnclaimedTurnError]).
 	Turn(p escalation.PolicyID, level int) (roster.UserID, bool)
+	// Silent reports whether phones of the platform do not confirm lately what
+	// their push service takes (package silence).
+	Silent(p roster.Platform) bool
 	// Zone returns an IANA zone; UTC for a name that is not known.
 	Zone(name string) *time.Location
 	// Settings returns those of the installation.
@@ -39,6 +42,7 @@ type View interface {
 type Pace struct {
 	AckTimeout     time.Duration // default of a service
 	ReceiptWait    time.Duration // a push without a receipt for so long pulls the next way forward
+	SilentWait     time.Duration // the same while the phones behind a push service are silent
 	RemindEvery    time.Duration // default of a person
 	RemindLimit    int           // reminders before they get rarer
 	RemindRarely   time.Duration // between reminders past the limit, and between fallback pages
@@ -52,7 +56,7 @@ type Pace struct {
 // DefaultPace returns the durations that the rules were made for.
 func DefaultPace() Pace {
 	return Pace{
-		AckTimeout: 30 * time.Minute, ReceiptWait: 20 * time.Second, RemindEvery: 5 * time.Minute,
+		AckTimeout: 30 * time.Minute, ReceiptWait: 20 * time.Second, SilentWait: 5 * time.Second, RemindEvery: 5 * time.Minute,
 		RemindLimit: 12, RemindRarely: 30 * time.Minute, EmptyPass: time.Minute,
 		DirectFallback: 15 * time.Minute, PageLife: 10 * time.Minute, AckReminderFor: 5 * time.Minute,
 		FastestLevel: time.Minute,

@@ -36,7 +36,6 @@ func (n *Notifier) push(l *leg) {
 		Persist: e.page || e.kind == push.KindClear,
 		Progress: func(p push.Progress) {
 			if p.Down {
-				n.metrics.fallbacks.WithLabelValues("breaker").Inc()
 				n.running.Go(func() { l.down(ctx, "the push service is out") })
 			}
 		},
@@ -112,7 +111,6 @@ func (n *Notifier) pushed(ctx context.Context, l *leg, r push.Result) {
 	case push.EndRejected:
 		l.end(ctx, incident.DeliveryRejected, orElse(why, "the push service refused it"), "")
 	case push.EndProviderDown:
-		n.metrics.fallbacks.WithLabelValues("breaker").Inc()
 		l.down(ctx, orElse(why, "the push service is out"))
 		l.end(ctx, incident.DeliveryRejected, orElse(why, "the push service is out"), "")
 	case push.EndExpired:

@@ -80,6 +80,7 @@ type dispatch struct {
 	legs    int
 	gone    map[*leg]bool // legs that failed for good (true), or whose provider is down (false)
 	told    bool          // that it has failed
+	cause   fallbackCause // of the failures so far; a provider that is down outweighs what was refused
 	taken   bool
 	reason  string
 	outcome result
@@ -124,11 +125,19 @@ func (n *Notifier) send(ctx context.Context, e envelope) {
 // nowhere ends a message that has no way to go.
 func (d *dispatch) nowhere(ctx context.Context) {
 	d.outcome.failed = 1
-	if d.e.failed != nil {
-		d.e.failed(ctx, failure{reason: noWay(d.e.method)})
-	}
+	d.tell(ctx, failure{reason: noWay(d.e.method), cause: causeNoDevice})
 	if d.e.ended != nil {
 		d.e.ended(ctx, d.outcome)
+	}
+}
+
+// tell reports that no way is left.
+func (d *dispatch) tell(ctx context.Context, f failure) {
+	if d.e.page && isPush(d.e.method) && f.cause != "" {
+		d.n.metrics.fallback(f.cause)
+	}
+	if d.e.failed != nil {
+		d.e.failed(ctx, f)
 	}
 }
 
@@ -270,18 +279,24 @@ func addressWay(u roster.UserID, m roster.MethodID) string { return string(u) + 
 
 // down notes that the provider is out: another way has to be found now, while
 // this one is still tried.
-func (l *leg) down(ctx context.Context, reason string) { l.d.fail(ctx, l, reason, false) }
+func (l *leg) down(ctx context.Context, reason string) {
+	l.d.fail(ctx, l, reason, false, causeBreaker)
+}
 
 // failure is that no way of a message is left.
 type failure struct {
 	reason  string
 	passing bool // a provider is down, and may be back
+	cause   fallbackCause
 }
 
 // fail notes that a leg has failed, for now or for good. With the last of them
 // the message has no way left.
-func (d *dispatch) fail(ctx context.Context, l *leg, reason string, forGood bool) {
+func (d *dispatch) fail(ctx context.Context, l *leg, reason string, forGood bool, cause fallbackCause) {
 	d.mu.Lock()
+	if cause == causeBreaker || (cause != "" && d.cause == "") {
+		d.cause = cause
+	}
 	if was, known := d.gone[l]; !known || was {
 		d.gone[l] = forGood // once it may be back, its end says nothing else
 	}
@@ -290,10 +305,10 @@ func (d *dispatch) fail(ctx context.Context, l *leg, reason string, forGood bool
 	}
 	tell := !d.told && len(d.gone) == d.legs
 	d.told = d.told || tell
-	f := failure{reason: d.reason, passing: slices.Contains(slices.Collect(maps.Values(d.gone)), false)}
+	f := failure{reason: d.reason, cause: d.cause, passing: slices.Contains(slices.Collect(maps.Values(d.gone)), false)}
 	d.mu.Unlock()
-	if tell && d.e.failed != nil {
-		d.e.failed(ctx, f)
+	if tell {
+		d.tell(ctx, f)
 	}
 }
 
@@ -311,7 +326,11 @@ func (l *leg) end(ctx context.Context, state incident.DeliveryState, reason, pro
 	}
 	failed := state.Refused() || state == incident.DeliveryExpired
 	if failed {
-		d.fail(ctx, l, reason, state.Refused())
+		cause := causeRejected
+		if state == incident.DeliveryExpired { // too late for any way, not a reason for another
+			cause = ""
+		}
+		d.fail(ctx, l, reason, state.Refused(), cause)
 	}
 	d.mu.Lock()
 	switch {
@@ -336,7 +355,7 @@ func (l *leg) end(ctx context.Context, state incident.DeliveryState, reason, pro
 		d.e.ended(ctx, outcome)
 	}
 	if state != 0 {
-		n.metrics.deliveries.WithLabelValues(channelName(l.delivery.Kind), stateName(state)).Inc()
+		n.metrics.reached(l.delivery.Kind, l.phone.Platform, state)
 	}
 }
 
@@ -348,6 +367,7 @@ func (l *leg) record(ctx context.Context, state incident.DeliveryState, reason, 
 	if state == incident.DeliveryAccepted {
 		dv.Accepted = now
 		n.metrics.accepted(dv.Kind, now.Sub(l.d.e.at))
+		n.expect(l, now)
 	} else {
 		dv.Ended = now
 	}

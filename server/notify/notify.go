@@ -100,13 +100,14 @@ type Notifier struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	people  people
-	begins  begins
-	cards   sync.Map                            // ids of cards in hand
-	lanes   map[roster.MethodKind]chan struct{} // attempts in flight, by channel
-	context func() context.Context              // of what outlives a call; ends with Close
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	people    people
+	begins    begins
+	confirmed *confirmations
+	cards     sync.Map                            // ids of cards in hand
+	lanes     map[roster.MethodKind]chan struct{} // attempts in flight, by channel
+	context   func() context.Context              // of what outlives a call; ends with Close
+	stop      context.CancelFunc
+	running   sync.WaitGroup
 }
 
 // laneWidth is how many attempts of one channel are under way at a time.
@@ -128,7 +129,7 @@ func New(o Options) *Notifier {
 	}
 	base, stop := context.WithCancel(context.Background())
 	n := &Notifier{
-		o: o, log: o.Log, metrics: newMetrics(o.Registerer), lanes: map[roster.MethodKind]chan struct{}{},
+		o: o, log: o.Log, metrics: newMetrics(o.Registerer), confirmed: newConfirmations(), lanes: map[roster.MethodKind]chan struct{}{},
 		context: func() context.Context { return base }, stop: stop,
 	}
 	n.people.waiting = map[roster.UserID][]*ask{}

@@ -145,26 +145,15 @@ func (n *Notifier) mayReport(caller auth.Principal, key string, dv incident.Deli
 
 // heard observes how long the phone took.
 func (n *Notifier) heard(dv incident.Delivery, state incident.DeliveryState, now time.Time) {
-	n.metrics.deliveries.WithLabelValues(channelName(dv.Kind), stateName(state)).Inc()
+	var platform roster.Platform
+	if p, ok := n.o.Directory.Phone(dv.Device); ok {
+		platform = p.Platform
+	}
+	n.metrics.reached(dv.Kind, platform, state)
 	first := dv.Received.IsZero() && dv.Displayed.IsZero() && dv.Opened.IsZero()
 	if from := dv.Accepted; first && !from.IsZero() && state != incident.DeliverySuppressed {
-		platform := "web"
-		if p, ok := n.o.Directory.Phone(dv.Device); ok {
-			platform = platformName(p.Platform)
-		}
-		n.metrics.receipts.WithLabelValues(platform).Observe(max(now.Sub(from), 0).Seconds())
+		n.metrics.receipts.WithLabelValues(providerOf(platform)).Observe(max(now.Sub(from), 0).Seconds())
 	}
-}
-
-func platformName(p roster.Platform) string {
-	switch p {
-	case roster.IOS:
-		return "ios"
-	case roster.Android:
-		return "android"
-	case roster.Web:
-	}
-	return "web"
 }
 
 // others applies the receipt of a storm card to every incident that the card
@@ -218,7 +207,7 @@ func (n *Notifier) suppressed(ctx context.Context, doc store.Doc, dv incident.De
 	}
 	// A page from before the present assignment says nothing about its ways.
 	if a := in.Assigned(dv.User); needs(in, dv.User) && !dv.Queued.Before(a.Since.Add(-receiptSkew)) {
-		n.metrics.fallbacks.WithLabelValues("suppressed").Inc()
+		n.metrics.fallback(causeRejected)
 		n.undelivered(ctx, in.ID, incident.Undelivered{
 			User: dv.User, Method: dv.Method, Generation: in.Generation, Reason: "every device says that it does not show pages: " + clip(Scrub(why)),
 		})

@@ -163,7 +163,7 @@ func (n *Notifier) page(j job) error {
 	if err != nil {
 		return err
 	}
-	n.metrics.fallback(w.Reason)
+	n.metrics.pulled(w)
 	if outcome.Verdict != attention.SendNow {
 		count(verdictName(outcome.Verdict))
 		if err := n.withheld(j, method, outcome); err != nil {

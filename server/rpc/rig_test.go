@@ -138,6 +138,8 @@ type view struct{ *directory.Snapshot }
 
 func (view) Turn(escalation.PolicyID, int) (roster.UserID, bool) { return "", false }
 
+func (view) Silent(roster.Platform) bool { return false }
+
 // people is the directory as the notifier reads it.
 type people struct{ *directory.Directory }
 

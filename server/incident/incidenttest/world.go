@@ -20,6 +20,7 @@ type World struct {
 	Turns        map[int]roster.UserID // claimed, by level
 	Installation catalog.Settings
 	Speed        incident.Pace
+	Quiet        map[roster.Platform]bool // whose phones do not confirm what their push service takes
 	// AnyService makes every service exist, like this one.
 	AnyService *catalog.Service
 }
@@ -120,6 +121,9 @@ func (w *World) Turn(_ escalation.PolicyID, level int) (roster.UserID, bool) {
 	u, ok := w.Turns[level]
 	return u, ok
 }
+
+// Silent reports whether the phones of a platform have fallen silent.
+func (w *World) Silent(p roster.Platform) bool { return w.Quiet[p] }
 
 // Zone returns an IANA zone.
 func (w *World) Zone(name string) *time.Location {
