@@ -210,7 +210,7 @@ func (s *server) openPushes(ctx context.Context) error {
 	}
 	s.notifier = notify.New(notify.Options{ //nolint:contextcheck // what it starts outlives the start
 		Ledger: s.store, Directory: s.people, Push: s.sender, Channels: s.channels, Signer: auth.NewSigner(s.keys),
-		Undelivered: s.undelivered, Now: s.clock.Now, Log: s.log, Registerer: s.registry,
+		Undelivered: s.undelivered, LinkHosts: s.c.Push.LinkHosts, Now: s.clock.Now, Log: s.log, Registerer: s.registry,
 		Tracer: s.tracing.provider.Tracer("tocsin/notify"),
 	})
 	s.life.onStop("notifier", func(ctx context.Context) error { s.notifier.Drain(ctx); return nil })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/server/auth"
@@ -62,10 +63,13 @@ func (p people) phone(d *directory.Device) notify.Phone {
 		Push: push.Device{
 			ID: string(d.ID), Person: string(d.User), Platform: platform(d.Platform), Environment: environment(d.Environment),
 			Capabilities: push.Capabilities{
-				Critical: d.Can.Critical, TimeSensitive: d.Can.TimeSensitive, Sealed: len(d.SealKey) > 0,
+				Critical: d.Can.Critical, TimeSensitive: d.Can.TimeSensitive, Sealed: d.Seals(),
 			},
 			RegisteredAt: d.Address.At,
 		},
+	}
+	if d.Seals() {
+		phone.SealKey, phone.SealKeyID = d.SealKey, d.SealKeyID
 	}
 	phone.Push.App = p.apps().resolve(phone.Push.Platform, d.App)
 	if d.Address.Kind == 0 {
@@ -103,6 +107,25 @@ func (p people) Fate(ctx context.Context, f notify.Fate) error {
 			return nil
 		}
 		e.Force() // what the push service says is so, whatever it leaves of somebody's reach
+		return e.Update(&c, "")
+	})
+	return err
+}
+
+// Unopened implements [notify.Directory].
+func (p people) Unopened(ctx context.Context, device roster.DeviceID, sealed time.Time) error {
+	failed := func(d *directory.Device) bool { return d.Seals() && sealed.After(d.SealKeyAt) }
+	if d, ok := p.directory.Snapshot().GetDevice(device); !ok || !failed(d) {
+		return nil // a burst of pages says so once
+	}
+	_, err := p.directory.Change(ctx, by("push"), func(e *directory.Edit) error {
+		d, ok := e.GetDevice(device)
+		if !ok || !failed(d) {
+			return nil
+		}
+		c := *d
+		c.SealFailed = e.Now
+		e.Force() // pages go on without the key
 		return e.Update(&c, "")
 	})
 	return err

@@ -62,7 +62,8 @@ type TLS struct {
 
 // Push is the apps.
 type Push struct {
-	Apps []PushApp `yaml:"apps" doc:"One entry for each app and environment."`
+	Apps      []PushApp `yaml:"apps" doc:"One entry for each app and environment."`
+	LinkHosts []string  `yaml:"link_hosts" default:"" doc:"Hosts to which links may lead that a sealed page offers to open: wiki.example.com, or *.example.com for all below one. Other links stay in the incident and are not sent."`
 }
 
 // PushApp is one app at Apple or Google.

@@ -185,6 +185,11 @@ func TestBadConfigurationsSayWhatToDo(t *testing.T) {
 		{name: "mail without a sender", file: "smtp: {host: h}", want: []string{"FILE:1: smtp.from: is missing"}},
 		{name: "mail without a host", file: "smtp: {from: a@b.c}", want: []string{"smtp.host: is missing: smtp.from is set"}},
 		{name: "user without password", file: "smtp: {host: h, from: a@b.c, username: u}", want: []string{"smtp.password_file: is missing"}},
+		{name: "link host", file: "push: {link_hosts: [https://wiki.example.com, '*.example.com', a.*.example, 'wiki.example.com:8443']}", want: []string{
+			`push.link_hosts[0]: write a host such as wiki.example.com, or *.example.com, instead of "https://wiki.example.com"`,
+			`push.link_hosts[2]: write a host such as wiki.example.com, or *.example.com, instead of "a.*.example"`,
+			`push.link_hosts[3]: write a host such as wiki.example.com, or *.example.com, instead of "wiki.example.com:8443"`,
+		}},
 		{name: "webhook prefix", file: "webhooks: {allow: [intranet]}", want: []string{`webhooks.allow[0]: write an address or a prefix such as 10.1.2.0/24 instead of "intranet"`}},
 		{name: "kept shorter than archived", file: "retention: {archive_after: 2d, keep_closed: 1d}", want: []string{"retention.keep_closed: must be longer than retention.archive_after, which is 2d"}},
 		{name: "ratio", file: "tracing: {ratio: 2}", want: []string{"tracing.ratio: write a share from 0 to 1 instead of 2"}},

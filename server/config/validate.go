@@ -35,6 +35,11 @@ func (c Config) validate(sources map[string]string) Problems {
 	v.redis(c)
 	v.pair("tls.cert_file", c.TLS.CertFile, "tls.key_file", c.TLS.KeyFile)
 	v.apps(c.Push.Apps)
+	for i, host := range c.Push.LinkHosts {
+		if u, err := url.Parse("https://" + strings.TrimPrefix(host, "*.") + "/"); err != nil || u.Hostname() != strings.TrimPrefix(host, "*.") || strings.Contains(u.Hostname(), "*") || u.Hostname() == "" {
+			v.bad(fmt.Sprintf("push.link_hosts[%d]", i), "write a host such as wiki.example.com, or *.example.com, instead of %q", host)
+		}
+	}
 	v.smtp(c.SMTP)
 	for i, allowed := range c.Webhooks.Allow {
 		if _, err := ParsePrefix(allowed); err != nil {

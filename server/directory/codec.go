@@ -103,6 +103,8 @@ type (
 		Claim       *Claim       `json:"claim,omitempty"`
 		SealKey     []byte       `json:"seal_key,omitempty"`
 		SealKeyID   string       `json:"seal_key_id,omitempty"`
+		SealKeyAt   time.Time    `json:"seal_key_at,omitzero"`
+		SealFailed  time.Time    `json:"seal_failed,omitzero"`
 		UnlockKey   []byte       `json:"unlock_key,omitempty"`
 		Locale      string       `json:"locale,omitempty"`
 		Zone        string       `json:"zone,omitempty"`

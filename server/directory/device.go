@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -24,7 +25,9 @@ type Device struct {
 	Claim       *Claim
 	SealKey     []byte // P-256 point to seal pages for; empty: redacted instead
 	SealKeyID   string
-	UnlockKey   []byte // P-256 point that signs actions while unlocked; empty: acknowledge only
+	SealKeyAt   time.Time // when the key came in
+	SealFailed  time.Time // when the phone said that it cannot open what is sealed for the key; zero: it can
+	UnlockKey   []byte    // P-256 point that signs actions while unlocked; empty: acknowledge only
 	Locale      string
 	Zone        string
 	AppVersion  string
@@ -135,6 +138,18 @@ func (d *Device) Seen() roster.Device {
 	}
 	return r
 }
+
+// SetSealKey takes in the key of which the app says that pages can be sealed
+// for it. One that failed stays so until there is another.
+func (d *Device) SetSealKey(key []byte, id string, now time.Time) {
+	if bytes.Equal(d.SealKey, key) && d.SealKeyID == id {
+		return
+	}
+	d.SealKey, d.SealKeyID, d.SealKeyAt, d.SealFailed = key, id, now.UTC(), time.Time{}
+}
+
+// Seals reports whether pages can be sealed for the device.
+func (d *Device) Seals() bool { return len(d.SealKey) > 0 && d.SealFailed.IsZero() }
 
 const addressPurpose = "device address"
 

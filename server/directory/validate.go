@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/text/language"
 
+	"github.com/tocsin-oncall/tocsin/push/seal"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -303,6 +304,11 @@ func (c *checker) device(d *Device) {
 	} {
 		if n := utf8.RuneCountInString(text.value); n > text.most {
 			c.bad(path, "has %d characters; at most %d are allowed", n, text.most)
+		}
+	}
+	if len(d.SealKey) > 0 {
+		if err := seal.CheckKey(d.SealKey); err != nil {
+			c.bad("seal_key", "%v", err)
 		}
 	}
 	if d.Zone != "" {

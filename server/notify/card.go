@@ -86,13 +86,16 @@ func (n *Notifier) cardEnvelope(user roster.User, method roster.Method, c attent
 		doc: store.PersonDoc(user.ID), unguarded: true, kind: push.KindPage, collapse: c.Collapse, open: len(ins),
 		letter: cardName(c.Kind), refs: refs, reason: cardName(c.Kind), at: c.At, deadline: c.Deadline,
 		details: map[string]string{"card": c.ID}, again: c.Number > 1,
-		words: stormWords(ins, n.serviceName, level),
-		lines: digestLines(c, ins, n.serviceName, level),
+		privacy: level, lines: digestLines(c, ins, n.serviceName, level),
 	}
+	say := func(level roster.Privacy) words {
+		if c.Kind == attention.CardDigest {
+			return digestWords(c, len(ins), digestLines(c, ins, n.serviceName, level))
+		}
+		return stormWords(ins, n.serviceName, level)
+	}
+	e.words, e.sealed = say(level), n.fuller(level, nil, say)
 	e.sound, e.level = loudness(c.Urgency, c.Sound, c.Loud)
-	if c.Kind == attention.CardDigest {
-		e.words = digestWords(c, len(ins), e.lines)
-	}
 	fresh := first(c, items)
 	if lead, ok := leader(items, fresh); ok {
 		item := items[lead]
@@ -192,8 +195,8 @@ func (n *Notifier) clearStorm(user roster.User, method roster.Method, c attentio
 	return envelope{
 		work: c.ID, user: user, method: method, urgency: incident.Low, doc: store.PersonDoc(user.ID), unguarded: true,
 		kind: push.KindClear, words: words{Title: "All handled"}, collapse: c.Collapse, at: c.At, deadline: c.Deadline,
-		pagedAt: c.At,
-		ended:   func(ctx context.Context, r result) { n.cardEnded(ctx, user.ID, c, r) },
+		pagedAt: c.At, privacy: n.level(user),
+		ended: func(ctx context.Context, r result) { n.cardEnded(ctx, user.ID, c, r) },
 	}
 }
 

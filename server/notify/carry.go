@@ -56,41 +56,56 @@ func (n *Notifier) message(l *leg) push.Message {
 		Sound: e.sound, Level: e.level, At: e.at, Deadline: e.deadline, PagedAt: e.pagedAt, Again: e.again,
 		HighUrgency: e.urgency == incident.High && e.page,
 	}
-	if e.page {
+	if e.page || (e.kind == push.KindClear && e.incident != nil) {
 		badge := e.open
 		m.Badge = &badge
 	}
 	if in := e.incident; in != nil {
 		m.IncidentID, m.IncidentNumber, m.Revision = string(in.ID), in.Number, int64(in.Revision) //nolint:gosec // counts commits
-		m.ThreadID = string(in.Service)
-		if !e.words.Redacted || e.words.Subtitle != "" {
+		m.ThreadID = thread(in.Service, e.privacy)
+		if e.privacy == roster.PrivacyFull || e.privacy == roster.PrivacyTitle {
 			m.Severity = in.Severity.String()
 		}
 	}
 	if e.kind.Loud() {
-		m.ReceiptPath = receiptPath
-		n.sign(l, &m)
+		m.ReceiptPath, m.ReceiptKey = receiptPath, n.receiptKey(l)
+		// The action token goes only where nobody but the phone reads it, or where
+		// the phone has nothing else to act by.
+		token := n.actionToken(l)
+		if !l.phone.Native() || !l.phone.Credential {
+			m.ActionToken = token
+		}
+		n.seal(l, &m, token)
 	}
 	return m
 }
 
-// sign adds what the phone proves itself with. The action token goes only where
-// nobody but the phone reads it, or where the phone has nothing else.
-func (n *Notifier) sign(l *leg, m *push.Message) {
-	e := &l.d.e
-	b := auth.Binding{Delivery: l.delivery.ID, User: e.user.ID, Device: l.phone.ID, Epoch: l.phone.Epoch}
-	key, err := n.o.Signer.ReceiptKey(b, e.at)
+// receiptKey is what the phone proves itself with before its first unlock.
+func (n *Notifier) receiptKey(l *leg) string {
+	key, err := n.o.Signer.ReceiptKey(l.binding(), l.d.e.at)
 	if err != nil {
 		n.log.Error("page without a receipt key", slog.String("delivery", l.delivery.ID), slog.Any("error", err))
 	}
-	m.ReceiptKey = key
-	if e.kind != push.KindPage || e.incident == nil || len(e.with) > 0 || (l.phone.Native() && l.phone.Credential) {
-		return
+	return key
+}
+
+// actionToken acknowledges the one incident that the page is about; a page of
+// several has none.
+func (n *Notifier) actionToken(l *leg) string {
+	e, b := &l.d.e, l.binding()
+	if e.kind != push.KindPage || e.incident == nil || len(e.with) > 0 {
+		return ""
 	}
 	b.Incident = e.incident.ID
-	if m.ActionToken, err = n.o.Signer.Action(b, e.at, e.deadline); err != nil {
+	token, err := n.o.Signer.Action(b, e.at, e.deadline)
+	if err != nil {
 		n.log.Error("page without an action token", slog.String("delivery", l.delivery.ID), slog.Any("error", err))
 	}
+	return token
+}
+
+func (l *leg) binding() auth.Binding {
+	return auth.Binding{Delivery: l.delivery.ID, User: l.d.e.user.ID, Device: l.phone.ID, Epoch: l.phone.Epoch}
 }
 
 // pushed takes in how a push ended.

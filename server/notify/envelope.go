@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/seal"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
@@ -37,6 +38,8 @@ type envelope struct {
 	kind     push.Kind
 	incident *incident.Incident // nil: about none in particular
 	words    words
+	privacy  roster.Privacy // of the words
+	sealed   *seal.Text     // for phones that can open it; nil: the words are all there is
 	sound    push.Sound
 	level    push.Level
 	collapse string

@@ -104,7 +104,7 @@ func (n *Notifier) noticeEnvelope(j job, user roster.User, method roster.Method,
 	e := envelope{
 		work: t.name, user: user, method: method, urgency: incident.Low, doc: store.IncidentDoc(j.in.ID),
 		unguarded: !t.urgent, generation: j.work.Generation, alive: j.ctx.Err, incident: j.in, words: text,
-		kind: push.KindInfo, collapse: collapseID(j.in.ID) + "-note", letter: "notice",
+		privacy: level, kind: push.KindInfo, collapse: collapseID(j.in.ID) + "-note", letter: "notice",
 		lines: []string{text.Title, text.Body}, refs: []Ref{n.ref(j.in, level)}, reason: workName(j.work.Kind),
 		at: j.at, deadline: n.now().Add(noticeLife),
 		ended: func(_ context.Context, r result) { ended <- !r.stopped },
@@ -113,6 +113,7 @@ func (n *Notifier) noticeEnvelope(j job, user roster.User, method roster.Method,
 	if t.urgent {
 		e.kind, e.urgency, e.collapse, e.deadline = push.KindPage, incident.High, collapseID(j.in.ID), n.deadline(j.work.Deadline)
 		e.details = map[string]string{"ask": "confirm"}
+		e.sealed = n.fuller(level, j.in, func(p roster.Privacy) words { return noticeWords(j.in, n.serviceName(j.in), t.text, p) })
 		e.sound, e.level = loudness(incident.High, sound, false)
 	}
 	return e

@@ -46,6 +46,9 @@ type Directory interface {
 	// Fate takes in what a push service said about a device's address. It is
 	// void when the device has another address by now.
 	Fate(ctx context.Context, f Fate) error
+	// Unopened takes in that a device could not open what was sealed for its key
+	// at an instant. It is void when the device has another key since.
+	Unopened(ctx context.Context, device roster.DeviceID, sealed time.Time) error
 	// Bounced takes in that the address of a method is dead.
 	Bounced(ctx context.Context, u roster.UserID, m roster.MethodID, reason string) error
 }
@@ -56,6 +59,10 @@ type Phone struct {
 	Push       push.Device
 	Epoch      uint32
 	Credential bool // it can act by a credential of its own
+	// SealKey is the key to seal pages for, by the app's name for it; empty: it
+	// has none that works, and pages are redacted instead.
+	SealKey   []byte
+	SealKeyID string
 }
 
 // Fate is what became of a device's address.
@@ -84,7 +91,10 @@ type Options struct {
 	// device or address.
 	Undelivered func(ctx context.Context, id incident.ID, u incident.Undelivered) error
 	// Link returns the address of an incident in the web app, "" without one.
-	Link       func(incident.ID) string
+	Link func(incident.ID) string
+	// LinkHosts are the hosts to which links of an incident may lead that a phone
+	// is given: "wiki.example.com", or "*.example.com" for all below one.
+	LinkHosts  []string
 	Now        func() time.Time
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil keeps the metrics to itself

@@ -23,7 +23,9 @@ type Receipt struct {
 	// Silent: the phone showed it without sound, as its channel, its switch or
 	// its focus made it.
 	Silent bool
-	Reason string // of suppressed: what kept it from being shown
+	// Reason is what kept it from being shown; of any other state, what kept it
+	// from being shown whole: "decrypt", "locked".
+	Reason string
 }
 
 // ReceiptStatus is what became of one receipt.
@@ -95,6 +97,11 @@ func (n *Notifier) report(ctx context.Context, caller auth.Principal, key string
 	n.heard(dv, r.State, now)
 	if err := n.others(ctx, dv, r, now); err != nil {
 		return 0, err
+	}
+	if r.Reason == unopened {
+		if err := n.couldNotOpen(ctx, doc, dv); err != nil { // the receipt counts all the same
+			n.log.WarnContext(ctx, "page not sent again in its minimal form", slog.String("delivery", dv.ID), slog.Any("error", err))
+		}
 	}
 	if r.State == incident.DeliverySuppressed {
 		return ReceiptRecorded, n.suppressed(ctx, doc, dv, r.Reason)

@@ -21,6 +21,7 @@ const clearLife = 10 * time.Minute
 type shown struct {
 	devices map[roster.DeviceID]bool
 	last    time.Time
+	open    int // pages that still need the person without this one
 }
 
 // replace puts a quiet line in the place of the pages of an incident, on every
@@ -32,10 +33,12 @@ func (n *Notifier) replace(j job) error {
 		return err
 	}
 	users := n.paged(j, all)
-	for u := range users {
-		if _, err := n.attend(j.ctx, u, attention.Settle{Incident: j.in.ID}); err != nil {
+	for u, s := range users {
+		settled, err := n.attend(j.ctx, u, attention.Settle{Incident: j.in.ID})
+		if err != nil {
 			return fmt.Errorf("settle what %s was told: %w", u, err)
 		}
+		s.open = settled.Open
 	}
 	var waiting sync.WaitGroup
 	stopped := false
@@ -110,11 +113,12 @@ func (n *Notifier) clear(j job, u roster.UserID, s *shown, ended func(context.Co
 		user.ID = u
 	}
 	method, _ := user.Method(roster.PushAll)
+	level := n.level(user, j.in.Service)
 	return envelope{
 		work: j.name(), user: user, method: method, urgency: incident.Low, doc: store.IncidentDoc(j.in.ID), unguarded: true,
 		alive: j.ctx.Err, kind: push.KindClear, incident: j.in, collapse: collapseID(j.in.ID),
-		words:   clearWords(j.in, j.work, n.personName(j.work.Actor), n.level(user, j.in.Service)),
-		pagedAt: s.last, at: j.at, deadline: n.now().Add(clearLife),
+		words:   clearWords(j.in, j.work, n.personName(j.work.Actor), level),
+		privacy: level, open: s.open, pagedAt: s.last, at: j.at, deadline: n.now().Add(clearLife),
 		only:  func(p Phone) bool { return s.devices[p.ID] },
 		ended: ended,
 	}

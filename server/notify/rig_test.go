@@ -150,12 +150,19 @@ func (r *rig) until(what string, ok func() bool) {
 // trigger makes an incident that asks the people, with a page for each.
 func (r *rig) trigger(title string, work ...incident.Work) (*incident.Incident, []store.WorkItem) {
 	r.t.Helper()
+	return r.triggerWith(func(in *incident.Incident) { in.Text.Title = title }, work...)
+}
+
+// triggerWith has edit say what the incident is about.
+func (r *rig) triggerWith(edit func(*incident.Incident), work ...incident.Work) (*incident.Incident, []store.WorkItem) {
+	r.t.Helper()
 	id := store.NewIncidentID(store.PartitionOf(string(service)), r.now())
 	in := &incident.Incident{
 		ID: id, Number: 42, Service: service, Status: incident.Triggered, Urgency: incident.High, Severity: event.Critical,
-		Text: incident.Text{Title: title, Source: "alertmanager", Component: "db-1"}, Created: r.now(), Updated: r.now(),
+		Text: incident.Text{Title: "Disk full", Source: "alertmanager", Component: "db-1"}, Created: r.now(), Updated: r.now(),
 		Generation: 1, Version: 1,
 	}
+	edit(in)
 	for i := range work {
 		w := &work[i]
 		w.Incident, w.Generation, w.Revision = id, 1, 1
@@ -383,6 +390,7 @@ type fakeDirectory struct {
 	settings catalog.Settings
 	fates    []Fate
 	bounces  []roster.MethodID
+	unopened []roster.DeviceID
 }
 
 func newPeople() *fakeDirectory {
@@ -463,6 +471,20 @@ func (d *fakeDirectory) Fate(_ context.Context, f Fate) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fates = append(d.fates, f)
+	return nil
+}
+
+func (d *fakeDirectory) Unopened(_ context.Context, id roster.DeviceID, _ time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unopened = append(d.unopened, id)
+	for _, all := range d.phones {
+		for i := range all {
+			if all[i].ID == id {
+				all[i].SealKey = nil
+			}
+		}
+	}
 	return nil
 }
 

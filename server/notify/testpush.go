@@ -71,6 +71,8 @@ func (n *Notifier) SendTest(ctx context.Context, device roster.DeviceID, critica
 		words: words{Title: "This is how a page sounds", Body: "Tap \"I heard it\" in the app."},
 		at:    now, deadline: now.Add(testLife),
 	}
+	e.privacy = n.level(user)
+	e.sealed = n.fuller(e.privacy, nil, func(roster.Privacy) words { return e.words }) // tests the key too
 	e.sound, e.level = loudness(incident.High, true, critical)
 	id, err := store.DeliveryID(doc, e.work, string(device))
 	if err != nil {

@@ -95,10 +95,11 @@ func capabilitiesOf(m *pb.Device_Capabilities) directory.Capabilities {
 
 // deviceOf writes into d what a message says about the app; not its address,
 // which has rules of its own.
-func deviceOf(d *directory.Device, m *pb.Device) {
+func deviceOf(d *directory.Device, m *pb.Device, now time.Time) {
 	d.Name, d.Install, d.Platform = m.GetDisplayName(), m.GetInstallId(), roster.Platform(m.GetPlatform()) //nolint:gosec // checked by the rules
 	d.App, d.Environment = m.GetAppId(), environmentOf(m.GetEnvironment())
-	d.SealKey, d.SealKeyID, d.UnlockKey = m.GetSealKey(), m.GetSealKeyId(), m.GetUnlockKey()
+	d.SetSealKey(m.GetSealKey(), m.GetSealKeyId(), now)
+	d.UnlockKey = m.GetUnlockKey()
 	d.Locale, d.Zone, d.AppVersion, d.OSVersion, d.Model = m.GetLocale(), m.GetTimeZone(), m.GetAppVersion(), m.GetOsVersion(), m.GetModel()
 	d.Can, d.Permission = capabilitiesOf(m.GetCapabilities()), directory.Permission(m.GetPermission()) //nolint:gosec // checked by the rules
 	if d.Name == "" {

@@ -160,7 +160,7 @@ func (s *devices) register(ctx context.Context, r *registration) (*directory.Dev
 				return err
 			}
 		}
-		deviceOf(d, r.message)
+		deviceOf(d, r.message, e.Now)
 		if err := s.address(e, r, d, r.message.GetAddress(), nonce); err != nil {
 			return err
 		}
@@ -371,7 +371,7 @@ func (s *devices) UpdateDevice(ctx context.Context, req *pb.UpdateDeviceRequest)
 			return fault.New(fault.Denied, "NOT_THIS_DEVICE", "only the device itself says what it can do; its person may change its name")
 		}
 		d := *old
-		deviceOf(&d, m)
+		deviceOf(&d, m, e.Now)
 		d.Install, d.Platform = old.Install, old.Platform // what it is does not change
 		if slices.ContainsFunc(taken, func(p string) bool { return p == "address" || strings.HasPrefix(p, "address.") }) {
 			if err := s.address(e, reg, &d, req.GetDevice().GetAddress(), nonce); err != nil {

@@ -166,6 +166,9 @@ func (p people) Phone(id roster.DeviceID) (notify.Phone, bool) {
 	return notify.Phone{Device: d.Seen(), Epoch: d.Epoch, Credential: true, Push: push.Device{ID: string(id), Token: "token"}}, true
 }
 func (p people) Fate(context.Context, notify.Fate) error { return nil }
+func (p people) Unopened(context.Context, roster.DeviceID, time.Time) error {
+	return nil
+}
 func (p people) Bounced(context.Context, roster.UserID, roster.MethodID, string) error {
 	return nil
 }
