@@ -64,7 +64,7 @@ func (b *breaker) record(now time.Time, o *Outcome) bool {
 	switch {
 	case o.Local || o.Also:
 		return false
-	case o.Class == AuthConfig:
+	case o.Class == AuthConfig && o.Scope != ScopePlatform:
 		b.open(now, BreakerOpenAuth)
 	case o.failed():
 		if b.state != BreakerClosed {

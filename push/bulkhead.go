@@ -48,6 +48,7 @@ type job struct {
 	begun      bool // the caller has given leave for the attempt in flight
 	abandoned  bool
 	triedOther bool // environment
+	suspect    bool // the service called the address dead; a second, minimal try decides
 	unpaid     bool // a retry that the budget has not allowed yet
 	held       bool // waits for the provider to come back
 	told       bool // that the provider is down
@@ -75,12 +76,12 @@ type bulkhead struct {
 	live          map[*job]struct{}
 	flying        int
 
-	breaker     breaker
-	budget      budget
-	brake       brake
-	quota       quota
-	pausedUntil time.Time
-	pauseProbe  time.Time
+	breaker breaker
+	foreign breaker // for the devices that the service can reach only through another one
+	budget  budget
+	brake   brake
+	quota   quota
+	pause   pause
 }
 
 // provider counts the attempts that still use a Provider, so that a replaced
@@ -186,8 +187,8 @@ func (b *bulkhead) state(now time.Time) AppState {
 		Provider: b.key.provider, App: b.key.app, Environment: b.key.env,
 		Breaker: b.breaker.state, Since: b.breaker.since, InFlight: b.flying,
 	}
-	if now.Before(b.pausedUntil) {
-		st.PausedUntil = b.pausedUntil
+	if now.Before(b.pause.until) {
+		st.PausedUntil = b.pause.until
 	}
 	for j := range b.live {
 		if !j.d.Message.Kind.Loud() {
@@ -440,8 +441,9 @@ func (s *Sender) mayFly(now time.Time, b *bulkhead, j *job) bool {
 		s.end(now, j, EndExpired, AddressKeep)
 		return false
 	}
-	if ph := s.phone(j); ph != nil && now.Before(ph.pausedUntil) {
-		s.wait(now, j, ph.pausedUntil)
+	ph := s.phone(j)
+	if ph != nil && now.Before(ph.pause.until) && !ph.pause.probe(now, m) {
+		s.wait(now, j, ph.pause.next(m))
 		return false
 	}
 	if until := s.ceiling(now, j); until.After(now) {
@@ -452,15 +454,20 @@ func (s *Sender) mayFly(now time.Time, b *bulkhead, j *job) bool {
 		s.wait(now, j, now.Add(time.Second+time.Duration(s.jitter()*float64(time.Second))))
 		return false
 	}
-	if now.Before(b.pausedUntil) && (!m.HighUrgency || now.Before(b.pauseProbe)) {
-		s.hold(now, j, b.pausedUntil, m.Kind.Loud())
+	if now.Before(b.pause.until) && !b.pause.probe(now, m) {
+		s.hold(now, j, b.pause.next(m), m.Kind.Loud())
 		return false
+	}
+	if ph != nil && ph.foreign == j.d.Device.Token && ph.foreign != "" {
+		if ok, until := b.foreign.allow(now); !ok {
+			s.hold(now, j, until, true)
+			return false
+		}
 	}
 	if ok, until := b.breaker.allow(now); !ok {
 		s.hold(now, j, until, true)
 		return false
 	}
-	b.pauseProbe = now.Add(probeTransport)
 	return true
 }
 

@@ -129,15 +129,49 @@ func (b *bucket) full(now time.Time) bool {
 
 // phone is what the sender remembers of one device between deliveries.
 type phone struct {
-	pausedUntil time.Time
-	updates     bucket
+	pause   pause
+	updates bucket
+	foreign Token // with which the service said that it reaches the phone through another service
 }
 
 func newPhone() *phone { return &phone{updates: bucket{rate: silentRate, burst: silentBurst}} }
 
 // idle tells whether forgetting the phone changes nothing.
 func (p *phone) idle(now time.Time) bool {
-	return p.updates.full(now) && !now.Before(p.pausedUntil)
+	return p.updates.full(now) && !now.Before(p.pause.until) && p.foreign == ""
+}
+
+// pause is what a push service asked for: nothing until a moment, to one
+// device or of one app. A page of high urgency may ask every five seconds
+// whether it still holds, as a person is worth a request.
+type pause struct{ until, probeAt time.Time }
+
+// extend tells whether the pause became longer.
+func (p *pause) extend(now, until time.Time) bool {
+	if !until.After(p.until) {
+		return false
+	}
+	p.until, p.probeAt = until, now.Add(probeTransport)
+	return true
+}
+
+func mayProbe(m *Message) bool { return m.HighUrgency && m.Kind.Loud() }
+
+// probe tells whether the message may go all the same, and if so counts it.
+func (p *pause) probe(now time.Time, m *Message) bool {
+	if !mayProbe(m) || now.Before(p.probeAt) {
+		return false
+	}
+	p.probeAt = now.Add(probeTransport)
+	return true
+}
+
+// next is when the message may go.
+func (p *pause) next(m *Message) time.Time {
+	if mayProbe(m) && p.probeAt.Before(p.until) {
+		return p.probeAt
+	}
+	return p.until
 }
 
 // newInbox is the ceiling of one person over all devices.

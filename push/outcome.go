@@ -40,15 +40,17 @@ func (c Class) String() string {
 	return classNames[0]
 }
 
-// Scope is whom a RetryLater holds back besides the message itself.
+// Scope is whom a RetryLater or an AuthConfig holds back besides the message
+// itself.
 type Scope uint8
 
 // The scopes.
 const (
-	ScopeMessage Scope = iota
-	ScopeDevice        // nothing to this device until RetryAfter
-	ScopeQuota         // this device; the whole app once three devices got it within 10 s
-	ScopeApp           // nothing of this app until RetryAfter
+	ScopeMessage  Scope = iota
+	ScopeDevice         // nothing to this device until RetryAfter
+	ScopeQuota          // this device; the whole app once three devices got it within 10 s
+	ScopeApp            // nothing of this app until RetryAfter
+	ScopePlatform       // of AuthConfig: this device and others with the same answer, whose platform the service cannot reach; the app's own go on
 )
 
 // Outcome is what one attempt came to.

@@ -189,8 +189,8 @@ func (s *Sender) reconfigure(now time.Time, b *bulkhead, a App) {
 	if b.via.p != a.Via {
 		s.retire(b.via)
 		b.via = s.shared(b.of, a.Via)
-		b.breaker = breaker{since: now}
-		b.pausedUntil = time.Time{}
+		b.breaker, b.foreign = breaker{since: now}, breaker{}
+		b.pause = pause{}
 	}
 	s.wake(now, b)
 }

@@ -69,7 +69,11 @@ func (s *Sender) settle(now time.Time, b *bulkhead, j *job, o Outcome, end End, 
 	case TooLarge:
 		s.smaller(now, j, j.form+1)
 	case AuthConfig:
-		s.hold(now, j, b.breaker.probeAt, true)
+		until := b.breaker.probeAt
+		if o.Scope == ScopePlatform {
+			until = now.Add(probeAuth)
+		}
+		s.hold(now, j, until, true)
 	default:
 		if o.Safe {
 			s.smaller(now, j, FormMinimal)
@@ -111,11 +115,23 @@ func (s *Sender) consequences(now time.Time, b *bulkhead, j *job, o *Outcome) {
 		s.alert(now, b.key, o.Alert, o.Reason)
 	}
 	switch o.Class {
-	case Accepted, DropAddress, Park:
+	case Accepted:
 		b.brake.seen(now)
+		if ph := s.phone(j); ph != nil && ph.foreign != "" {
+			ph.foreign, b.foreign = "", breaker{since: now}
+		}
+	case DropAddress, Park:
+		if !o.Verify || j.suspect { // a device is counted once, with the answer that counts
+			b.brake.seen(now)
+		}
 	case RetryLater:
 		s.slowDown(now, b, j, o)
-	case RetryNow, TooLarge, AuthConfig, OurBug: // nothing is learnt about tokens or pace
+	case AuthConfig:
+		if id := j.d.Device.ID; o.Scope == ScopePlatform && id != "" {
+			s.remember(now, id).foreign = j.d.Device.Token
+			b.foreign.open(now, BreakerOpenAuth)
+		}
+	case RetryNow, TooLarge, OurBug: // nothing is learnt about tokens or pace
 	}
 	if !b.breaker.record(now, o) {
 		return
@@ -145,13 +161,12 @@ func (s *Sender) slowDown(now time.Time, b *bulkhead, j *job, o *Outcome) {
 	}
 	switch scope {
 	case ScopeApp:
-		if until.After(b.pausedUntil) {
-			b.pausedUntil, b.pauseProbe = until, now.Add(probeTransport)
+		if b.pause.extend(now, until) {
 			s.alert(now, b.key, "the push service asked to slow down", o.Reason)
 		}
 	case ScopeDevice, ScopeQuota:
 		if id := j.d.Device.ID; id != "" {
-			s.remember(now, id).pausedUntil = until
+			s.remember(now, id).pause.extend(now, until)
 		}
 	case ScopeMessage:
 	}
@@ -194,8 +209,9 @@ func (s *Sender) dead(now time.Time, b *bulkhead, j *job, o *Outcome) {
 			return
 		}
 	}
-	if o.Verify && j.form != FormMinimal {
-		s.smaller(now, j, FormMinimal)
+	if o.Verify && !j.suspect {
+		j.suspect, j.form = true, FormMinimal
+		s.ready(now, j)
 		return
 	}
 	if o.Suspect && !b.brake.drop(now) {
@@ -230,21 +246,34 @@ func (s *Sender) again(now time.Time, b *bulkhead, j *job, o *Outcome) {
 
 func (s *Sender) retryLater(now time.Time, b *bulkhead, j *job, o *Outcome) {
 	m := &j.d.Message
-	if !m.Kind.Loud() && j.attempts >= infoAttempts {
+	switch {
+	case j.suspect: // called dead once, and there was no second word: another way, now
+		s.end(now, j, EndRejected, AddressPark)
+		return
+	case !m.Kind.Loud() && j.attempts >= infoAttempts:
 		s.end(now, j, EndProviderDown, AddressKeep)
 		return
 	}
-	delay := backoff(m.Kind, j.failures, s.jitter())
+	delay, down := backoff(m.Kind, j.failures, s.jitter()), false
 	if o.RetryAfter > 0 {
+		throttled := o.Scope != ScopeMessage
 		delay = max(delay, o.RetryAfter)
-		if !now.Add(o.RetryAfter).Before(m.Deadline) {
+		if throttled && mayProbe(m) {
+			delay = min(delay, probeTransport)
+		}
+		if !now.Add(delay).Before(m.Deadline) {
 			s.end(now, j, EndProviderDown, AddressKeep) // no more tries in time: another way, now
 			return
 		}
+		down = throttled && (now.Before(b.pause.until) || !now.Add(o.RetryAfter).Before(m.Deadline))
 	}
 	s.metrics.retry(b.key, o)
 	if !o.Local {
 		j.unpaid = !m.HighUrgency || !m.Kind.Loud()
+	}
+	if down {
+		s.hold(now, j, now.Add(delay), m.Kind.Loud())
+		return
 	}
 	if b.breaker.state != BreakerClosed {
 		s.hold(now, j, later(now.Add(delay), b.breaker.probeAt), true)
