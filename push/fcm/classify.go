@@ -1,7 +1,9 @@
 package fcm
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,12 +15,16 @@ import (
 
 // What an operator is told.
 const (
-	alertProject = "FCM does not know the project or the address asked for: check the app's project id"
-	alertRequest = "FCM refuses the form of our request"
-	alertSender  = "a phone's token belongs to another Firebase project"
-	alertPartner = "the APNs or web push credential stored in the Firebase project is wrong"
-	alertAuth    = "Google refuses the service account: check that it still exists and may send messages"
-	alertUnknown = "FCM gave an answer that is not understood"
+	alertProject  = "FCM does not know the project or the address asked for: check the app's project id"
+	alertRequest  = "FCM refuses the form of our request"
+	alertSender   = "a phone's token belongs to another Firebase project: the app must be built with this project's google-services.json and register again"
+	alertPartner  = "phones of another platform are registered as Android, and the APNs or web push credential that the Firebase project has for them is wrong: they are not pushed to"
+	alertAuth     = "Google refuses the service account: give it the role Firebase Cloud Messaging API Admin in the project, or make a new private key"
+	alertDisabled = "the Firebase Cloud Messaging API (V1) is switched off in the project: enable it in the Google Cloud console"
+	alertKey      = "Google does not know the service account's key any more: it was deleted, disabled or has expired. Generate a new private key (Firebase console, project settings, service accounts) and replace the file"
+	alertClock    = "Google takes this machine's clock for wrong: set it by NTP"
+	alertSDK      = "the Firebase SDK refuses to send a message of ours: this is a bug of tocsin"
+	alertUnknown  = "FCM gave an answer that is not understood"
 )
 
 const defaultQuotaPause = time.Minute // Google: without a Retry-After, a minute
@@ -29,12 +35,14 @@ type Answer struct {
 	Status  string   // of google.rpc.Status, for example "NOT_FOUND"
 	Message string   // for people
 	Code    string   // of FcmError, for example "UNREGISTERED"
+	Info    string   // of google.rpc.ErrorInfo, for example "SERVICE_DISABLED"
 	Fields  []string // of BadRequest
-	Project bool     // a QuotaFailure names the project
+	Project bool     // the quota that was exceeded is the project's
+	Device  bool     // the quota that was exceeded is the phone's
 }
 
 // ParseAnswer reads an error body. Nothing in it can make it fail: what is
-// not Google's form is an empty Answer.
+// not of Google's form is left out, down to an empty Answer.
 func ParseAnswer(body []byte) Answer {
 	var raw struct {
 		Error struct {
@@ -43,34 +51,55 @@ func ParseAnswer(body []byte) Answer {
 			Details []json.RawMessage `json:"details"`
 		} `json:"error"`
 	}
-	if json.Unmarshal(body, &raw) != nil {
+	if !readable(json.Unmarshal(body, &raw)) {
 		return Answer{}
 	}
 	a := Answer{Status: short(raw.Error.Status), Message: short(raw.Error.Message)}
-	for _, d := range raw.Error.Details {
-		var detail struct {
-			Type       string                     `json:"@type"`
-			ErrorCode  string                     `json:"errorCode"`
-			Field      []struct{ Field string }   `json:"fieldViolations"`
-			Violations []struct{ Subject string } `json:"violations"`
-		}
-		if json.Unmarshal(d, &detail) != nil {
-			continue
-		}
-		switch {
-		case strings.HasSuffix(detail.Type, "FcmError"):
-			a.Code = short(detail.ErrorCode)
-		case strings.HasSuffix(detail.Type, "BadRequest"):
-			for _, f := range detail.Field {
-				a.Fields = append(a.Fields, short(f.Field))
-			}
-		case strings.HasSuffix(detail.Type, "QuotaFailure"):
-			for _, v := range detail.Violations {
-				a.Project = a.Project || strings.HasPrefix(v.Subject, "project")
-			}
-		}
+	for _, d := range raw.Error.Details[:min(len(raw.Error.Details), maxDetails)] {
+		a.add(d)
 	}
 	return a
+}
+
+const maxDetails = 16
+
+// readable forgives a field of another type than expected: the others have
+// been read all the same.
+func readable(err error) bool {
+	_, other := errors.AsType[*json.UnmarshalTypeError](err)
+	return err == nil || other
+}
+
+// add reads one of the details, which say by "@type" what they are.
+// https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto
+func (a *Answer) add(raw json.RawMessage) {
+	var d struct {
+		Type       string                     `json:"@type"`
+		ErrorCode  string                     `json:"errorCode"`
+		Reason     string                     `json:"reason"`
+		Metadata   map[string]string          `json:"metadata"`
+		Fields     []struct{ Field string }   `json:"fieldViolations"`
+		Violations []struct{ Subject string } `json:"violations"`
+	}
+	if !readable(json.Unmarshal(raw, &d)) {
+		return
+	}
+	switch d.Type[strings.LastIndexByte(d.Type, '.')+1:] {
+	case "FcmError":
+		a.Code = short(d.ErrorCode)
+	case "ErrorInfo":
+		a.Info = short(d.Reason)
+		a.Project = a.Project || (d.Reason == "RATE_LIMIT_EXCEEDED" && strings.HasPrefix(d.Metadata["consumer"], "project"))
+	case "BadRequest":
+		for _, f := range d.Fields[:min(len(d.Fields), maxDetails)] {
+			a.Fields = append(a.Fields, short(f.Field))
+		}
+	case "QuotaFailure":
+		for _, v := range d.Violations {
+			a.Project = a.Project || strings.HasPrefix(v.Subject, "project")
+			a.Device = a.Device || strings.HasPrefix(v.Subject, "device")
+		}
+	}
 }
 
 func short(s string) string { return s[:min(len(s), 200)] }
@@ -97,7 +126,8 @@ var table = []row{
 	{400, "", true, push.Outcome{Class: push.DropAddress, Suspect: true, Verify: true}},
 	{400, "*", false, push.Outcome{Class: push.OurBug, Safe: true, Alert: alertRequest}},
 	{403, "SENDER_ID_MISMATCH", false, push.Outcome{Class: push.Park, Alert: alertSender}},
-	{401, "THIRD_PARTY_AUTH_ERROR", false, push.Outcome{Class: push.AuthConfig, Alert: alertPartner}},
+	{401, "THIRD_PARTY_AUTH_ERROR", false, push.Outcome{Class: push.AuthConfig, Scope: push.ScopePlatform, Alert: alertPartner}},
+	{401, "APNS_AUTH_ERROR", false, push.Outcome{Class: push.AuthConfig, Scope: push.ScopePlatform, Alert: alertPartner}}, // its older name
 	{401, "*", false, push.Outcome{Class: push.AuthConfig, Alert: alertAuth}},
 	{403, "*", false, push.Outcome{Class: push.AuthConfig, Alert: alertAuth}},
 	{413, "*", false, push.Outcome{Class: push.TooLarge}},
@@ -131,18 +161,21 @@ func Classify(status int, header http.Header, body []byte, now time.Time) push.O
 		if o.RetryAfter == 0 {
 			o.RetryAfter = defaultQuotaPause
 		}
-		if a.Project {
+		switch {
+		case a.Project:
 			o.Scope = push.ScopeApp
+		case a.Device:
+			o.Scope = push.ScopeDevice
 		}
+	}
+	if a.Info == "SERVICE_DISABLED" && o.Class == push.AuthConfig {
+		o.Alert = alertDisabled
 	}
 	return o
 }
 
 func (a *Answer) reason() string {
-	if a.Code != "" {
-		return a.Code
-	}
-	return a.Status
+	return cmp.Or(a.Code, a.Info, a.Status)
 }
 
 func byStatus(status int) push.Outcome {

@@ -1,11 +1,16 @@
 package fcm
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +18,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"firebase.google.com/go/v4/messaging"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
@@ -25,6 +32,10 @@ const (
 	plain404  = `{"error":{"code":404,"message":"Requested entity was not found.","status":"NOT_FOUND"}}`
 	tokenText = `{"error":{"code":400,"message":"The registration token is not a valid FCM registration token","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"INVALID_ARGUMENT"}]}}`
 	field     = `{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"message.token","description":"x"}]}]}}`
+	info      = `{"error":{"code":429,"message":"Quota exceeded for quota metric 'Send requests'","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"RATE_LIMIT_EXCEEDED","domain":"googleapis.com","metadata":{"consumer":"projects/1234"}}]}}`
+	device    = `{"error":{"code":429,"message":"x","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"QUOTA_EXCEEDED"},{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"subject":"device:x"}]}]}}`
+	disabled  = `{"error":{"code":403,"message":"x","status":"PERMISSION_DENIED","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"SERVICE_DISABLED"}]}}`
+	odd       = `{"error":{"code":"404","message":17,"status":"NOT_FOUND","details":[7,{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"UNREGISTERED","fieldViolations":9}]}}`
 	project   = `{"error":{"code":429,"message":"x","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"subject":"project:1234","description":"x"}]}]}}`
 )
 
@@ -56,11 +67,16 @@ func TestClassify(t *testing.T) {
 		{"other argument", 400, "", coded("INVALID_ARGUMENT"), push.OurBug, 0, "INVALID_ARGUMENT", 0, "safe alert"},
 		{"400 of a proxy", 400, "", "<html>", push.OurBug, 0, "", 0, "safe alert"},
 		{"another project's phone", 403, "", coded("SENDER_ID_MISMATCH"), push.Park, 0, "SENDER_ID_MISMATCH", 0, "alert"},
-		{"partner", 401, "", coded("THIRD_PARTY_AUTH_ERROR"), push.AuthConfig, 0, "THIRD_PARTY_AUTH_ERROR", 0, "alert"},
+		{"partner", 401, "", coded("THIRD_PARTY_AUTH_ERROR"), push.AuthConfig, push.ScopePlatform, "THIRD_PARTY_AUTH_ERROR", 0, "alert"},
 		{"account", 401, "", "", push.AuthConfig, 0, "", 0, "alert"},
 		{"permission", 403, "", "", push.AuthConfig, 0, "", 0, "alert"},
 		{"quota with time", 429, "7", coded("QUOTA_EXCEEDED"), push.RetryLater, push.ScopeQuota, "QUOTA_EXCEEDED", 7 * time.Second, ""},
 		{"quota without", 429, "", "", push.RetryLater, push.ScopeQuota, "", time.Minute, ""},
+		{"project quota by its consumer", 429, "", info, push.RetryLater, push.ScopeApp, "RATE_LIMIT_EXCEEDED", time.Minute, ""},
+		{"quota of one phone", 429, "30", device, push.RetryLater, push.ScopeDevice, "QUOTA_EXCEEDED", 30 * time.Second, ""},
+		{"API switched off", 403, "", disabled, push.AuthConfig, 0, "SERVICE_DISABLED", 0, "alert"},
+		{"fields of other types", 404, "", odd, push.DropAddress, 0, "UNREGISTERED", 0, ""},
+		{"partner by its older name", 401, "", coded("APNS_AUTH_ERROR"), push.AuthConfig, push.ScopePlatform, "APNS_AUTH_ERROR", 0, "alert"},
 		{"project quota", 429, "9", project, push.RetryLater, push.ScopeApp, "RESOURCE_EXHAUSTED", 9 * time.Second, ""},
 		{"internal", 500, "", coded("INTERNAL"), push.RetryLater, 0, "INTERNAL", 0, ""},
 		{"unavailable", 503, "", coded("UNAVAILABLE"), push.RetryLater, 0, "UNAVAILABLE", 0, ""},
@@ -184,10 +200,25 @@ func TestPayloadGolden(t *testing.T) {
 	}
 }
 
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func FuzzBuild(f *testing.F) {
 	f.Add("title", "sub", "body", "inc", "sealed", "key", "value", uint8(1), uint8(0), uint8(2), 3)
 	f.Add("\x00\xff", "<&>", "\u2028🔥", strings.Repeat("i", 5000), strings.Repeat("s", 9000), "\"", "\\", uint8(2), uint8(2), uint8(1), -1)
 	now := time.Unix(1_800_000_000, 0)
+	var wire struct{ Message messaging.Message }
+	client, err := newClient("oncall-1a2b3", "https://127.0.0.1:1/v1", roundTripper(func(r *http.Request) (*http.Response, error) {
+		wire.Message = messaging.Message{}
+		if err := json.NewDecoder(r.Body).Decode(&wire); err != nil {
+			return nil, err
+		}
+		return shown(r, &exchange{status: http.StatusOK, body: []byte(`{"name":"x"}`)}), nil
+	}))
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, title, subtitle, body, incident, sealed, key, value string, kind, form, sound uint8, open int) {
 		m := sample()
 		m.Kind = push.Kind(kind%5 + 1)
@@ -206,6 +237,12 @@ func FuzzBuild(f *testing.F) {
 		if msg.Android.Priority == "high" && !m.Kind.Loud() {
 			t.Fatalf("a %v has high priority", m.Kind)
 		}
+		if _, err := client.Send(t.Context(), msg); err != nil {
+			t.Fatalf("the SDK refuses it: %v", err)
+		}
+		if diff := cmp.Diff(msg, &wire.Message, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("on the wire (-built +read):\n%s", diff)
+		}
 	})
 }
 
@@ -216,6 +253,41 @@ func FuzzToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if validToken(push.Token(s)) && (len(s) < 16 || len(s) > maxToken || strings.ContainsAny(s, " /\\\"<>?#\n\x00")) {
 			t.Fatalf("token %q is let through", s)
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"", "120", "-1", "1.5", "1e400", "NaN", "+Inf", "0x10", "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 9999 07:28:00 GMT"} {
+		f.Add(s, int64(1_800_000_000))
+	}
+	f.Fuzz(func(t *testing.T, value string, now int64) {
+		if d := RetryAfter(value, time.Unix(now%1e11, 0)); d < 0 || d > 24*time.Hour {
+			t.Fatalf("RetryAfter(%q) = %v", value, d)
+		}
+	})
+}
+
+func FuzzAccount(f *testing.F) {
+	sim, err := pushtest.NewFCM(pushtest.FCMOptions{Project: "oncall-1a2b3"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(sim.Close)
+	file := sim.ServiceAccountJSON()
+	for _, s := range []string{string(file), string(file[:200]), "", "{}", "[]", "null", "-----BEGIN", "AIza", `{"web":{}}`, `{"type":"service_account","private_key":"x"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		a, err := parseAccount(file, "oncall-1a2b3")
+		if err != nil {
+			if len(err.Error()) > 1000 {
+				t.Fatalf("an error of %d bytes", len(err.Error()))
+			}
+			return
+		}
+		if err := checkKey(a.PrivateKey); err != nil || a.ProjectID != "oncall-1a2b3" || a.ClientEmail == "" {
+			t.Fatalf("an account that cannot be used is accepted: %v", err)
 		}
 	})
 }
@@ -254,15 +326,45 @@ func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	damage := func(key any) string { return strings.Replace(fmt.Sprint(key), "M", "N", 3) }
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weakKey := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(weak)}))
+	public := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&weak.PublicKey)}))
 	simulator := &TestEndpoint{URL: sim.URL(), CA: sim.CA()}
 	good := Config{App: "night", ProjectID: "oncall-1a2b3", ServiceAccount: sim.ServiceAccountJSON(), TestEndpoint: simulator}
 	for name, tc := range map[string]struct {
 		change func(*Config)
 		says   string
 	}{
-		"project":          {func(c *Config) { c.ProjectID = "My Project" }, "project id"},
-		"another project":  {func(c *Config) { c.ProjectID = "oncall-other" }, "oncall-other"},
-		"not JSON":         {func(c *Config) { c.ServiceAccount = p8 }, "not JSON"},
+		"project":         {func(c *Config) { c.ProjectID = "My Project" }, "project id"},
+		"another project": {func(c *Config) { c.ProjectID = "oncall-other" }, "oncall-other"},
+		"APNs key":        {func(c *Config) { c.ServiceAccount = p8 }, "a PEM file"},
+		"not JSON":        {func(c *Config) { c.ServiceAccount = []byte("hello") }, "not JSON"},
+		"empty":           {func(c *Config) { c.ServiceAccount = nil }, "is empty"},
+		"a list":          {func(c *Config) { c.ServiceAccount = []byte("[1]") }, "not JSON of the expected form"},
+		"OAuth client": {func(c *Config) {
+			c.ServiceAccount = []byte(`{"installed":{"client_id":"x","project_id":"oncall-1a2b3"}}`)
+		}, "an OAuth client"},
+		"web OAuth client": {func(c *Config) { c.ServiceAccount = []byte(`{"web":{"client_id":"x"}}`) }, "an OAuth client"},
+		"google-services": {func(c *Config) {
+			c.ServiceAccount = []byte(`{"project_info":{"project_id":"oncall-1a2b3"},"client":[]}`)
+		}, "google-services.json"},
+		"API key": {func(c *Config) { c.ServiceAccount = []byte("AIzaSyD-not-a-key") }, "an API key"},
+		"API key file": {func(c *Config) {
+			c.ServiceAccount = []byte(`{"name":"projects/1/locations/global/keys/2","keyString":"AIzaSy"}`)
+		}, "an API key"},
+		"web app": {func(c *Config) { c.ServiceAccount = []byte(`{"apiKey":"AIzaSy","projectId":"oncall-1a2b3"}`) }, "a web app's configuration"},
+		"100 KB": {func(c *Config) {
+			c.ServiceAccount = edit(func(m map[string]any) { m["x"] = strings.Repeat("x", 100<<10) })
+		}, "a key file has about 2,400"},
+		"damaged key": {func(c *Config) {
+			c.ServiceAccount = edit(func(m map[string]any) { m["private_key"] = damage(m["private_key"]) })
+		}, "damaged"},
+		"public key":       {func(c *Config) { c.ServiceAccount = edit(func(m map[string]any) { m["private_key"] = public }) }, "not a private key"},
+		"short key":        {func(c *Config) { c.ServiceAccount = edit(func(m map[string]any) { m["private_key"] = weakKey }) }, "1024 bits"},
 		"user credentials": {func(c *Config) { c.ServiceAccount = edit(func(m map[string]any) { m["type"] = "authorized_user" }) }, "service_account"},
 		"no e-mail":        {func(c *Config) { c.ServiceAccount = edit(func(m map[string]any) { delete(m, "client_email") }) }, "client_email"},
 		"no key":           {func(c *Config) { c.ServiceAccount = edit(func(m map[string]any) { m["private_key"] = "" }) }, "private_key"},
@@ -278,29 +380,108 @@ func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
 			t.Errorf("%s: error %v, want one that says %q", name, err, tc.says)
 		}
 	}
-	p, err := New(good)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Close(); err != nil {
-		t.Error(err)
+	withMark := good // as some editors save it
+	withMark.ServiceAccount = append([]byte("\xef\xbb\xbf"), good.ServiceAccount...)
+	for _, c := range []Config{good, withMark} {
+		p, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
-// TestCase39_WrappingChangesNothing: the meaning of an answer is read through
-// whatever wraps it.
-func TestCase39_WrappingChangesNothing(t *testing.T) {
-	p := &Provider{now: time.Now, tokens: &tokens{now: time.Now}}
-	for _, body := range []string{coded("UNREGISTERED"), plain404, tokenText} {
-		answer := &AnswerError{Status: 404, Body: []byte(body)}
-		bare := p.outcome("", answer, &route{}, time.Time{})
-		wrapped := p.outcome("", fmt.Errorf("page ann: %w", errors.Join(errors.New("second"), answer)), &route{}, time.Time{})
-		if diff := cmp.Diff(bare, wrapped); diff != "" {
-			t.Errorf("wrapped (-bare +wrapped):\n%s", diff)
+// A provider is made without asking anybody: neither Google's metadata server,
+// which the SDK finds by its address, nor credentials that happen to lie around.
+func TestNothingIsLookedUpAtTheStart(t *testing.T) {
+	asked := make(chan string, 16)
+	meta := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
+	t.Cleanup(meta.Close)
+	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(meta.URL, "http://"))
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none.json"))
+	t.Setenv("FIREBASE_CONFIG", "{damaged")
+	t.Setenv("GOOGLE_API_USE_MTLS_ENDPOINT", "always")
+	t.Setenv("EXPERIMENTAL_GOOGLE_API_USE_S2A", "true")
+	var path string
+	client, err := newClient("oncall-1a2b3", "https://"+hostFCM+"/v1", roundTripper(func(r *http.Request) (*http.Response, error) {
+		path = r.URL.String()
+		return shown(r, &exchange{status: http.StatusOK, body: []byte(`{"name":"x"}`)}), nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Send(t.Context(), &messaging.Message{Token: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "https://fcm.googleapis.com/v1/projects/oncall-1a2b3/messages:send"; path != want {
+		t.Errorf("the message goes to %s, want %s", path, want)
+	}
+	select {
+	case p := <-asked:
+		t.Errorf("the metadata server was asked for %s", p)
+	default:
+	}
+}
+
+// What the SDK would try again or follow, it is not shown.
+func TestTheSDKIsShownNothingToRepeat(t *testing.T) {
+	lost := &exchange{err: &wayError{none: true, err: errors.New("nobody there")}}
+	for name, x := range map[string]*exchange{
+		"503":            {status: 503, header: http.Header{"Retry-After": {"1"}}, body: []byte(coded("UNAVAILABLE"))},
+		"lost":           lost,
+		"redirect":       {status: 307, header: http.Header{"Location": {"https://example.com"}}},
+		"429":            {status: 429, header: http.Header{"Retry-After": {"1"}}},
+		"500":            {status: 500},
+		"200 of a proxy": {status: 200, body: []byte("<html>")},
+	} {
+		calls := 0
+		client, err := newClient("oncall-1a2b3", "https://127.0.0.1:1/v1", roundTripper(func(r *http.Request) (*http.Response, error) {
+			calls++
+			return shown(r, x), nil
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Send(t.Context(), &messaging.Message{Token: "x"}); err == nil {
+			t.Errorf("%s: no error of the SDK", name)
+		}
+		if calls != 1 {
+			t.Errorf("%s: %d requests of one call, want 1", name, calls)
+		}
+		if res := shown(nil, x); x.err == nil && (res.Header.Get("Retry-After") != x.header.Get("Retry-After") || res.ContentLength != int64(len(x.body))) {
+			t.Errorf("%s: the SDK is shown %v with %d bytes, want what FCM said", name, res.Header, res.ContentLength)
 		}
 	}
-	lost := &wayError{none: true, err: errors.New("nobody there")}
-	if o := p.outcome("", fmt.Errorf("page ann: %w", lost), &route{}, time.Time{}); o.Class != push.RetryLater || o.Unknown {
-		t.Errorf("outcome %+v of a wrapped dial error, want another try and nothing sent", o)
+	if shown(nil, lost).Header.Get(noAnswer) == "" {
+		t.Error("an answer that never came has no mark")
+	}
+}
+
+func TestFourCollapseKeysAPhone(t *testing.T) {
+	var k keys
+	now := time.Unix(1_800_000_000, 0)
+	until := now.Add(time.Minute)
+	for i := range 6 {
+		if got, want := k.take("a", fmt.Sprint("inc-", i), until, now), i < 4; got != want {
+			t.Errorf("key %d: %v, want %v", i, got, want)
+		}
+	}
+	if !k.take("a", "inc-2", until.Add(time.Minute), now) {
+		t.Error("a key that is there already is refused")
+	}
+	if !k.take("b", "inc-9", until, now) {
+		t.Error("another phone is refused its first key")
+	}
+	if !k.take("a", "inc-9", until.Add(time.Hour), until) {
+		t.Error("FCM has given the old messages up, and a new key is refused")
+	}
+	for i := range 3 * minSweep {
+		at := until.Add(time.Duration(i) * time.Minute)
+		k.take(push.Token(fmt.Sprint("phone", i)), "inc-1", at.Add(time.Minute), at)
+	}
+	if n := len(k.phones); n > minSweep {
+		t.Errorf("%d phones are remembered although one can have anything stored", n)
 	}
 }

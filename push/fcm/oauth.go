@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -141,15 +142,28 @@ func (t *tokens) close() {
 	t.wg.Wait()
 }
 
-// refused tells whether the token service said no, rather than nothing.
-func refused(err error) (reason string, no bool) {
+// refused tells whether the token service said no, rather than nothing: its
+// word for it, and what an operator is told.
+func refused(err error) (reason, alert string, no bool) {
 	r, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok || r.Response == nil || r.Response.StatusCode >= 500 || r.Response.StatusCode == http.StatusTooManyRequests {
-		return "", false
+		return "", "", false
 	}
-	var body struct{ Error string } // RFC 6749, 5.2
-	if json.Unmarshal(r.Body, &body) != nil || body.Error == "" {
+	var body struct { // RFC 6749, 5.2
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if !readable(json.Unmarshal(r.Body, &body)) || body.Error == "" {
 		body.Error = "refused"
 	}
-	return "OAuth_" + short(body.Error), true
+	alert = alertAuth
+	if body.Error == "invalid_grant" {
+		alert = alertKey
+		// "Token must be a short-lived token (60 minutes) and in a reasonable
+		// timeframe. Check your iat and exp values": a clock that is off.
+		if strings.Contains(body.Description, "timeframe") {
+			alert = alertClock
+		}
+	}
+	return "OAuth_" + short(body.Error), alert, true
 }

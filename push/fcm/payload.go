@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"firebase.google.com/go/v4/messaging"
+
 	"github.com/tocsin-oncall/tocsin/push"
 )
 
@@ -24,18 +26,23 @@ const (
 // Build makes the message of m for d: its data has at most push.MaxPayload
 // bytes of keys and values, always, all of them strings. shrunk names what
 // had to go for that.
-func Build(m *push.Message, d *push.Device, form push.Form, now time.Time) (msg *Message, size int, shrunk string) {
+func Build(m *push.Message, d *push.Device, form push.Form, now time.Time) (msg *messaging.Message, size int, shrunk string) {
 	var data map[string]string
 	t := push.Trim(m, form, func(t *push.Trimmed) bool {
 		data = compose(t, d)
-		return dataSize(data) <= push.MaxPayload
+		size = dataSize(data)
+		return size <= push.MaxPayload
 	})
-	msg = &Message{
-		Token: string(d.Token), Data: data,
-		Android: AndroidConfig{Priority: priority(m, now), TTL: ttl(m, now), CollapseKey: collapseKey(m), DirectBootOK: true},
-		Options: Options{AnalyticsLabel: m.Kind.String()},
-	}
-	return msg, dataSize(data), t.Cut
+	p := &struct { // the SDK wants pointers to each: one allocation for all of them
+		msg     messaging.Message
+		android messaging.AndroidConfig
+		options messaging.FCMOptions
+		ttl     time.Duration
+	}{ttl: ttl(m, now)}
+	p.options.AnalyticsLabel = m.Kind.String()
+	p.android = messaging.AndroidConfig{Priority: priority(m, now), TTL: &p.ttl, CollapseKey: collapseKey(m), DirectBootOK: true}
+	p.msg = messaging.Message{Token: string(d.Token), Data: data, Android: &p.android, FCMOptions: &p.options}
+	return &p.msg, size, t.Cut
 }
 
 func dataSize(data map[string]string) int {
@@ -126,9 +133,10 @@ func priority(m *push.Message, now time.Time) string {
 	return "normal"
 }
 
-func ttl(m *push.Message, now time.Time) string {
-	left := min(max(m.Deadline.Sub(now).Round(time.Second), time.Second), maxTTL)
-	return strconv.FormatInt(int64(left/time.Second), 10) + "s"
+// ttl is how long Google keeps the message for a phone that is away. Zero
+// would be now or never, and what has a deadline is never worth nothing yet.
+func ttl(m *push.Message, now time.Time) time.Duration {
+	return min(max(m.Deadline.Sub(now).Round(time.Second), time.Second), maxTTL)
 }
 
 // collapseKey is empty on an incident's first page: Google keeps four keys

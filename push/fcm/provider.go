@@ -8,10 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"firebase.google.com/go/v4/messaging"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/internal/h2"
@@ -22,13 +23,14 @@ const maxToken = 4096
 // Provider pushes to one Firebase project.
 type Provider struct {
 	app    string
-	client Client
+	client *messaging.Client
 	tokens *tokens
 	pool   *h2.Pool
 	login  *http.Client // for OAuth tokens
 	log    *slog.Logger
 	now    func() time.Time
 	skew   atomic.Int64 // nanoseconds, theirs minus ours
+	keys   keys
 }
 
 // New checks the configuration and starts to connect. An error names the app
@@ -47,23 +49,21 @@ func New(c Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fcm app %q: %w", c.App, err)
 	}
-	messages, token, trust, err := c.endpoints(a)
-	if err != nil {
-		return nil, fmt.Errorf("fcm app %q: %w", c.App, err)
-	}
-	base, err := url.Parse(messages)
+	base, token, trust, err := c.endpoints(a)
 	if err != nil {
 		return nil, fmt.Errorf("fcm app %q: %w", c.App, err)
 	}
 	named := trust.Clone()
 	named.ServerName = base.Hostname()
 	p := &Provider{app: c.App, log: c.Log, now: c.Now, login: newHTTP(trust)}
+	p.tokens = newTokens(a, token, p.login, c.Now)
 	p.pool = h2.New(h2.Options{
 		Base: base, Trust: named,
 		Closed: func(reason string) { c.Metrics.ConnectionClosed("fcm", c.App, push.Production, reason) },
 	})
-	p.tokens = newTokens(a, token, p.login, c.Now)
-	p.client = &httpClient{url: base, via: &carrier{p.pool}, bearer: p.tokens.get}
+	if p.client, err = newClient(c.ProjectID, base.JoinPath("v1").String(), &carrier{pool: p.pool, tokens: p.tokens}); err != nil {
+		return nil, errors.Join(fmt.Errorf("fcm app %q: %w", c.App, err), p.Close())
+	}
 	return p, nil
 }
 
@@ -105,29 +105,42 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 	}
 	began := p.now()
 	m, size, shrunk := Build(a.Message, a.Device, a.Form, began)
-	way := &route{urgent: a.Message.Kind.Loud(), avoid: a.Avoid}
-	name, err := p.client.Send(withRoute(ctx, way), m)
-	o := p.outcome(name, err, way, began)
-	o.Via = way.used
+	if key := m.Android.CollapseKey; key != "" && !p.keys.take(a.Device.Token, key, began.Add(*m.Android.TTL), began) {
+		m.Android.CollapseKey = ""
+	}
+	x := &exchange{urgent: a.Message.Kind.Loud(), avoid: a.Avoid}
+	name, err := p.client.Send(withExchange(ctx, x), m)
+	o := p.outcome(x, name, err, began)
+	o.Via = x.used
 	o.Bytes, o.Shrunk, o.Elapsed = size, shrunk, p.now().Sub(began)
 	return o
 }
 
-func (p *Provider) outcome(name string, err error, way *route, began time.Time) push.Outcome {
-	if err == nil {
-		return push.Outcome{Class: push.Accepted, Status: http.StatusOK, ProviderID: name}
+// outcome is what the exchange means. Of what the SDK returned only the name
+// counts: an accepted message is one whatever the answer's body looks like.
+func (p *Provider) outcome(x *exchange, name string, err error, began time.Time) push.Outcome {
+	switch {
+	case !x.made:
+		p.log.Warn("the Firebase SDK refuses a message", slog.String("app", p.app), slog.Any("error", err))
+		return push.Outcome{Class: push.OurBug, Reason: "RefusedBySDK", Local: true, Alert: alertSDK}
+	case x.err != nil:
+		return p.unanswered(x.err)
 	}
-	if answer, ok := errors.AsType[*AnswerError](err); ok {
-		o := Classify(answer.Status, answer.Header, answer.Body, p.now())
-		if o.Class == push.DropAddress && !o.Suspect {
-			o.Deadness = began // registered again since: then it is not dead
-		}
-		p.compareClocks(answer.Header, &o)
-		return p.spoilt(o, way.bearer)
+	o := Classify(x.status, x.header, x.body, p.now())
+	switch {
+	case o.Class == push.Accepted:
+		o.ProviderID = name
+	case o.Class == push.DropAddress && !o.Suspect:
+		o.Deadness = began // registered again since: then it is not dead
 	}
+	p.compareClocks(x.header, &o)
+	return p.spoilt(o, x.bearer)
+}
+
+func (p *Provider) unanswered(err error) push.Outcome {
 	if _, ok := errors.AsType[*tokenError](err); ok {
-		if reason, no := refused(err); no {
-			return push.Outcome{Class: push.AuthConfig, Reason: reason, Alert: alertAuth}
+		if reason, alert, no := refused(err); no {
+			return push.Outcome{Class: push.AuthConfig, Reason: reason, Alert: alert}
 		}
 		p.log.Debug("no oauth token", slog.String("app", p.app), slog.Any("error", err))
 		return push.Outcome{Class: push.RetryLater, Reason: "OAuthUnreachable"}
@@ -141,7 +154,7 @@ func (p *Provider) outcome(name string, err error, way *route, began time.Time) 
 // spoilt gives a 401 that names no cause one chance with a fresh token: an
 // access token can be revoked before its time.
 func (p *Provider) spoilt(o push.Outcome, bearer string) push.Outcome {
-	if o.Status != http.StatusUnauthorized || o.Reason == "THIRD_PARTY_AUTH_ERROR" {
+	if o.Status != http.StatusUnauthorized || o.Scope == push.ScopePlatform {
 		return o
 	}
 	if p.tokens.spoil(bearer) {
