@@ -6,11 +6,11 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/internal/retryafter"
 )
 
 // What an operator is told.
@@ -191,12 +191,5 @@ func byStatus(status int) push.Outcome {
 // RetryAfter reads the header of that name (RFC 9110, 10.2.3): seconds or a
 // date; 0 for what is neither, or past. It never exceeds a day.
 func RetryAfter(value string, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	if s, err := strconv.ParseFloat(value, 64); err == nil && s > 0 {
-		return time.Duration(min(s, 86400) * float64(time.Second))
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return min(max(0, at.Sub(now)), 24*time.Hour)
-	}
-	return 0
+	return retryafter.Parse(value, now)
 }

@@ -264,11 +264,11 @@ func (w *WebPush) deliver(r Request) {
 	if s == nil || s.phone == nil || s.gone != 0 {
 		return
 	}
-	clear, err := decrypt(r.Body, s.private, s.auth)
+	plain, err := decrypt(r.Body, s.private, s.auth)
 	if err != nil {
 		return
 	}
-	n := parseWeb(clear)
+	n := parseWeb(plain)
 	n.Platform, n.App, n.Token = "web", r.Header[":authority"], s.endpoint
 	ttl := ttlOf(r.Header["ttl"])
 	k := parcel{n: n, key: r.Header["topic"], high: r.Header["urgency"] == "high", visible: n.Title != ""}
@@ -285,8 +285,8 @@ func (w *WebPush) deliver(r Request) {
 
 // parseWeb is what the service worker of the web app does with a push: it
 // passes "notification" to showNotification, as title and options.
-func parseWeb(clear []byte) Notification {
-	n := Notification{Raw: clear}
+func parseWeb(plain []byte) Notification {
+	n := Notification{Raw: plain}
 	var p struct {
 		WebPush      int  `json:"web_push"`
 		Badge        *int `json:"app_badge"`
@@ -307,7 +307,7 @@ func parseWeb(clear []byte) Notification {
 			}
 		}
 	}
-	decoder := json.NewDecoder(bytes.NewReader(clear))
+	decoder := json.NewDecoder(bytes.NewReader(plain))
 	if decoder.Decode(&p) != nil {
 		return n
 	}

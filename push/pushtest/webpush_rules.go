@@ -1,6 +1,7 @@
 package pushtest
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
@@ -18,6 +19,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,7 +124,7 @@ func parseVapid(header string) (token, key string, err error) {
 	if !ok {
 		return "", "", errors.New("the Authorization header is not of the scheme vapid")
 	}
-	for _, p := range strings.Split(rest, ",") {
+	for p := range strings.SplitSeq(rest, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
 		switch name {
 		case "t":
@@ -250,21 +252,16 @@ func decrypt(body []byte, private *ecdh.PrivateKey, auth []byte) ([]byte, error)
 	if err != nil {
 		return nil, errors.New("the message cannot be opened with the subscription's keys")
 	}
-	for i := len(plain) - 1; i >= 0; i-- {
-		switch plain[i] {
-		case 0:
-			continue
-		case 2: // the delimiter of the last record
-			return plain[:i], nil
-		}
-		break
+	unpadded := bytes.TrimRight(plain, "\x00")
+	if !bytes.HasSuffix(unpadded, []byte{2}) { // the delimiter of the last record
+		return nil, errors.New("the message's padding has no delimiter")
 	}
-	return nil, errors.New("the message's padding has no delimiter")
+	return unpadded[:len(unpadded)-1], nil
 }
 
 // expand is HKDF-Expand (RFC 5869) for a single block, which is all there is.
 func expand(prk, info []byte, length int) []byte {
-	return mac(prk, append(info[:len(info):len(info)], 1))[:length]
+	return mac(prk, append(slices.Clip(info), 1))[:length]
 }
 
 func mac(key, message []byte) []byte {

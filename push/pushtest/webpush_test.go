@@ -36,15 +36,15 @@ func TestDecryptOpensTheExampleOfRFC8291(t *testing.T) {
 	auth := b64(t, "BTBZMqHH6r4Tts7J_aSIgg")
 	body := b64(t, "DGv6ra1nlYgDCS1FRnbzlwAAEABBBP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A_"+
 		"yl95bQpu6cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qulcy4a-fN")
-	clear, err := decrypt(body, private, auth)
-	if err != nil || string(clear) != "When I grow up, I want to be a watermelon" {
-		t.Fatalf("opened %q, %v", clear, err)
+	plain, err := decrypt(body, private, auth)
+	if err != nil || string(plain) != "When I grow up, I want to be a watermelon" {
+		t.Fatalf("opened %q, %v", plain, err)
 	}
 	for i := range body {
 		spoilt := bytes.Clone(body)
 		spoilt[i] ^= 1
-		if clear, err := decrypt(spoilt, private, auth); err == nil && i > 19 {
-			t.Fatalf("opened %q although byte %d differs", clear, i)
+		if plain, err := decrypt(spoilt, private, auth); err == nil && i > 19 {
+			t.Fatalf("opened %q although byte %d differs", plain, i)
 		}
 	}
 	for n := range body {
@@ -95,13 +95,13 @@ func (p *peer) options() *webpush.Options {
 	}
 }
 
-func (p *peer) send(s Subscription, clear string, change func(*webpush.Options)) (int, string, http.Header) {
+func (p *peer) send(s Subscription, plain string, change func(*webpush.Options)) (int, string, http.Header) {
 	p.t.Helper()
 	o := p.options()
 	if change != nil {
 		change(o)
 	}
-	res, err := webpush.SendNotificationWithContext(p.t.Context(), []byte(clear),
+	res, err := webpush.SendNotificationWithContext(p.t.Context(), []byte(plain),
 		&webpush.Subscription{Endpoint: s.Endpoint, Keys: webpush.Keys{P256dh: s.P256dh, Auth: s.Auth}}, o)
 	if err != nil {
 		p.t.Fatal(err)
@@ -141,8 +141,8 @@ func TestWebPushTakesWhatAnotherSends(t *testing.T) {
 	if n.Title != "CRITICAL shop" || n.CollapseID != "inc-1" || n.Platform != "web" || !n.Visible || !n.Audible() || n.Revision != 2 {
 		t.Errorf("the browser shows %+v", n)
 	}
-	if clear, err := p.sim.Open(p.sim.Requests()[0]); err != nil || string(clear) != webPage {
-		t.Errorf("opened %q, %v", clear, err)
+	if plain, err := p.sim.Open(p.sim.Requests()[0]); err != nil || string(plain) != webPage {
+		t.Errorf("opened %q, %v", plain, err)
 	}
 }
 

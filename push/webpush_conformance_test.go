@@ -1,0 +1,482 @@
+package push_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/pushtest"
+	"github.com/tocsin-oncall/tocsin/push/webpush"
+)
+
+const webSubject = "mailto:oncall@example.com"
+
+// webRig is a sender with a Web Push provider against a simulator that stands
+// for the push services of all browsers.
+type webRig struct {
+	t      testing.TB
+	sim    *pushtest.WebPush
+	via    *webpush.Provider
+	sender *push.Sender
+	clock  *clock
+
+	mu     sync.Mutex
+	alerts []push.Alert
+}
+
+func newWebRig(t testing.TB, change func(*pushtest.WebPushOptions, *webpush.Config)) *webRig {
+	t.Helper()
+	r := &webRig{t: t, clock: &clock{}}
+	o := pushtest.WebPushOptions{Now: r.clock.Now}
+	key, err := webpush.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := key.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := webpush.Config{App: "web", Key: file, Subject: webSubject, AppURL: "https://oncall.example.com/app/", Now: r.clock.Now}
+	if change != nil {
+		change(&o, &c)
+	}
+	if r.sim, err = pushtest.NewWebPush(o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.sim.Close)
+	c.TestEndpoint = &webpush.TestEndpoint{URL: r.sim.URL(), CA: r.sim.CA()}
+	if r.via, err = webpush.New(c); err != nil {
+		t.Fatal(err)
+	}
+	options := push.Options{OnAlert: func(a push.Alert) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.alerts = append(r.alerts, a)
+	}}
+	if testing.Verbose() {
+		options.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	r.sender = push.NewSender(options)
+	if err := r.sender.SetApps([]push.App{{ID: "web", Provider: "webpush", Via: r.via}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.sender.Close(context.Background()); err != nil {
+			t.Errorf("close the sender: %v", err)
+		}
+	})
+	return r
+}
+
+// browser is a browser with a subscription at a push service.
+func (r *webRig) browser(host string) (push.Device, *pushtest.Phone) {
+	r.t.Helper()
+	p := pushtest.NewPhone(pushtest.PhoneOptions{Name: "browser", Now: r.clock.Now})
+	r.t.Cleanup(p.Close)
+	s, err := r.sim.SubscribeWith(r.via.PublicKey(), host, p)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return webDevice(s), p
+}
+
+func webDevice(s pushtest.Subscription) push.Device {
+	return push.Device{
+		ID: uuid(), Platform: push.Web, App: "web", Token: push.Token(s.Endpoint),
+		Keys: push.SubscriptionKeys{P256dh: s.P256dh, Auth: s.Auth},
+	}
+}
+
+func (r *webRig) page() push.Message { return (&rig{clock: r.clock}).page() }
+
+func (r *webRig) send(m push.Message, d push.Device) push.Result {
+	r.t.Helper()
+	return r.sender.Send(r.t.Context(), push.Delivery{Message: m, Device: d})
+}
+
+func (r *webRig) want(res push.Result, end push.End, address push.Address) {
+	r.t.Helper()
+	if res.End != end || res.Address != address {
+		r.t.Fatalf("ended %v, address %v; want %v, %v; last outcome %+v, tries %+v", res.End, res.Address, end, address, res.Outcome, res.Tries)
+	}
+}
+
+func (r *webRig) alerted() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []string
+	for _, a := range r.alerts {
+		all = append(all, a.App+": "+a.Text)
+	}
+	return strings.Join(all, "; ")
+}
+
+// opened is what the last request carried.
+func (r *webRig) opened() (pushtest.Request, map[string]any) {
+	r.t.Helper()
+	all := r.sim.Requests()
+	last := all[len(all)-1]
+	plain, err := r.sim.Open(last)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(plain, &m); err != nil {
+		r.t.Fatalf("%s: %v", plain, err)
+	}
+	return last, m
+}
+
+func vapidClaims(t testing.TB, header string) (claims struct {
+	Aud, Sub string
+	Exp      int64
+},
+) {
+	t.Helper()
+	_, jwt, _ := strings.Cut(header, "t=")
+	parts := strings.Split(jwt, ".")
+	if len(parts) < 3 {
+		t.Fatalf("Authorization %q", header)
+	}
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
+// TestCase43_WebPage: a page decrypts to our JSON; TTL is the time that is left,
+// Urgency is high, Topic is set and the same for the clear; the VAPID token is
+// for the service's origin, good for less than 24 hours, and names us with one
+// mailto: it is signed once for all messages to one service, and anew in time.
+func TestCase43_WebPage(t *testing.T) {
+	r := newWebRig(t, nil)
+	d, phone := r.browser(pushtest.ServiceMozilla)
+	m := r.page()
+	r.want(r.send(m, d), push.EndAccepted, push.AddressKeep)
+	req, body := r.opened()
+	first := req.Header["authorization"]
+	ttl, err := strconv.Atoi(req.Header["ttl"])
+	if err != nil || ttl < 118 || ttl > 120 {
+		t.Errorf("TTL %q, want the two minutes that are left", req.Header["ttl"])
+	}
+	sum := sha256.Sum256([]byte(m.CollapseID))
+	topic := base64.RawURLEncoding.EncodeToString(sum[:24])
+	if req.Header["urgency"] != "high" || req.Header["topic"] != topic || len(topic) != 32 || req.Header["content-encoding"] != "aes128gcm" {
+		t.Errorf("headers %v, want high urgency and topic %s", req.Header, topic)
+	}
+	if len(req.Body) != 4096 {
+		t.Errorf("the body has %d bytes, want the full 4096: its length must say nothing", len(req.Body))
+	}
+	n, ok := body["notification"].(map[string]any)
+	if !ok || n["title"] != m.Title || n["tag"] != m.CollapseID || n["renotify"] != true || n["requireInteraction"] != true {
+		t.Errorf("the message is %v", body)
+	}
+	if data, ok := n["data"].(map[string]any); !ok || data["d"] != m.DeliveryID || data["k"] != "page" || data["i"] != m.IncidentID || data["u"] != m.ReceiptPath {
+		t.Errorf("data is %v", n["data"])
+	}
+	claims := vapidClaims(t, first)
+	if left := time.Unix(claims.Exp, 0).Sub(r.clock.Now()); claims.Aud != "https://"+pushtest.ServiceMozilla || claims.Sub != webSubject || left <= 0 || left > 24*time.Hour {
+		t.Errorf("the VAPID token says %+v", claims)
+	}
+	if got, err := phone.Wait(t.Context(), func(n pushtest.Notification) bool { return n.DeliveryID == m.DeliveryID }); err != nil || !got.Audible() || got.Title != m.Title {
+		t.Errorf("the browser shows %+v, %v", got, err)
+	}
+
+	over := m
+	over.Kind, over.DeliveryID, over.Revision, over.Title, over.Subtitle, over.Body = push.KindClear, uuid(), 2, "Acknowledged", "", "by Ben"
+	r.want(r.send(over, d), push.EndAccepted, push.AddressKeep)
+	req, _ = r.opened()
+	if req.Header["topic"] != topic || req.Header["ttl"] != "300" || req.Header["urgency"] != "high" {
+		t.Errorf("the clear has headers %v, want the page's topic, TTL 300, high urgency", req.Header)
+	}
+	if req.Header["authorization"] != first {
+		t.Error("a second message was signed anew, want the token of its origin again")
+	}
+	info := r.page()
+	info.Kind, info.Sound = push.KindInfo, push.SoundNone
+	r.want(r.send(info, d), push.EndAccepted, push.AddressKeep)
+	if req, _ = r.opened(); req.Header["ttl"] != "3600" || req.Header["urgency"] != "normal" {
+		t.Errorf("information has headers %v, want TTL 3600, normal urgency", req.Header)
+	}
+	other, _ := r.browser(pushtest.ServiceGoogle)
+	r.want(r.send(r.page(), other), push.EndAccepted, push.AddressKeep)
+	if req, _ = r.opened(); vapidClaims(t, req.Header["authorization"]).Aud != "https://"+pushtest.ServiceGoogle {
+		t.Errorf("a message to another service has the token %+v", vapidClaims(t, req.Header["authorization"]))
+	}
+	r.clock.Forward(7 * time.Hour)
+	r.want(r.send(r.page(), d), push.EndAccepted, push.AddressKeep)
+	if req, _ = r.opened(); req.Header["authorization"] == first {
+		t.Error("after seven hours the old token is still used, want a new one long before it expires")
+	}
+}
+
+// TestCase44_WebAnswers: 404 and 410 drop the subscription; 500, 429, no answer
+// and no connection keep it and are tried again until it passes.
+func TestCase44_WebAnswers(t *testing.T) {
+	for _, status := range []int{http.StatusNotFound, http.StatusGone} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			r := newWebRig(t, nil)
+			d, _ := r.browser("")
+			r.sim.Unsubscribe(string(d.Token), status)
+			r.want(r.send(r.page(), d), push.EndRejected, push.AddressDrop)
+		})
+	}
+	for name, trouble := range map[string]pushtest.Answer{
+		"500":        pushtest.Reject(500, ""),
+		"503 page":   pushtest.Page(503),
+		"429":        pushtest.WithRetryAfter("1", pushtest.Reject(429, "slow down")),
+		"406":        pushtest.Reject(406, ""),
+		"connection": pushtest.Break(pushtest.CloseConnection),
+		"reset":      pushtest.Break(pushtest.ResetStream),
+		"refused":    pushtest.Break(pushtest.RefuseStream),
+		"goaway":     pushtest.Break(pushtest.GoAwayCovering),
+		"timeout":    pushtest.Break(pushtest.FreezeConnection),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newWebRig(t, nil)
+			d, phone := r.browser(pushtest.ServiceApple)
+			r.sim.Script(string(d.Token), trouble)
+			m := r.page()
+			r.want(r.send(m, d), push.EndAccepted, push.AddressKeep)
+			if got := r.sim.Count(); got != 2 {
+				t.Errorf("%d requests, want the one that failed and one more", got)
+			}
+			if _, err := phone.Wait(t.Context(), func(n pushtest.Notification) bool { return n.DeliveryID == m.DeliveryID }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("no connection", func(t *testing.T) {
+		r := newWebRig(t, nil)
+		d, _ := r.browser("")
+		r.sim.Down(true)
+		m := r.page()
+		failed := make(chan struct{}, 64)
+		done := make(chan push.Result, 1)
+		r.sender.Submit(push.Delivery{Message: m, Device: d, Progress: func(p push.Progress) { failed <- struct{}{} }}, func(r push.Result) { done <- r })
+		<-failed
+		r.sim.Down(false)
+		r.want(<-done, push.EndAccepted, push.AddressKeep)
+	})
+}
+
+// TestCase45_WebEndpointsThatAreNone: an endpoint that is not https at port 443 of
+// a known push service, has a user in it, or leads into the house by its name, its
+// address or a redirect, is refused at registration and at sending; nothing is
+// connected to it.
+func TestCase45_WebEndpointsThatAreNone(t *testing.T) {
+	r := newWebRig(t, nil)
+	good, _ := r.browser("")
+	for _, endpoint := range []string{
+		"https://evil.example/", "http://fcm.googleapis.com/fcm/send/x", "https://x.google.com.evil.tld/x", "https://169.254.169.254/latest/meta-data",
+		"https://fcm.googleapis.com.evil.tld/x", "https://evilfcm.googleapis.com/x", "https://notfcm.googleapis.com/x", "https://push.apple.com/x", "https://evilpush.apple.com/x",
+		"https://127.0.0.1/x", "https://127.0.0.1:8443/a.push.apple.com/x", "https://[::ffff:127.0.0.1]/x", "https://[::1]/x", "https://localhost/x",
+		"https://user@fcm.googleapis.com/x", "https://fcm.googleapis.com:8443/x", "https://fcm.googleapis.com:80/x", "https://fcm.googleapis.com@evil.example/x",
+		"https://evil.example/a.push.apple.com", "https://evil.example?.push.apple.com/x", "https://evil.example#.push.apple.com/x", `https://evil.example\.push.apple.com/x`,
+		"https://fcm.googleapis.com", "https://fcm.googleapis.com/x#y", "fcm.googleapis.com/x", "", "https://fcm.googleapis.com/" + strings.Repeat("x", 3000),
+		"https://web.push.apple.com./x", "https:fcm.googleapis.com/x", "https://fcm.googleapis.com/x\nHost: evil.example",
+	} {
+		if err := webpush.CheckEndpoint(endpoint); err == nil {
+			t.Errorf("%.60q may be registered, want it refused", endpoint)
+		}
+		d := good
+		d.ID, d.Token = uuid(), push.Token(endpoint)
+		res := r.send(r.page(), d)
+		if res.End != push.EndRejected || res.Address != push.AddressPark || !res.Outcome.Local {
+			t.Errorf("%.60q: ended %v, address %v, %+v; want it refused without a request", endpoint, res.End, res.Address, res.Outcome)
+		}
+	}
+	for _, endpoint := range []string{
+		"https://fcm.googleapis.com/fcm/send/abc:APA91b", "https://updates.push.services.mozilla.com/wpush/v2/gAAAA", "https://web.push.apple.com/QX",
+		"https://wns2-par02p.notify.windows.com/w/?token=BQYAAA%3d%3d", "https://fcm.googleapis.com:443/fcm/send/x", "https://FCM.googleapis.com/x",
+	} {
+		if err := webpush.CheckEndpoint(endpoint); err != nil {
+			t.Errorf("%q: %v, want it taken", endpoint, err)
+		}
+	}
+	if err := webpush.CheckEndpoint("https://push.example.org/x", "push.example.org"); err != nil {
+		t.Errorf("a host that the configuration allows: %v", err)
+	}
+	if n := r.sim.Count(); n != 0 {
+		t.Errorf("%d requests arrived, want none", n)
+	}
+
+	t.Run("redirect", func(t *testing.T) {
+		r := newWebRig(t, nil)
+		d, _ := r.browser(pushtest.ServiceMozilla)
+		r.sim.Script(string(d.Token), pushtest.Answer{Status: http.StatusTemporaryRedirect, Header: map[string]string{"location": "https://127.0.0.1:1/"}})
+		r.want(r.send(r.page(), d), push.EndRejected, push.AddressKeep)
+		if r.sim.Count() != 1 || !strings.Contains(r.alerted(), "redirect") {
+			t.Errorf("%d requests, alerts %q; want one request, and the operator told", r.sim.Count(), r.alerted())
+		}
+	})
+}
+
+// TestCase46_LongWebText: a page with 4,000 bytes of text, with emoji and quotes,
+// has at most 3,993 bytes before it is encrypted, is accepted, and says that there
+// is more to fetch or less to read; what is last to go is the title.
+func TestCase46_LongWebText(t *testing.T) {
+	for _, host := range []string{"", pushtest.ServiceApple} {
+		r := newWebRig(t, nil)
+		d, phone := r.browser(host)
+		for _, text := range []string{strings.Repeat("x", 4000), strings.Repeat(`"quoted" 🔥 `, 400), strings.Repeat("\x01", 4000)} {
+			m := r.page()
+			m.Body = text
+			m.Details = map[string]string{"stack": strings.Repeat("y", 6000)}
+			res := r.send(m, d)
+			r.want(res, push.EndAccepted, push.AddressKeep)
+			if res.Outcome.Bytes > 3993 || res.Outcome.Shrunk == "" {
+				t.Errorf("%d bytes, shrunk %q; want at most 3993, shrunk", res.Outcome.Bytes, res.Outcome.Shrunk)
+			}
+			if req, _ := r.opened(); len(req.Body) > 4096 {
+				t.Errorf("the body has %d bytes", len(req.Body))
+			}
+			if n, err := phone.Wait(t.Context(), func(n pushtest.Notification) bool { return n.DeliveryID == m.DeliveryID }); err != nil || n.Title != m.Title {
+				t.Errorf("the browser shows %q, %v", n.Title, err)
+			}
+		}
+	}
+}
+
+// TestCase47_WebClearReplaces: the service worker gets a clear with a title and the
+// page's tag, and shows it in the page's place without a sound; no push that we
+// send ever shows nothing, for then a browser ends the subscription. A heartbeat
+// is therefore never sent.
+func TestCase47_WebClearReplaces(t *testing.T) {
+	for _, host := range []string{"", pushtest.ServiceApple, pushtest.ServiceGoogle} {
+		r := newWebRig(t, nil)
+		d, phone := r.browser(host)
+		page := r.page()
+		r.want(r.send(page, d), push.EndAccepted, push.AddressKeep)
+		over := page
+		over.Kind, over.DeliveryID, over.Revision = push.KindClear, uuid(), 2
+		over.Title, over.Subtitle, over.Body, over.Sound, over.ReceiptPath = "", "", "", push.SoundNone, "" // even when nobody worded it
+		r.want(r.send(over, d), push.EndAccepted, push.AddressKeep)
+		n, err := phone.Wait(t.Context(), func(n pushtest.Notification) bool { return n.DeliveryID == over.DeliveryID })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.Title == "" || n.CollapseID != page.CollapseID || !n.Replaced || n.Audible() {
+			t.Errorf("the clear is shown as %+v, want it silently in the page's place", n)
+		}
+		if shown := phone.Shown(); len(shown) != 1 || shown[0].DeliveryID != over.DeliveryID {
+			t.Errorf("on the screen: %+v, want the clear alone", shown)
+		}
+		beat := r.page()
+		beat.Kind, beat.Title, beat.Subtitle, beat.Body, beat.Sound = push.KindHeartbeat, "", "", "", push.SoundNone
+		count := r.sim.Count()
+		r.want(r.send(beat, d), push.EndRejected, push.AddressKeep)
+		if r.sim.Count() != count || !r.sim.Subscribed(string(d.Token)) {
+			t.Error("a heartbeat reached the push service")
+		}
+	}
+}
+
+// A subscription that was made with another VAPID key is parked, so that the app
+// asks its browser for a new one; the others of that service go on. A refused
+// key stops one service, not the others.
+func TestWebKeyTrouble(t *testing.T) {
+	for _, host := range []string{pushtest.ServiceApple, pushtest.ServiceGoogle, pushtest.ServiceMozilla} {
+		r := newWebRig(t, nil)
+		old, err := r.sim.SubscribeWith("another key", host, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res := r.send(r.page(), webDevice(old))
+		r.want(res, push.EndRejected, push.AddressPark)
+		if res.Outcome.Reason != "VapidKeyMismatch" || !strings.Contains(r.alerted(), "subscribe anew") {
+			t.Errorf("%s: reason %q, alerts %q", host, res.Outcome.Reason, r.alerted())
+		}
+		d, _ := r.browser(host)
+		r.want(r.send(r.page(), d), push.EndAccepted, push.AddressKeep)
+	}
+	r := newWebRig(t, nil)
+	apple, _ := r.browser(pushtest.ServiceApple)
+	mozilla, _ := r.browser(pushtest.ServiceMozilla)
+	r.sim.Script(string(apple.Token), pushtest.Reject(403, "BadJwtToken"), pushtest.Reject(403, "BadJwtToken"))
+	r.want(r.send(r.page(), apple), push.EndProviderDown, push.AddressKeep)
+	r.want(r.send(r.page(), mozilla), push.EndAccepted, push.AddressKeep)
+	n := r.sim.Count()
+	r.want(r.send(r.page(), apple), push.EndProviderDown, push.AddressKeep)
+	if r.sim.Count() != n || !strings.Contains(r.alerted(), "web/apple: ") {
+		t.Errorf("%d requests more, alerts %q; want the answer at once, and Apple's service named", r.sim.Count()-n, r.alerted())
+	}
+}
+
+// A VAPID token that is refused after a while is replaced once before the key is
+// blamed.
+func TestWebTokenIsReplacedOnce(t *testing.T) {
+	r := newWebRig(t, nil)
+	d, _ := r.browser(pushtest.ServiceGoogle)
+	r.want(r.send(r.page(), d), push.EndAccepted, push.AddressKeep)
+	r.clock.Forward(time.Hour)
+	r.sim.Script(string(d.Token), pushtest.Reject(403, "the token is not known"))
+	r.want(r.send(r.page(), d), push.EndAccepted, push.AddressKeep)
+	all := r.sim.Requests()
+	if len(all) != 3 || all[0].Header["authorization"] != all[1].Header["authorization"] || all[1].Header["authorization"] == all[2].Header["authorization"] {
+		t.Errorf("%d requests, want the same token until it is refused and then a new one", len(all))
+	}
+}
+
+// One push service that does not answer costs the pages of another nothing, and
+// its own connections are given up for new ones.
+func TestWebBlackHoleOfOneService(t *testing.T) {
+	r := newWebRig(t, nil)
+	mozilla, _ := r.browser(pushtest.ServiceMozilla)
+	apple, _ := r.browser(pushtest.ServiceApple)
+	r.sim.Decide(func(q pushtest.Request) (pushtest.Answer, bool) {
+		return pushtest.Break(pushtest.Silence), q.Header[":authority"] == pushtest.ServiceMozilla
+	})
+	done := make(chan push.Result, 2000)
+	for range 2000 {
+		d := mozilla
+		d.ID = uuid()
+		r.sender.Submit(push.Delivery{Message: r.page(), Device: d}, func(r push.Result) { done <- r })
+	}
+	for range 20 {
+		began := time.Now()
+		r.want(r.send(r.page(), apple), push.EndAccepted, push.AddressKeep)
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("a page to the other service took %v", took)
+		}
+	}
+	for range 2000 {
+		if res := <-done; res.End != push.EndProviderDown {
+			t.Fatalf("a page into the black hole ended %v, want another way of reaching the person", res.End)
+		}
+	}
+}
+
+// A cold burst opens a few connections, not one for each page.
+func TestWebColdBurst(t *testing.T) {
+	r := newWebRig(t, nil)
+	const pages = 500
+	done := make(chan push.Result, pages)
+	d, _ := r.browser(pushtest.ServiceGoogle)
+	for range pages {
+		one := d
+		one.ID = uuid()
+		r.sender.Submit(push.Delivery{Message: r.page(), Device: one}, func(r push.Result) { done <- r })
+	}
+	for range pages {
+		if res := <-done; res.End != push.EndAccepted {
+			t.Fatalf("ended %v: %+v", res.End, res.Outcome)
+		}
+	}
+	if opened, _, _ := r.sim.Connections(); opened > 16 {
+		t.Errorf("%d connections for %d pages, want at most 16", opened, pages)
+	}
+}
