@@ -28,8 +28,8 @@ const (
 	growthEvery = time.Second
 )
 
-// SlowAnswer is how long an answer may take before its connection has to prove
-// by a ping that it is alive; see [Pool.Suspect].
+// SlowAnswer is how long a connection may owe answers, and give none, before it
+// has to prove by a ping that it is alive; see [Pool.Suspect].
 const SlowAnswer = 1500 * time.Millisecond
 
 type laneState uint8
@@ -57,14 +57,26 @@ type Lane struct {
 	inFlight  int
 	limit     int
 	grownAt   time.Time
-	server    int  // requests in flight that the server allows; 0 when it has not said
-	useful    bool // it has carried a success
+	server    int         // requests in flight that the server allows; 0 when it has not said
+	useful    bool        // it has carried a success
+	successes int         // up to provenBy
+	troubles  int         // answers in a row by which the service said that it is in trouble
+	used      bool        // since the watch last looked
+	owedSince time.Time   // the last answer, or the first request after there were none
+	guard     *time.Timer // looks whether an answer is owed for too long; nil when nobody looks
 	checkedAt time.Time
 	refusedAt time.Time
 	why       string // it was closed, when we know
 
 	casualty atomic.Bool // somebody has reported its death
 	readAt   atomic.Int64
+	carries  atomic.Pointer[credential]
+}
+
+// credential is what a connection carries, and since when.
+type credential struct {
+	text  string
+	since time.Time
 }
 
 const readEvery = 250 * time.Millisecond
@@ -93,18 +105,37 @@ func (l *Lane) ID() string { return l.id }
 // breaker that is one failure, not a hundred.
 func (l *Lane) Casualty() (first bool) { return l.casualty.CompareAndSwap(false, true) }
 
+// Carry tells whether the connection may carry a credential, and notes that it
+// does from now on. It may not when it took up another one less than least
+// ago.
+func (l *Lane) Carry(text string, now time.Time, least time.Duration) bool {
+	for {
+		was := l.carries.Load()
+		switch {
+		case was != nil && was.text == text:
+			return true
+		case was != nil && now.Sub(was.since) < least:
+			return false
+		case l.carries.CompareAndSwap(was, &credential{text, now}):
+			return true
+		}
+	}
+}
+
 // end closes the connection. What its close says is of no use any more.
 func (l *Lane) end() { _ = l.conn.Close() }
 
 // RoundTrip sends a request over this connection and no other.
 func (l *Lane) RoundTrip(r *http.Request) (*http.Response, error) { return l.conn.RoundTrip(r) }
 
-// dialer opens connections to one address.
+// dialer opens connections to one host.
 type dialer struct {
-	base  *url.URL
-	trust *tls.Config
-	first int // places on a fresh connection
-	turn  atomic.Uint64
+	base   *url.URL
+	trust  *tls.Config
+	first  int // places on a fresh connection
+	lookup func(ctx context.Context, host string) ([]string, error)
+	turn   atomic.Uint64 // dials
+	serial atomic.Uint64 // connections
 }
 
 // dial returns a connection that is warm: TLS is up and the server's SETTINGS
@@ -112,21 +143,11 @@ type dialer struct {
 func (d *dialer) dial(ctx context.Context, lost func(*Lane)) (*Lane, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	address, err := d.resolve(ctx)
+	secure, address, err := d.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	trust := d.trust.Clone()
-	trust.NextProtos = []string{http2.NextProtoTLS}
-	raw, err := (&tls.Dialer{NetDialer: &net.Dialer{KeepAlive: 15 * time.Second}, Config: trust}).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", d.base.Host, err)
-	}
-	secure, ok := raw.(*tls.Conn)
-	if !ok || secure.ConnectionState().NegotiatedProtocol != http2.NextProtoTLS {
-		return nil, errors.Join(fmt.Errorf("connect to %s: it does not speak HTTP/2", d.base.Host), raw.Close())
-	}
-	l := &Lane{id: fmt.Sprintf("%s#%d", address, d.turn.Add(1)), limit: d.first, born: clock()}
+	l := &Lane{id: fmt.Sprintf("%s#%d", address, d.serial.Add(1)), limit: d.first, born: clock()}
 	watched := &watchedConn{Conn: secure, closed: func() { lost(l) }}
 	// net/http's ClientConn is the successor of this call, but cannot ping:
 	// without a ping a dead connection costs every page on it the whole timeout.
@@ -136,7 +157,7 @@ func (d *dialer) dial(ctx context.Context, lost func(*Lane)) (*Lane, error) {
 	transport := &http2.Transport{DisableCompression: true, StrictMaxConcurrentStreams: true} //nolint:staticcheck // see above
 	l.conn, err = transport.NewClientConn(watched)                                            //nolint:staticcheck // see above
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start HTTP/2 with %s: %w", d.base.Host, err), raw.Close())
+		return nil, errors.Join(fmt.Errorf("start HTTP/2 with %s: %w", d.base.Host, err), secure.Close())
 	}
 	if err := l.conn.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("first ping to %s: %w", d.base.Host, err), l.conn.Close())
@@ -144,18 +165,50 @@ func (d *dialer) dial(ctx context.Context, lost func(*Lane)) (*Lane, error) {
 	return l, nil
 }
 
-// resolve asks for the addresses at every dial and takes the next one each
-// time, so that the connections of a pool end on different machines.
-func (d *dialer) resolve(ctx context.Context) (string, error) {
+// connect asks for the addresses at every dial and begins with the next one
+// each time, so that the connections of a pool end on different machines. When
+// an address cannot be reached it goes on to the one after it.
+func (d *dialer) connect(ctx context.Context) (*tls.Conn, string, error) {
 	host, port := hostPort(d.base)
-	if ip := net.ParseIP(host); ip != nil {
-		return net.JoinHostPort(host, port), nil
+	addresses := []string{host}
+	if net.ParseIP(host) == nil {
+		var err error
+		if addresses, err = d.lookup(ctx, host); err != nil {
+			return nil, "", fmt.Errorf("look up %s: %w", host, err)
+		}
 	}
-	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	var errs []error
+	turn := d.turn.Add(1)
+	for i := range uint64(len(addresses)) {
+		address := net.JoinHostPort(addresses[(turn+i)%uint64(len(addresses))], port)
+		secure, err := d.handshake(ctx, address, int(i) == len(addresses)-1)
+		if err == nil {
+			return secure, address, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, "", fmt.Errorf("connect to %s: %w", d.base.Host, errors.Join(errs...))
+}
+
+// handshake connects to one address. An address that is not the last may take
+// half of the time there is.
+func (d *dialer) handshake(ctx context.Context, address string, last bool) (*tls.Conn, error) {
+	if end, ok := ctx.Deadline(); ok && !last {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, end.Sub(clock())/2)
+		defer cancel()
+	}
+	trust := d.trust.Clone()
+	trust.NextProtos = []string{http2.NextProtoTLS}
+	raw, err := (&tls.Dialer{NetDialer: &net.Dialer{KeepAlive: 15 * time.Second}, Config: trust}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return "", fmt.Errorf("look up %s: %w", host, err)
+		return nil, err
 	}
-	return net.JoinHostPort(addresses[d.turn.Load()%uint64(len(addresses))], port), nil
+	secure, ok := raw.(*tls.Conn)
+	if !ok || secure.ConnectionState().NegotiatedProtocol != http2.NextProtoTLS {
+		return nil, errors.Join(errors.New("it does not speak HTTP/2"), raw.Close())
+	}
+	return secure, nil
 }
 
 // watchedConn tells when HTTP/2 has given its connection up.

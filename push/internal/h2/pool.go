@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"sync"
@@ -18,10 +20,21 @@ const (
 
 	redialFirst = time.Second
 	redialMost  = time.Minute
+	redialFree  = 3  // connections in a row that may end early and be replaced at once
+	provenBy    = 10 // successes, after which a connection was worth its while
+
+	troubledBy = 2 // troubles in a row, after which another connection is looked for
 
 	answersWithin = 2 * time.Second // for a pool to count as alive
 
 	refusalsTogether = 100 * time.Millisecond
+)
+
+// Why connections are retired without the service's doing; these cost nothing
+// when they are replaced.
+const (
+	OutOfUse      = "OutOfUse" // it cannot carry what is to be sent from now on
+	surplusReason = "Surplus"
 )
 
 var (
@@ -59,10 +72,10 @@ type Pool struct {
 	lanes    []*Lane
 	dialing  int
 	waiters  [2][]*waiter // urgent ones first
-	failures int          // dials in a row
+	strikes  int          // dials that failed and connections that ended before they were worth their while, in a row
 	redialAt time.Time
 	redial   *time.Timer
-	dialErr  error
+	dialErr  error // why there is no connection, while none is being made
 
 	answeredAt time.Time // the last success
 	shut       bool
@@ -86,7 +99,7 @@ func New(o Options) *Pool {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Pool{
-		dialer: &dialer{base: o.Base, trust: o.Trust, first: o.First}, target: min(o.Lanes, MaxLanes), closedF: o.Closed,
+		dialer: &dialer{base: o.Base, trust: o.Trust, first: o.First, lookup: net.DefaultResolver.LookupHost}, target: min(o.Lanes, MaxLanes), closedF: o.Closed,
 		stop: stop, life: func() context.Context { return ctx },
 	}
 	p.mu.Lock()
@@ -104,7 +117,7 @@ func (p *Pool) Acquire(ctx context.Context, urgent bool, avoid string) (*Lane, e
 		return nil, errClosed
 	}
 	if l := p.best(avoid); l != nil {
-		l.inFlight++
+		p.take(l)
 		p.mu.Unlock()
 		return l, nil
 	}
@@ -151,36 +164,69 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, end.Sub(clock())*2/5)
 }
 
-// best is the open lane with the fewest requests in flight, another than
-// avoid if there is one. The caller holds the lock.
-func (p *Pool) best(avoid string) *Lane {
-	var best *Lane
-	cost := 0
-	for _, l := range p.lanes {
-		if l.state != laneOpen || l.inFlight >= l.limit {
-			continue
-		}
-		if !l.conn.CanTakeNewRequest() { // the server has said GOAWAY
-			p.drain(l)
-			continue
-		}
-		c := l.inFlight
-		if l.id == avoid {
-			c += 1 << 20
-		}
-		if best == nil || c < cost {
-			best, cost = l, c
-		}
+// take counts one more request on a lane.
+func (p *Pool) take(l *Lane) {
+	if l.inFlight++; l.inFlight == 1 {
+		l.owedSince = clock()
 	}
-	return best
+	l.used = true
+	if l.guard == nil {
+		l.guard = time.AfterFunc(SlowAnswer, func() { p.look(l) })
+	}
+}
+
+// look suspects a lane that has owed answers for too long and given none. One
+// timer for each lane does it, which costs less than one for each request.
+func (p *Pool) look(l *Lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	left := SlowAnswer - clock().Sub(l.owedSince)
+	switch {
+	case l.inFlight == 0 || l.state == laneClosed || p.shut:
+		l.guard = nil
+		return
+	case left <= 0:
+		p.suspect(l)
+		left = SlowAnswer
+	}
+	l.guard.Reset(left)
+}
+
+// best is the open lane with the fewest requests in flight, another than
+// avoid, and one without troubles, if there is one. The caller holds the lock.
+func (p *Pool) best(avoid string) *Lane {
+	for {
+		var best *Lane
+		cost := 0
+		for _, l := range p.lanes {
+			if l.state != laneOpen || l.inFlight >= l.limit {
+				continue
+			}
+			c := l.inFlight
+			if l.id == avoid {
+				c += 1 << 20
+			}
+			if l.troubles > 0 {
+				c += 1 << 21
+			}
+			if best == nil || c < cost {
+				best, cost = l, c
+			}
+		}
+		if best == nil || best.conn.CanTakeNewRequest() {
+			return best
+		}
+		p.drain(best) // the server has said GOAWAY
+	}
 }
 
 // Release returns a place after an attempt. ok says that the server accepted;
 // refused that it has too many requests on this connection.
 //
 // A server that lowers its limit refuses all that is above it at once: that is
-// one event, answered by halving the cap. Only a refusal at a cap of one is
-// trouble, which Release tells.
+// one event, answered by halving the cap. Only a refusal at a cap of one, while
+// no other connection is free of troubles, is trouble of the service's, which
+// Release tells.
 func (p *Pool) Release(l *Lane, ok, refused bool) (trouble bool) {
 	server, leaving, looked := l.look()
 	p.mu.Lock()
@@ -195,18 +241,49 @@ func (p *Pool) Release(l *Lane, ok, refused bool) (trouble bool) {
 	now := clock()
 	switch {
 	case refused && now.Sub(l.refusedAt) >= refusalsTogether:
-		trouble = l.limit == 1
+		if l.limit == 1 {
+			l.troubles++
+			trouble = !p.spare()
+		}
 		l.limit, l.grownAt, l.refusedAt = max(1, l.limit/2), now, now
 	case ok:
 		p.answeredAt = now
+		p.succeed(l)
 		p.grow(l)
 	}
 	p.giveBack(l)
 	return trouble
 }
 
+// Trouble notes that the service answered over this connection that it is in
+// trouble. Others are preferred to it until it has carried a success, and after
+// the second time in a row another one is opened, to another address if there
+// is one.
+func (p *Pool) Trouble(l *Lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.troubles++
+	p.maintain()
+}
+
+// spare tells whether some connection is open and free of troubles.
+func (p *Pool) spare() bool {
+	return slices.ContainsFunc(p.lanes, func(l *Lane) bool { return l.state == laneOpen && l.troubles == 0 })
+}
+
+// succeed notes that a lane has carried a success.
+func (p *Pool) succeed(l *Lane) {
+	l.troubles = 0
+	if l.successes < provenBy {
+		if l.successes++; l.successes == provenBy {
+			p.strikes = 0
+		}
+	}
+}
+
 func (p *Pool) giveBack(l *Lane) {
 	l.inFlight--
+	l.owedSince = clock()
 	if l.state == laneDraining && l.inFlight == 0 && !p.shut {
 		p.owners.Go(l.end)
 	}
@@ -246,7 +323,7 @@ func (p *Pool) serve() {
 				if l == nil {
 					return
 				}
-				l.inFlight++
+				p.take(l)
 				w.lane = l
 				close(w.got)
 			}
@@ -270,23 +347,26 @@ func (p *Pool) refuse(err error) {
 }
 
 // maintain dials what is missing: up to the target, and up to the most while
-// somebody waits for a place on warm lanes. Never in a tight loop: Apple takes that
-// for an attack.
+// somebody waits for a place on warm lanes or all lanes are in trouble. Never in
+// a tight loop: Apple takes that for an attack.
 func (p *Pool) maintain() {
 	if p.shut {
 		return
 	}
-	usable, warm := p.dialing, 0
+	usable, warm, troubled := p.dialing, 0, 0
 	for _, l := range p.lanes {
 		if l.state == laneOpen {
 			usable++
 			if l.useful {
 				warm++
 			}
+			if l.troubles >= troubledBy {
+				troubled++
+			}
 		}
 	}
 	want := p.target
-	if warm == usable && len(p.waiters[0])+len(p.waiters[1]) > 0 {
+	if (warm == usable && len(p.waiters[0])+len(p.waiters[1]) > 0) || (troubled > 0 && troubled == usable) {
 		want = min(MaxLanes, usable+1)
 	}
 	want = max(want, p.target)
@@ -317,14 +397,16 @@ func (p *Pool) open() {
 		if err == nil {
 			err = errClosed
 		}
-		p.dialFailed(err)
+		p.backOff()
+		p.stranded(err)
+		p.maintain()
 		p.mu.Unlock()
 		if l != nil {
 			l.end()
 		}
 		return
 	}
-	p.dialErr, p.failures = nil, 0
+	p.dialErr = nil
 	l.added = true
 	p.lanes = append(p.lanes, l)
 	p.serve()
@@ -332,49 +414,76 @@ func (p *Pool) open() {
 	p.watch(ctx, l)
 }
 
-// dialFailed backs off, and lets nobody wait for a connection that is not coming.
-func (p *Pool) dialFailed(err error) {
-	p.dialErr = err
-	p.backOff()
-	if !slices.ContainsFunc(p.lanes, func(l *Lane) bool { return l.state == laneOpen }) && p.dialing == 0 {
-		p.refuse(err)
+// stranded lets nobody wait for a connection when there is none and none is
+// being made.
+func (p *Pool) stranded(why error) {
+	p.dialErr = why
+	if p.dialing == 0 && !slices.ContainsFunc(p.lanes, func(l *Lane) bool { return l.state == laneOpen || l.state == laneSuspect }) {
+		p.refuse(why)
 	}
-	p.maintain()
 }
 
+// backOff puts the next dial off: by a second after the first failure in a row,
+// doubling up to a minute.
 func (p *Pool) backOff() {
-	wait := min(redialMost, redialFirst<<min(p.failures, 6))
-	p.failures++
+	wait := min(redialMost, redialFirst<<min(p.strikes, 6))
+	p.strikes++
 	p.redialAt = clock().Add(wait)
 }
 
-// watch pings an idle connection and drains one that the server wants gone.
+// watch tends a connection until it ends.
 func (p *Pool) watch(ctx context.Context, l *Lane) {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
-	for {
+	for over := false; !over; over = p.tend(ctx, l) {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		st := l.conn.State()
+	}
+}
+
+// tend pings a connection, drains one that the server wants gone or nobody
+// needs, and tells whether it has ended.
+func (p *Pool) tend(ctx context.Context, l *Lane) (over bool) {
+	st := l.conn.State()
+	p.mu.Lock()
+	over, away := l.state == laneClosed, l.state == laneDraining || st.Closing
+	idle := l.inFlight == 0
+	surplus := idle && !l.used && p.surplus()
+	l.used = false
+	p.mu.Unlock()
+	switch {
+	case over:
+	case away:
+		p.Retire(l, "")
+		if idle {
+			l.end()
+		}
+	case surplus:
+		p.Retire(l, surplusReason)
+	case p.ping(ctx, l, pingTimeout) != nil:
+		p.kill(l, "PingTimeout")
+	default:
 		p.mu.Lock()
-		over, away := l.state == laneClosed, l.state == laneDraining || st.Closing
-		idle := l.inFlight == 0
+		if l.useful {
+			p.strikes = 0
+		}
 		p.mu.Unlock()
-		switch {
-		case over:
-			return
-		case away:
-			p.Retire(l, "")
-			if idle {
-				l.end()
-			}
-		case p.ping(ctx, l, pingTimeout) != nil:
-			p.kill(l, "PingTimeout")
+	}
+	return over
+}
+
+// surplus tells whether there are more connections than are kept without a need.
+func (p *Pool) surplus() bool {
+	open := 0
+	for _, l := range p.lanes {
+		if l.state == laneOpen {
+			open++
 		}
 	}
+	return open > p.target
 }
 
 func (p *Pool) ping(ctx context.Context, l *Lane, limit time.Duration) error {
@@ -390,6 +499,10 @@ func (p *Pool) ping(ctx context.Context, l *Lane, limit time.Duration) error {
 func (p *Pool) Suspect(l *Lane) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.suspect(l)
+}
+
+func (p *Pool) suspect(l *Lane) {
 	if p.shut || l.state != laneOpen || clock().Sub(l.checkedAt) < suspectEvery {
 		return
 	}
@@ -455,6 +568,9 @@ func (p *Pool) lost(l *Lane) {
 	p.mu.Lock()
 	was := l.state
 	l.state = laneClosed
+	if l.guard != nil {
+		l.guard.Stop()
+	}
 	if !l.added { // it died while being dialled: the dial says so
 		p.mu.Unlock()
 		return
@@ -467,13 +583,31 @@ func (p *Pool) lost(l *Lane) {
 			why = "GoAway"
 		}
 	}
-	if !l.useful && clock().Sub(l.born) < time.Second {
-		p.backOff() // it was closed before it did anything: as good as a failed dial
-	}
+	p.replace(l, why)
 	p.maintain()
+	if p.dialErr != nil {
+		p.stranded(p.dialErr)
+	}
 	p.mu.Unlock()
 	if p.closedF != nil {
 		p.closedF(why)
+	}
+}
+
+// replace decides how soon a connection that has ended gets a successor. One
+// that was worth its while gets it at once, and so do a few that were not. One
+// that did nothing counts as a failed dial: a server that sends every connection
+// away must not be met by a loop of new ones.
+func (p *Pool) replace(l *Lane, why string) {
+	switch {
+	case l.successes >= provenBy, l.useful && why == "PingTimeout", why == surplusReason, why == OutOfUse:
+		return
+	case (l.useful || l.used) && p.strikes < redialFree:
+		p.strikes++
+		return
+	case clock().Sub(l.born) < pingEvery:
+		p.backOff()
+		p.stranded(fmt.Errorf("the service ends new connections: %s", why))
 	}
 }
 
