@@ -117,3 +117,25 @@ func FuzzParseResponse(f *testing.F) {
 		}
 	})
 }
+
+func FuzzClassify(f *testing.F) {
+	for _, r := range table {
+		f.Add(r.status, r.reason, int64(1_800_000_000_000))
+	}
+	f.Add(0, "", int64(0))
+	f.Fuzz(func(t *testing.T, status int, reason string, since int64) {
+		o := Classify(status, reason, time.UnixMilli(since))
+		documented := false
+		for _, r := range table {
+			documented = documented || (r.status == status && r.reason == reason)
+		}
+		switch {
+		case o.Class == 0 || o.Status != status || o.Reason != reason:
+			t.Fatalf("%d %q became %+v", status, reason, o)
+		case (o.Class == push.DropAddress || o.Class == push.Park || o.Class == push.AuthConfig) && !documented:
+			t.Fatalf("%d %q, which Apple does not document, became %v", status, reason, o.Class)
+		case o.Class == push.Accepted && (status < 200 || status > 299):
+			t.Fatalf("%d counts as accepted", status)
+		}
+	})
+}

@@ -4,26 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
-)
 
-// Notification is one request to APNs.
-type Notification struct {
-	ApnsID      string
-	CollapseID  string
-	DeviceToken string
-	Topic       string
-	Expiration  time.Time // always sent; the Unix epoch says "once, do not store"
-	Priority    int
-	PushType    string
-	Payload     []byte
-	Bearer      string // provider token
-}
+	"github.com/sideshow/apns2"
+	"github.com/sideshow/apns2/token"
+)
 
 // Response is APNs' answer to one request, whatever it looked like.
 type Response struct {
@@ -36,59 +24,78 @@ type Response struct {
 	Raw        []byte    // the body, when it was not what Apple documents
 }
 
-// Client makes one attempt. It has the shape of apns2's Client, which can
-// take its place, see docs/adr/0002. The error is about the way to APNs: an
-// answer, however odd, is a Response.
-type Client interface {
-	PushWithContext(ctx context.Context, n *Notification) (*Response, error)
-}
+// exchange is one request of an apns2.Client on one connection, and the
+// http.RoundTripper beneath that client. Each attempt has its own: apns2 knows
+// one connection pool for each client, and could neither be told to avoid the
+// connection that has just failed a page nor say which one it took. One value
+// holds it all, so that it costs one allocation.
+//
+// The round tripper sees what apns2 does not show:
+//
+//   - The answer. apns2 decodes the body of every answer and returns an empty
+//     Response when that fails, so a proxy's page, or a timestamp of another
+//     type, costs the status. It shows no headers either, so no Date. The answer
+//     is read here, once, and apns2 is handed an empty body.
+//   - The error of the connection, apart from that of a request which was never
+//     sent. The error of http.Client names the URL, and with it the phone's token.
+//   - A missing apns-expiration. apns2 leaves the header out for the Unix epoch,
+//     and without it Apple keeps the push for thirty days.
+type exchange struct {
+	client apns2.Client
+	http   http.Client
+	via    http.RoundTripper
 
-// httpClient is our Client: one POST over the connection it is given.
-type httpClient struct {
-	base *url.URL
-	via  http.RoundTripper
+	answer *Response // nil while there is none
+	lost   error     // of the connection; nil when the request never reached it
 }
 
 const maxAnswer = 4 << 10
 
-func (c *httpClient) PushWithContext(ctx context.Context, n *Notification) (*Response, error) {
-	u := *c.base
-	u.Path = "/3/device/" + n.DeviceToken
-	r := &http.Request{
-		Method: http.MethodPost, URL: &u, Host: u.Host, Proto: "HTTP/2.0", ProtoMajor: 2,
-		Header: n.header(), Body: io.NopCloser(bytes.NewReader(n.Payload)), ContentLength: int64(len(n.Payload)),
+// ask makes one request. Exactly one of the three results is set: an answer,
+// however odd; the error of the connection; the error of a request that could
+// not be made.
+func ask(ctx context.Context, via http.RoundTripper, host string, t *token.Token, n *apns2.Notification) (answer *Response, lost, unmade error) {
+	x := &exchange{via: via}
+	x.http = http.Client{
+		Transport: x, // without a timeout: the 60 s of apns2 are longer than a page can wait, and ctx has the attempt's
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // Apple never redirects; whoever does shall not get the provider token
+		},
 	}
-	answer, err := c.via.RoundTrip(r.WithContext(ctx))
-	if err != nil {
-		return nil, err
+	x.client = apns2.Client{Host: host, Token: t, HTTPClient: &x.http}
+	_, err := x.client.PushWithContext(ctx, n)
+	switch {
+	case x.answer != nil:
+		return x.answer, nil, nil
+	case x.lost != nil:
+		return nil, x.lost, nil
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil && len(body) == 0 && answer.StatusCode == http.StatusOK {
-		err = nil // accepted is in the status; the body of a 200 is empty
-	}
-	res := ParseResponse(answer.StatusCode, answer.Header, body)
-	if err != nil && res.Reason == "" {
-		res.Raw = body
-	}
-	return res, nil //nolint:nilerr // the status arrived: a body that broke off must not lose it
+	return nil, nil, err
 }
 
-func (n *Notification) header() http.Header {
-	h := http.Header{
-		"Authorization":   {"bearer " + n.Bearer},
-		"Apns-Id":         {n.ApnsID},
-		"Apns-Topic":      {n.Topic},
-		"Apns-Push-Type":  {n.PushType},
-		"Apns-Priority":   {strconv.Itoa(n.Priority)},
-		"Apns-Expiration": {strconv.FormatInt(n.Expiration.Unix(), 10)},
-		"Content-Type":    {"application/json"},
-		"User-Agent":      {"tocsin"},
+// RoundTrip implements http.RoundTripper.
+func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
+	// The request was made by apns2 for this one call, so nobody else sees its header.
+	if _, ok := r.Header["Apns-Expiration"]; !ok {
+		r.Header["Apns-Expiration"] = []string{"0"}
 	}
-	if n.CollapseID != "" {
-		h["Apns-Collapse-Id"] = []string{n.CollapseID}
+	answer, err := x.via.RoundTrip(r)
+	if err != nil {
+		x.lost = err
+		return nil, err
 	}
-	return h
+	var body []byte
+	if answer.ContentLength != 0 {
+		// The status arrived: a body that breaks off must not lose it.
+		body, err = io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	}
+	_ = answer.Body.Close() // nothing more is wanted of it
+	x.answer = ParseResponse(answer.StatusCode, answer.Header, body)
+	if err != nil && x.answer.Reason == "" {
+		x.answer.Raw = body
+	}
+	answer.Body = http.NoBody
+	return answer, nil
 }
 
 // ParseResponse reads an answer. Nothing in it can make it fail: a proxy's
@@ -131,9 +138,4 @@ func milliseconds(raw json.RawMessage) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(int64(ms))
-}
-
-// String names the notification without its token and its text.
-func (n *Notification) String() string {
-	return fmt.Sprintf("apns notification %s (%s, %d bytes)", n.ApnsID, n.PushType, len(n.Payload))
 }

@@ -33,6 +33,7 @@ type Config struct {
 	Connections  int           // kept open; 0 is 2, the most is 4
 	TestEndpoint *TestEndpoint // a simulator instead of Apple; only on loopback
 
+	Keyring *Keyring // shared by the apps of a process; nil: this one is alone
 	Metrics *push.Metrics
 	Log     *slog.Logger     // nil is silence
 	Now     func() time.Time // nil is time.Now

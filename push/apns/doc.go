@@ -10,6 +10,6 @@
 //   - https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns
 //   - https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns
 //
-// The single request of an attempt goes through the narrow interface
-// [Client], see docs/adr/0002.
+// The single request of an attempt is made by github.com/sideshow/apns2; what
+// of it is not used, and why, is in docs/adr/0007.
 package apns

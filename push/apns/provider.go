@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sideshow/apns2"
+
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/internal/h2"
 )
@@ -16,12 +18,6 @@ import (
 const (
 	pageGrace    = 30 * time.Second // a page may reach a phone this long after its deadline; the app shows it as missed
 	maxClockSkew = time.Minute
-
-	priorityNow  = 10
-	priorityCalm = 5
-
-	typeAlert      = "alert"
-	typeBackground = "background"
 )
 
 // Provider pushes to one app in one environment.
@@ -30,12 +26,14 @@ type Provider struct {
 	env      push.Environment
 	topic    string
 	entitled bool
+	host     string
 	signer   *Signer
-	client   func(via http.RoundTripper) Client
+	giveBack func() // the signer
 	pool     *h2.Pool
 	log      *slog.Logger
 	now      func() time.Time
 	skew     atomic.Int64 // nanoseconds, theirs minus ours
+	limited  atomic.Int32 // connections that refused our provider token for changing, since the last success
 }
 
 // New checks the configuration, signs once, and starts to connect. An error
@@ -53,19 +51,21 @@ func New(c Config) (*Provider, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("apns app %q: %w", c.App, err)
 	}
-	signer, err := NewSigner(c.TeamID, c.KeyID, c.Key, c.Now())
-	if err != nil {
-		return nil, fmt.Errorf("apns app %q: %w", c.App, err)
-	}
 	base, trust, err := c.endpoint()
 	if err != nil {
 		return nil, fmt.Errorf("apns app %q: %w", c.App, err)
 	}
-	p := &Provider{
-		app: c.App, env: c.Environment, topic: c.BundleID, entitled: c.CriticalEntitled,
-		signer: signer, log: c.Log, now: c.Now,
+	if c.Keyring == nil {
+		c.Keyring = &Keyring{}
 	}
-	p.client = func(via http.RoundTripper) Client { return &httpClient{base: base, via: via} }
+	signer, release, err := c.Keyring.take(&c)
+	if err != nil {
+		return nil, fmt.Errorf("apns app %q: %w", c.App, err)
+	}
+	p := &Provider{
+		app: c.App, env: c.Environment, topic: c.BundleID, entitled: c.CriticalEntitled, host: base.String(),
+		signer: signer, giveBack: release, log: c.Log, now: c.Now,
+	}
 	p.pool = h2.New(h2.Options{
 		Base: base, Trust: trust, Lanes: c.Connections, First: 1, // Apple starts a connection with one request at a time
 		Closed: func(reason string) { c.Metrics.ConnectionClosed("apns", c.App, c.Environment, reason) },
@@ -76,6 +76,7 @@ func New(c Config) (*Provider, error) {
 // Close ends the connections, under whatever is on them.
 func (p *Provider) Close() error {
 	p.pool.Close()
+	p.giveBack()
 	return nil
 }
 
@@ -98,33 +99,70 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 	if err != nil {
 		return push.Outcome{Class: push.OurBug, Reason: "Payload: " + err.Error(), Local: true, Alert: "a payload could not be built"}
 	}
-	bearer, err := p.signer.Bearer(p.now())
-	if err != nil {
-		return push.Outcome{Class: push.AuthConfig, Reason: "Sign: " + err.Error(), Alert: alertAuth}
-	}
-	n.Bearer = bearer.JWT
 	began := p.now()
-	l, err := p.pool.Acquire(ctx, a.Message.Kind.Loud(), a.Avoid)
+	l, bearer, err := p.place(ctx, a)
 	if err != nil {
-		p.log.DebugContext(ctx, "no apns connection", slog.String("app", p.app), slog.Any("error", err))
-		o := push.Outcome{Class: push.RetryLater, Reason: "NoConnection", Bytes: len(n.Payload), Shrunk: shrunk}
-		if errors.Is(err, h2.ErrBusy) {
-			o.Class, o.Reason, o.Local = push.RetryNow, "Busy", true
-		}
-		return o
+		return p.unplaced(ctx, err, n, shrunk)
 	}
 	o := p.attempt(ctx, l, n, a, bearer)
-	o.Via, o.Bytes, o.Shrunk, o.Elapsed = l.ID(), len(n.Payload), shrunk, p.now().Sub(began)
+	o.Via, o.Bytes, o.Shrunk, o.Elapsed = l.ID(), size(n), shrunk, p.now().Sub(began)
+	return o
+}
+
+func size(n *apns2.Notification) int {
+	body, _ := n.Payload.([]byte)
+	return len(body)
+}
+
+// signError is that there is no provider token to send with.
+type signError struct{ error }
+
+// place waits for a place on a connection that may carry the provider token.
+// On one connection a token changes at most once in twenty minutes, by Apple's
+// rule: a connection that is too young for the new one finishes what is on it.
+func (p *Provider) place(ctx context.Context, a push.Attempt) (*h2.Lane, Bearer, error) {
+	for {
+		l, err := p.pool.Acquire(ctx, a.Message.Kind.Loud(), a.Avoid)
+		if err != nil {
+			return nil, Bearer{}, err
+		}
+		bearer, err := p.signer.Bearer(p.now())
+		if err != nil {
+			p.pool.Release(l, false, false)
+			return nil, Bearer{}, signError{err}
+		}
+		if l.Carry(bearer.JWT, p.now(), minTokenAge) {
+			return l, bearer, nil
+		}
+		if current := p.signer.Peek(); current.JWT == bearer.JWT { // else it changed under our hands
+			p.pool.Retire(l, h2.OutOfUse)
+		}
+		p.pool.Release(l, false, false)
+	}
+}
+
+// unplaced is the outcome of an attempt that found no place.
+func (p *Provider) unplaced(ctx context.Context, err error, n *apns2.Notification, shrunk string) push.Outcome {
+	if sign, ok := errors.AsType[signError](err); ok {
+		return push.Outcome{Class: push.AuthConfig, Reason: "Sign: " + sign.Error(), Alert: alertAuth}
+	}
+	p.log.DebugContext(ctx, "no apns connection", slog.String("app", p.app), slog.Any("error", err))
+	o := push.Outcome{Class: push.RetryLater, Reason: "NoConnection", Bytes: size(n), Shrunk: shrunk}
+	if errors.Is(err, h2.ErrBusy) {
+		o.Class, o.Reason, o.Local = push.RetryNow, "Busy", true
+	}
 	return o
 }
 
 // attempt makes the request on a lane and gives the lane back.
-func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *Notification, a push.Attempt, bearer Bearer) push.Outcome {
-	slow := time.AfterFunc(h2.SlowAnswer, func() { p.pool.Suspect(l) }) //nolint:contextcheck // the ping belongs to the connection, not to the request
-	res, err := p.client(l).PushWithContext(ctx, n)
-	slow.Stop()
-	if err != nil {
-		return p.lost(l, err) //nolint:contextcheck // the ping belongs to the connection, not to the request
+func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *apns2.Notification, a push.Attempt, bearer Bearer) push.Outcome {
+	res, lost, unmade := ask(ctx, l, p.host, bearer.carrier, n)
+	switch {
+	case unmade != nil:
+		p.pool.Release(l, false, false)
+		return push.Outcome{Class: push.OurBug, Reason: "Request", Local: true, Alert: "a request could not be built"}
+	case lost != nil:
+		return p.lost(l, lost) //nolint:contextcheck // the ping belongs to the connection, not to the request
 	}
 	o := Classify(res.StatusCode, res.Reason, res.Timestamp)
 	o.ProviderID = res.ApnsID
@@ -167,6 +205,10 @@ func (p *Provider) lost(l *h2.Lane, err error) push.Outcome {
 // special handles the answers whose meaning depends on more than themselves.
 func (p *Provider) special(l *h2.Lane, o *push.Outcome, a push.Attempt, bearer Bearer) {
 	switch {
+	case o.Class == push.Accepted:
+		if p.limited.Load() != 0 {
+			p.limited.Store(0)
+		}
 	case o.Status == http.StatusForbidden && o.Reason == reasonExpiredToken:
 		// Apple keeps refusing on a connection whose token it once found expired.
 		p.pool.Retire(l, o.Reason)
@@ -174,10 +216,19 @@ func (p *Provider) special(l *h2.Lane, o *push.Outcome, a push.Attempt, bearer B
 			o.Class, o.Alert = push.AuthConfig, alertSkew
 		}
 	case o.Status == http.StatusTooManyRequests && o.Reason == reasonTooManyUpdates:
+		// The connection is of no use for twenty minutes, and so is never used
+		// again; the token stays. A second one that refuses it in a row says that
+		// all would: another way of reaching people then, and a try each minute.
+		first := l.Casualty()
 		p.pool.Retire(l, o.Reason)
+		if first && p.limited.Add(1) > 1 {
+			o.Class = push.AuthConfig
+		}
 	case o.Reason == reasonShutdown || o.Reason == "IdleTimeout":
 		o.Also = !l.Casualty()
 		p.pool.Retire(l, o.Reason)
+	case o.Class == push.RetryLater && o.Status >= http.StatusInternalServerError:
+		p.pool.Trouble(l)
 	case o.Scope == push.ScopeDevice && o.RetryAfter == 0:
 		o.RetryAfter = min(4*time.Second, time.Second<<min(max(a.Number-1, 0), 2)) // Apple names no time
 	}
@@ -197,24 +248,24 @@ func (p *Provider) compareClocks(res *Response, o *push.Outcome) {
 }
 
 // notification builds the request of an attempt.
-func (p *Provider) notification(a push.Attempt) (*Notification, string, error) {
+func (p *Provider) notification(a push.Attempt) (*apns2.Notification, string, error) {
 	m := a.Message
 	body, shrunk, err := Build(m, a.Device, a.Form, p.entitled)
 	if err != nil {
 		return nil, "", err
 	}
-	n := &Notification{
-		ApnsID: m.DeliveryID, DeviceToken: string(a.Device.Token), Topic: p.topic,
-		Expiration: time.Unix(0, 0), Priority: priorityCalm, PushType: typeAlert, Payload: body,
+	n := &apns2.Notification{
+		ApnsID: m.DeliveryID, DeviceToken: string(a.Device.Token), Topic: p.topic, // no Expiration is "once, do not store": see exchange
+		Priority: apns2.PriorityLow, PushType: apns2.PushTypeAlert, Payload: body,
 	}
 	if a.Form != push.FormMinimal { // the safe form has only what cannot be wrong
 		n.CollapseID = m.CollapseID
 	}
 	switch {
 	case m.Kind.Loud():
-		n.Priority, n.Expiration = priorityNow, m.Deadline.Add(pageGrace)
+		n.Priority, n.Expiration = apns2.PriorityHigh, m.Deadline.Add(pageGrace)
 	case m.Kind == push.KindHeartbeat:
-		n.PushType = typeBackground
+		n.PushType = apns2.PushTypeBackground
 	}
 	return n, shrunk, nil
 }

@@ -3,18 +3,17 @@ package apns
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"sync"
 	"time"
+
+	"github.com/sideshow/apns2/token"
 )
 
 // Apple refuses provider tokens older than an hour, and connections on which
@@ -23,45 +22,34 @@ const (
 	slotLength  = 45 * time.Minute
 	slotDelay   = time.Minute // a token is used this long after its iat, for clocks that run fast
 	tokenLife   = slotLength + slotDelay
+	maxTokenAge = 55 * time.Minute // never used when older, whatever the reason
 	minTokenAge = 20 * time.Minute // between two changes
-	lateInSlot  = 35 * time.Minute // a token this old, first used now, would be too old after minTokenAge
+	lateInSlot  = maxTokenAge - minTokenAge
 )
-
-// ParseKey reads the .p8 file of an APNs authentication key: PKCS #8 in PEM
-// with an ECDSA key on P-256. The error says what the file is instead.
-func ParseKey(file []byte) (*ecdsa.PrivateKey, error) {
-	block, _ := pem.Decode(file)
-	if block == nil {
-		return nil, errors.New("the key is not in PEM form: the .p8 file starts with -----BEGIN PRIVATE KEY-----")
-	}
-	if block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("the key file holds a %q, wanted is a \"PRIVATE KEY\": use the .p8 file as downloaded from Apple", block.Type)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("the key file is damaged: %w", err)
-	}
-	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("the key is a %T; an APNs authentication key is an ECDSA key: is this another service's file?", parsed)
-	}
-	if key.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("the key is on curve %s; an APNs authentication key is on P-256", key.Params().Name)
-	}
-	return key, nil
-}
 
 // Bearer is a provider token and the moment it says it was made.
 type Bearer struct {
 	JWT    string
 	Issued time.Time
+
+	carrier *token.Token // the form in which apns2 takes it
+}
+
+// newBearer puts a signed token into the form that apns2 takes.
+//
+// token.Token would sign by itself, after fifty minutes by the machine's clock,
+// with a random source, and would hand out an empty bearer when that fails. So
+// it gets a token that never counts as expired, and no key to sign with.
+func newBearer(jwt string, issued time.Time) Bearer {
+	return Bearer{jwt, issued, &token.Token{Bearer: jwt, IssuedAt: math.MaxInt64 - token.TokenTimeout}}
 }
 
 // Signer makes the provider tokens of one team's key.
 //
 // Tokens are cut into slots of 45 minutes and signed deterministically
 // (RFC 6979), so that instances which share nothing but the key make the same
-// token, and Apple sees one per slot instead of one per instance.
+// token, and Apple sees one per slot instead of one per instance. What they
+// cannot agree on so, they agree on through a [Vault].
 //
 // A token that has been used is kept for twenty minutes at least, whatever the
 // slot: whoever sends for the first time shortly before the end of one takes
@@ -71,8 +59,10 @@ type Signer struct {
 	key         *ecdsa.PrivateKey
 
 	mu      sync.Mutex
+	phase   time.Duration // of the slots; see Keyring
 	current Bearer
-	since   time.Time // first use of current
+	since   time.Time     // first use of current; zero when it was only heard of
+	made    chan struct{} // holds something after a token has been made
 }
 
 // NewSigner returns the signer of a key after it has signed once.
@@ -81,25 +71,37 @@ func NewSigner(team, keyID string, file []byte, now time.Time) (*Signer, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Signer{team: team, keyID: keyID, key: key}
+	s := &Signer{team: team, keyID: keyID, key: key, made: make(chan struct{}, 1)}
 	if _, err := s.sign(now); err != nil {
 		return nil, fmt.Errorf("sign a provider token: %w", err)
 	}
 	return s, nil
 }
 
-// Bearer is the token to use at now. Asking for it counts as using it.
+// Bearer is the token to use at now. Asking for it counts as using it. A
+// Bearer without an error is never empty.
 func (s *Signer) Bearer(now time.Time) (Bearer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current.JWT != "" && (now.Sub(s.current.Issued) < tokenLife || now.Sub(s.since) < minTokenAge) {
+	if s.usable(now) {
+		if s.since.IsZero() {
+			s.since = now
+		}
 		return s.current, nil
 	}
-	issued := slotOf(now)
+	issued := s.slotOf(now)
 	if now.Sub(issued) > lateInSlot {
-		issued = slotOf(now.Add(-slotLength / 2)).Add(slotLength / 2)
+		issued = s.slotOf(now.Add(-slotLength / 2)).Add(slotLength / 2)
 	}
 	return s.adopt(issued, now)
+}
+
+func (s *Signer) usable(now time.Time) bool {
+	if s.current.JWT == "" {
+		return false
+	}
+	age := now.Sub(s.current.Issued)
+	return age < tokenLife || (age < maxTokenAge && now.Sub(s.since) < minTokenAge)
 }
 
 // adopt makes the token of an instant the one in use.
@@ -108,7 +110,11 @@ func (s *Signer) adopt(issued, now time.Time) (Bearer, error) {
 	if err != nil {
 		return Bearer{}, fmt.Errorf("sign a provider token: %w", err)
 	}
-	s.current, s.since = Bearer{JWT: jwt, Issued: issued}, now
+	s.current, s.since = newBearer(jwt, issued), now
+	select {
+	case s.made <- struct{}{}:
+	default:
+	}
 	return s.current, nil
 }
 
@@ -135,9 +141,33 @@ func (s *Signer) Expire(old Bearer, now time.Time) bool {
 	return err == nil
 }
 
+// learn takes over the token of another instance when it is newer than the one
+// in use. The signature must be ours: signing is deterministic, so whoever has
+// the key makes the same.
+func (s *Signer) learn(b Bearer, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !b.Issued.After(s.current.Issued) || b.Issued.After(now) || now.Sub(b.Issued) >= tokenLife {
+		return
+	}
+	if jwt, err := s.sign(b.Issued); err != nil || jwt != b.JWT {
+		return
+	}
+	s.current, s.since = newBearer(b.JWT, b.Issued), time.Time{}
+}
+
+// setPhase moves the slots. The token in use keeps its time.
+func (s *Signer) setPhase(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase = d
+}
+
 // slotOf is the iat of the slot in use at now.
-func slotOf(now time.Time) time.Time {
-	return time.Unix(now.Add(-slotDelay).Unix()/int64(slotLength/time.Second)*int64(slotLength/time.Second), 0)
+func (s *Signer) slotOf(now time.Time) time.Time {
+	const slot = int64(slotLength / time.Second)
+	phase := int64(s.phase / time.Second)
+	return time.Unix((now.Add(-slotDelay).Unix()-phase)/slot*slot+phase, 0)
 }
 
 // sign makes the JWT of RFC 7519 with ES256 (RFC 7518, 3.4): header, claims,

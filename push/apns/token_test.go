@@ -1,6 +1,7 @@
 package apns
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -70,9 +71,9 @@ func TestTokenIsWhatAppleReads(t *testing.T) {
 	}
 }
 
-// TestCase02_ReplicasAgree: instances that share nothing but the key make one
-// token per slot, never older than 55 minutes and never from the future.
-func TestCase02_ReplicasAgree(t *testing.T) {
+// TestInstancesAgree: instances that share nothing but the key make one token
+// per slot, never older than 55 minutes and never from the future.
+func TestInstancesAgree(t *testing.T) {
 	_, _, file := newSigner(t, time.Unix(1_800_000_000, 0))
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Unix(rapid.Int64Range(1_700_000_000, 1_900_000_000).Draw(t, "now"), 0)
@@ -143,7 +144,7 @@ func TestTokensChangeAtMostOncePerTwentyMinutes(t *testing.T) {
 	})
 }
 
-func TestCase09_WrongKeysAreRefusedWithTheReason(t *testing.T) {
+func TestWrongKeysAreRefusedWithTheReason(t *testing.T) {
 	pkcs8 := func(key any) []byte {
 		der, err := x509.MarshalPKCS8PrivateKey(key)
 		if err != nil {
@@ -167,24 +168,81 @@ func TestCase09_WrongKeysAreRefusedWithTheReason(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sec1, err := x509.MarshalECPrivateKey(p256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(kind string, bytes []byte) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes})
+	}
+	wide := []byte{0xff, 0xfe}
+	for _, c := range good {
+		wide = append(wide, c, 0)
+	}
 	for name, tc := range map[string]struct {
 		file []byte
 		says string
 	}{
-		"empty":       {nil, "PEM"},
-		"json":        {[]byte(`{"type":"service_account"}`), "PEM"},
-		"rsa":         {pkcs8(rsaKey), "*rsa.PrivateKey"},
-		"p-384":       {pkcs8(p384), "P-384"},
-		"ed25519":     {pkcs8(ed), "ed25519"},
-		"truncated":   {append(append([]byte{}, good[:60]...), good[len(good)-26:]...), ""},
-		"certificate": {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte{1}}), "CERTIFICATE"},
-		"damaged":     {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}}), "damaged"},
+		"nothing":         {nil, "empty"},
+		"blank lines":     {[]byte("\r\n\n"), "empty"},
+		"service account": {[]byte(`{"type":"service_account"}`), "service account"},
+		"prose":           {[]byte("the key is with Ann"), "PEM"},
+		"utf-16":          {wide, "UTF-16"},
+		"p12":             {[]byte{0x30, 0x82, 0x0c, 0xa1, 0x02}, ".p12"},
+		"rsa":             {pkcs8(rsaKey), "*rsa.PrivateKey"},
+		"p-384":           {pkcs8(p384), "P-384"},
+		"ed25519":         {pkcs8(ed), "ed25519"},
+		"cut off":         {good[:60], "cut off"},
+		"a line missing":  {append(append([]byte{}, good[:60]...), good[len(good)-26:]...), "PEM"},
+		"certificate":     {block("CERTIFICATE", []byte{1}), "CERTIFICATE"},
+		"encrypted":       {block("ENCRYPTED PRIVATE KEY", []byte{1}), "password"},
+		"sec1":            {block("EC PRIVATE KEY", sec1), "openssl pkcs8"},
+		"public key":      {block("PUBLIC KEY", []byte{1}), "PUBLIC KEY"},
+		"damaged":         {block("PRIVATE KEY", []byte{1}), "damaged"},
 	} {
 		_, err := New(Config{App: "night", BundleID: "com.example.oncall", TeamID: "TEAM000001", KeyID: "KEY0000001", Key: tc.file})
 		if err == nil || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), "night") {
 			t.Errorf("%s: error %v, want one that names the app and %q", name, err, tc.says)
 		}
 	}
+	for name, file := range map[string][]byte{
+		"as downloaded":   good,
+		"byte order mark": append([]byte("\uFEFF"), good...),
+		"windows":         bytes.ReplaceAll(good, []byte("\n"), []byte("\r\n")),
+		"no last newline": bytes.TrimSpace(good),
+	} {
+		if _, err := ParseKey(file); err != nil {
+			t.Errorf("%s: refused: %v", name, err)
+		}
+	}
+}
+
+func FuzzParseKey(f *testing.F) {
+	good, _, err := pushtest.NewP8()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{string(good), "", "{}", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "\uFEFF-----BEGIN"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		key, err := ParseKey(file)
+		if err != nil {
+			if key != nil || len(err.Error()) > 1000 {
+				t.Fatalf("refused with a key, or with %d bytes of reason", len(err.Error()))
+			}
+			return
+		}
+		s := &Signer{team: "TEAM000001", keyID: "KEY0000001", key: key}
+		jwt, err := s.sign(time.Unix(1_800_000_000, 0))
+		if err != nil || strings.Count(jwt, ".") != 2 {
+			t.Fatalf("an accepted key signs %q, %v", jwt, err)
+		}
+	})
 }
 
 func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
