@@ -100,6 +100,14 @@ func compose(m *push.Trimmed, d *push.Device) map[string]string {
 	if sound != push.SoundNone {
 		put("sound", sound.String())
 	}
+	if m.Kind.Loud() {
+		// The lock screen shows what is in the clear here, with its button; what e
+		// opens to is the private version.
+		data["visibility"], data["ack"] = "private", "1"
+		if sound != push.SoundNone && level >= push.LevelTimeSensitive {
+			data["insistent"] = "1" // rings until somebody sees to it, at most until x
+		}
+	}
 	if sound == push.SoundCritical && m.Volume > 0 {
 		put("volume", strconv.FormatFloat(m.Volume, 'g', 4, 64))
 	}
