@@ -22,8 +22,8 @@ const (
 // not vanish.
 // https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification
 type payload struct {
-	APS    aps    `json:"aps"`
-	Tocsin fields `json:"t"`
+	APS    aps         `json:"aps"`
+	Tocsin push.Fields `json:"t"`
 }
 
 type aps struct {
@@ -49,25 +49,6 @@ type criticalSound struct {
 	Volume   float64 `json:"volume"`
 }
 
-// fields is what the app reads; the keys are short because they count.
-type fields struct {
-	Version     int               `json:"v"`
-	Delivery    string            `json:"d"`
-	Kind        string            `json:"k"`
-	Expires     int64             `json:"x"`
-	Incident    string            `json:"i,omitempty"`
-	Number      int64             `json:"n,omitempty"`
-	Revision    int64             `json:"r,omitempty"`
-	Severity    string            `json:"s,omitempty"`
-	Receipt     string            `json:"u,omitempty"`
-	ReceiptKey  string            `json:"uk,omitempty"`
-	ActionToken string            `json:"a,omitempty"`
-	Sealed      string            `json:"e,omitempty"`
-	SealedKey   string            `json:"ek,omitempty"`
-	Fetch       int               `json:"fetch,omitempty"`
-	Details     map[string]string `json:"m,omitempty"`
-}
-
 // Build marshals the payload of m for d: at most push.MaxPayload bytes,
 // always. shrunk names what had to go for that, "" for nothing. entitled says
 // whether Apple granted the app critical alerts.
@@ -83,15 +64,7 @@ func Build(m *push.Message, d *push.Device, form push.Form, entitled bool) (body
 }
 
 func compose(m *push.Trimmed, d *push.Device, entitled bool) *payload {
-	p := &payload{Tocsin: fields{
-		Version: 1, Delivery: m.DeliveryID, Kind: m.Kind.String(), Expires: m.Deadline.Unix(),
-		Incident: m.IncidentID, Number: m.IncidentNumber, Revision: m.Revision, Severity: m.Severity,
-		Receipt: m.ReceiptPath, ReceiptKey: m.ReceiptKey, ActionToken: m.ActionToken,
-		Sealed: m.Sealed, SealedKey: m.SealedKeyID, Details: m.Details,
-	}}
-	if m.Fetch {
-		p.Tocsin.Fetch = 1
-	}
+	p := &payload{Tocsin: m.Fields()}
 	if m.Kind == push.KindHeartbeat {
 		p.APS.ContentAvailable = 1
 		return p

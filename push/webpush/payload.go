@@ -49,27 +49,13 @@ type action struct {
 
 // fields are what the app reads; the keys are those of the other platforms.
 type fields struct {
-	Version     int               `json:"v"`
-	Delivery    string            `json:"d"`
-	Kind        string            `json:"k"`
-	Expires     int64             `json:"x"`
-	Incident    string            `json:"i,omitempty"`
-	Number      int64             `json:"n,omitempty"`
-	Revision    int64             `json:"r,omitempty"`
-	Severity    string            `json:"s,omitempty"`
-	Receipt     string            `json:"u,omitempty"`
-	ReceiptKey  string            `json:"uk,omitempty"`
-	ActionToken string            `json:"a,omitempty"`
-	Sealed      string            `json:"e,omitempty"`
-	SealedKey   string            `json:"ek,omitempty"`
-	Fetch       int               `json:"fetch,omitempty"`
-	Details     map[string]string `json:"m,omitempty"`
-	Level       string            `json:"level,omitempty"`
-	Sound       string            `json:"sound,omitempty"`
-	Thread      string            `json:"thread,omitempty"`
-	Badge       *int              `json:"badge,omitempty"`
-	Open        int               `json:"open,omitempty"`
-	Redacted    int               `json:"redacted,omitempty"`
+	push.Fields
+	Level    string `json:"level,omitempty"`
+	Sound    string `json:"sound,omitempty"`
+	Thread   string `json:"thread,omitempty"`
+	Badge    *int   `json:"badge,omitempty"`
+	Open     int    `json:"open,omitempty"`
+	Redacted int    `json:"redacted,omitempty"`
 }
 
 // Build marshals what is encrypted for d's browser: at most [MaxClear] bytes,
@@ -144,15 +130,7 @@ func actions(k push.Kind) []action {
 }
 
 func dataOf(t *push.Trimmed) fields {
-	f := fields{
-		Version: 1, Delivery: t.DeliveryID, Kind: t.Kind.String(), Expires: t.Deadline.Unix(),
-		Incident: t.IncidentID, Number: t.IncidentNumber, Revision: t.Revision, Severity: t.Severity,
-		Receipt: t.ReceiptPath, ReceiptKey: t.ReceiptKey, ActionToken: t.ActionToken,
-		Sealed: t.Sealed, SealedKey: t.SealedKeyID, Details: t.Details, Thread: t.ThreadID, Badge: t.Badge, Open: t.OpenPages,
-	}
-	if t.Fetch {
-		f.Fetch = 1
-	}
+	f := fields{Fields: t.Fields(), Thread: t.ThreadID, Badge: t.Badge, Open: t.OpenPages}
 	if t.Redacted {
 		f.Redacted = 1
 	}
