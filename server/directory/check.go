@@ -259,32 +259,31 @@ type Unreachable struct {
 	Why  string
 }
 
-// Unreachable returns everybody who is counted on and cannot be paged, for
-// `tocsin status` and readiness.
+// Unreachable returns everybody who is counted on and cannot be paged, or only
+// by devices that have not been heard of for long, for `tocsin status` and the
+// log of a start. Those devices are paged all the same.
 func (s *Snapshot) Unreachable() []Unreachable {
-	counted := map[roster.UserID][]Key{}
-	count := func(id string, by Key) {
-		if list := counted[roster.UserID(id)]; !slices.Contains(list, by) {
-			counted[roster.UserID(id)] = append(list, by)
-		}
-	}
-	for p := range all[*Policy](s, KindPolicy) {
-		p.refs(func(_ string, to Key) {
-			if to.Kind == KindUser {
-				count(to.ID, p.key())
-			}
-		})
-	}
-	s.GetSettings().refs(func(_ string, to Key) { count(to.ID, Key{KindSettings, SettingsID}) })
 	var out []Unreachable
-	for id, by := range counted {
-		if dead, ok := s.unreachable([]roster.UserID{id}); !ok {
-			why := strings.TrimSuffix(strings.TrimPrefix(dead[0], string(id)+" ("), ")")
+	for id, by := range s.counted() {
+		if why := s.doubt(id); why != "" {
 			out = append(out, Unreachable{User: id, By: by, Why: why})
 		}
 	}
 	slices.SortFunc(out, func(a, b Unreachable) int { return cmp.Compare(a.User, b.User) })
 	return out
+}
+
+// doubt says why somebody cannot be paged, or not for sure; "" when nothing is
+// wrong.
+func (s *Snapshot) doubt(id roster.UserID) string {
+	if dead, ok := s.unreachable([]roster.UserID{id}); !ok {
+		return strings.TrimSuffix(strings.TrimPrefix(dead[0], string(id)+" ("), ")")
+	}
+	sure := slices.DeleteFunc(s.Devices(id), func(d roster.Device) bool { return d.State == roster.DeviceUnverified })
+	if u, _ := s.User(id); !u.Reachable(true, sure) {
+		return "only by a device that has not been heard of for long: open the app on it"
+	}
+	return ""
 }
 
 // Ready returns nil when a catch-all exists who can be paged; otherwise what is missing.

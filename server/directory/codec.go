@@ -99,6 +99,7 @@ type (
 		Install     string       `json:"install,omitempty"`
 		App         string       `json:"app,omitempty"`
 		Environment Environment  `json:"env,omitempty"`
+		Confirmed   bool         `json:"confirmed,omitempty"`
 		Address     Address      `json:"address,omitzero"`
 		Claim       *Claim       `json:"claim,omitempty"`
 		SealKey     []byte       `json:"seal_key,omitempty"`

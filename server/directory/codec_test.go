@@ -69,8 +69,8 @@ func full() []Record {
 		}, Hint: "wxyz", Meta: meta},
 		&Device{
 			Device:  roster.Device{ID: "d1", User: "ann", Name: "Ann's phone", Platform: roster.Web, State: roster.DeviceParked, Silenced: true},
-			Install: "i", App: "dev.tocsin.app", Environment: Sandbox, Address: address,
-			Claim: &Claim{Address: address, Nonce: auth.HashSecret("n"), Expires: at}, SealKey: []byte{4}, SealKeyID: "k", SealKeyAt: at, SealFailed: at, UnlockKey: []byte{5},
+			Install: "i", App: "dev.tocsin.app", Environment: Sandbox, Confirmed: true, Address: address,
+			Claim: &Claim{Address: address, Install: "j", Nonce: auth.HashSecret("n"), Expires: at}, SealKey: []byte{4}, SealKeyID: "k", SealKeyAt: at, SealFailed: at, UnlockKey: []byte{5},
 			Locale: "de", Zone: "UTC", AppVersion: "1", OSVersion: "2", Model: "m",
 			Can: Capabilities{
 				Critical: true, TimeSensitive: true, FullScreen: true, DNDBypass: true, ChannelOK: true, LiveActivity: true, Actions: true,

@@ -19,6 +19,7 @@ type Device struct {
 	Install     string // UUID that the app made; a label, not a secret
 	App         string // bundle id or package name
 	Environment Environment
+	Confirmed   bool // a push to Address in Environment has been accepted: it is the right one
 	Address     Address
 	// Claim is an address that the phone says it has and another person's device
 	// is known by. It takes effect when the phone shows a nonce pushed there.
@@ -72,6 +73,9 @@ type Address struct {
 // Claim is an address that is not proven yet.
 type Claim struct {
 	Address
+	// Install is the label of an app that is another person's device, whose
+	// phone this is when the claim is proven; empty: the device has its own.
+	Install string    `json:",omitempty"`
 	Nonce   auth.Hash // of what was pushed there
 	Expires time.Time
 }
@@ -150,6 +154,15 @@ func (d *Device) SetSealKey(key []byte, id string, now time.Time) {
 
 // Seals reports whether pages can be sealed for the device.
 func (d *Device) Seals() bool { return len(d.SealKey) > 0 && d.SealFailed.IsZero() }
+
+// Revoked returns the device taken out for good: without address and
+// credential, and with everything void that was signed for it.
+func (d *Device) Revoked(why string) *Device {
+	c := *d
+	c.State, c.StateReason, c.Credential, c.Epoch = roster.DeviceRevoked, why, auth.Hash{}, d.Epoch+1
+	c.Address, c.Claim, c.Confirmed = Address{}, nil, false
+	return &c
+}
 
 const addressPurpose = "device address"
 

@@ -40,7 +40,7 @@ var fields = map[string]field{ //nolint:gochecknoglobals // look-up table
 		roster.DeviceActive: "active", roster.DeviceUnverified: "unverified", roster.DeviceParked: "parked",
 		roster.DeviceDead: "dead", roster.DeviceRevoked: "revoked",
 	})},
-	"install": {"install_id", nil}, "app": {"app_id", asIs}, "env": {"environment", nil}, "can": {"capabilities", nil},
+	"install": {"install_id", nil}, "app": {"app_id", asIs}, "env": {"environment", nil}, "confirmed": {"environment_confirmed", asIs}, "can": {"capabilities", nil},
 	"permission": {"", nil}, "state_reason": {"", asIs}, "epoch": {"", asIs},
 }
 

@@ -27,8 +27,11 @@ type Options struct {
 	InUse  InUse         // nil: nothing is
 	// Channels are the ways of reaching people that are set up here.
 	Channels Channels
-	Now      func() time.Time // nil: time.Now
-	Logger   *slog.Logger     // nil: slog.Default
+	// Changed is told of every change that this instance has made, once it is
+	// durable. It must not block, and must not change the directory itself. nil is fine.
+	Changed func(Changed)
+	Now     func() time.Time // nil: time.Now
+	Logger  *slog.Logger     // nil: slog.Default
 	// StartWait is how long Redis may take to answer at the start before the
 	// copy on disk is used. 0: 5 s.
 	StartWait time.Duration
@@ -41,6 +44,7 @@ type Directory struct {
 	addresses auth.Sealer
 	secrets   auth.Sealer
 	inUse     InUse
+	changed   func(Changed)
 	now       func() time.Time
 	logger    *slog.Logger
 	empty     *Snapshot // what a full load begins from
@@ -78,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Directory, error) {
 	}
 	d := &Directory{
 		log: o.Log, keys: o.Keys, addresses: o.Keys.Sealer(addressPurpose), secrets: o.Keys.Sealer(secretPurpose),
-		inUse: o.InUse, now: o.Now, logger: o.Logger,
+		inUse: o.InUse, changed: o.Changed, now: o.Now, logger: o.Logger,
 		empty:   &Snapshot{pace: o.Pace, onCall: o.OnCall, channels: o.Channels, zones: &zones{}},
 		moved:   make(chan struct{}, 1),
 		catcher: make(chan struct{}, 1), writer: make(chan struct{}, 1),

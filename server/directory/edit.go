@@ -142,6 +142,9 @@ func (d *Directory) change(ctx context.Context, by By, edit func(*Edit) error, d
 		}
 		err = d.log.Apply(ctx, p.changes, p.audit)
 		if err == nil {
+			if d.changed != nil {
+				d.changed(Changed{By: by, Before: p.before, After: p.next, Keys: p.keys})
+			}
 			p.next = d.applied(ctx, p)
 			return p, nil
 		}
@@ -162,8 +165,17 @@ func (d *Directory) applied(ctx context.Context, p prepared) *Snapshot {
 	return d.Snapshot()
 }
 
+// Changed is a change that is durable.
+type Changed struct {
+	By            By
+	Before, After *Snapshot // without it, and with it alone
+	Keys          []Key     // of the records that it has changed
+}
+
 // prepared is a change that has passed every rule.
 type prepared struct {
+	before  *Snapshot
+	keys    []Key
 	next    *Snapshot
 	changes []Change
 	audit   [][]byte

@@ -126,7 +126,12 @@ func (s *Snapshot) UserByEmail(email string) (*User, bool) {
 
 // DeviceByAddress returns the device that is reached at the address.
 func (s *Snapshot) DeviceByAddress(kind AddressKind, value string) (*Device, bool) {
-	id, ok := s.address.get(LookupOf(kind, value))
+	return s.DeviceByLookup(LookupOf(kind, value))
+}
+
+// DeviceByLookup returns the device that is reached at the address of that hash.
+func (s *Snapshot) DeviceByLookup(lookup auth.Hash) (*Device, bool) {
+	id, ok := s.address.get(lookup)
 	if !ok {
 		return nil, false
 	}

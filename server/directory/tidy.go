@@ -9,6 +9,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 // How long tombstones and old versions are kept.
@@ -16,6 +17,7 @@ const (
 	keepService = 7 * 24 * time.Hour   // events accepted before the deletion still page
 	keepArchive = 400 * 24 * time.Hour // as long as archived incidents name them
 	keepToken   = 30 * 24 * time.Hour  // after it stopped working, so that one can see why
+	keepDevice  = keepArchive          // after it was taken out: deliveries name it
 )
 
 const tidyEvery = time.Hour
@@ -72,6 +74,12 @@ func (s *Snapshot) outdated(now time.Time) []Record {
 	for t := range s.Tokens() {
 		if end := earlier(t.Expires, t.Revoked); !end.IsZero() && now.Sub(end) > keepToken {
 			out = append(out, t)
+		}
+	}
+	for d := range s.AllDevices() {
+		named, _ := s.referrer.get(reference{d.key(), KindUser}) // by a contact method
+		if d.State == roster.DeviceRevoked && now.Sub(d.Updated) > keepDevice && named.size() == 0 {
+			out = append(out, d)
 		}
 	}
 	for _, r := range s.records[KindVersion].all() {

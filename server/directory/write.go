@@ -29,7 +29,7 @@ func stamp(r Record, was uint64, now time.Time) (Change, error) {
 
 // write turns the edit into changes with guards, and their audit records.
 func (e *Edit) write(next *Snapshot, by By) (prepared, error) {
-	p := prepared{next: next, done: make(map[Key]outcome, len(e.order))}
+	p := prepared{before: e.Snapshot, keys: e.order, next: next, done: make(map[Key]outcome, len(e.order))}
 	ordered := false
 	for _, k := range e.order {
 		old, existed := e.records[k.Kind].get(k.ID)

@@ -110,19 +110,16 @@ func (l *leg) binding() auth.Binding {
 
 // pushed takes in how a push ended.
 func (n *Notifier) pushed(ctx context.Context, l *leg, r push.Result) {
-	if r.Address != push.AddressKeep {
-		f := Fate{
-			Device: l.phone.ID, Token: l.phone.Push.Token, Address: r.Address, Environment: r.Environment,
-			Reason: r.Outcome.Reason, At: n.now(),
-		}
-		if err := n.o.Directory.Fate(ctx, f); err != nil {
-			n.log.WarnContext(ctx, "fate of a device not recorded", slog.String("device", string(l.phone.ID)), slog.Any("error", err))
-		}
+	if r.Address != push.AddressKeep { // before the end, which may ask for the next way
+		n.fate(ctx, l.phone, r)
 	}
 	why := clip(r.Outcome.Reason)
 	switch r.End {
 	case push.EndAccepted:
 		l.end(ctx, incident.DeliveryAccepted, why, r.Outcome.ProviderID)
+		if r.Address == push.AddressKeep && unconfirmed(l.phone) {
+			n.fate(ctx, l.phone, r)
+		}
 	case push.EndRejected:
 		l.end(ctx, incident.DeliveryRejected, orElse(why, "the push service refused it"), "")
 	case push.EndProviderDown:
@@ -136,6 +133,21 @@ func (n *Notifier) pushed(ctx context.Context, l *leg, r push.Result) {
 		l.end(ctx, incident.DeliveryWithdrawn, "not needed any more", "")
 	case push.EndStopped:
 		l.end(ctx, 0, "", "")
+	}
+}
+
+// unconfirmed reports whether nothing was ever accepted for the phone's address,
+// so that it is not known for sure which of Apple's two worlds it belongs to.
+func unconfirmed(p Phone) bool { return p.Platform == roster.IOS && !p.Push.EnvironmentConfirmed }
+
+// fate has the directory know what the push service thinks of a phone's address.
+func (n *Notifier) fate(ctx context.Context, p Phone, r push.Result) {
+	f := Fate{
+		Device: p.ID, Token: p.Push.Token, Address: r.Address, Environment: r.Environment, Accepted: r.End == push.EndAccepted,
+		Reason: r.Outcome.Reason, At: n.now(),
+	}
+	if err := n.o.Directory.Fate(ctx, f); err != nil {
+		n.log.WarnContext(ctx, "fate of a device not recorded", slog.String("device", string(p.ID)), slog.Any("error", err))
 	}
 }
 

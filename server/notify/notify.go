@@ -30,6 +30,9 @@ type Ledger interface {
 	Deliveries(ctx context.Context, d store.Doc) ([]incident.Delivery, error)
 	Delivery(ctx context.Context, id string) (store.Doc, incident.Delivery, bool, error)
 	Receipt(ctx context.Context, r store.Receipt) (store.Receipted, error)
+	Devices(ctx context.Context, ids ...roster.DeviceID) (map[roster.DeviceID][]byte, error)
+	TouchDevice(ctx context.Context, id roster.DeviceID, set map[string]any) error
+	ClaimDevice(ctx context.Context, id roster.DeviceID, field, was string, set map[string]any) (bool, error)
 }
 
 // Directory is what is configured of people, services and phones.
@@ -70,7 +73,8 @@ type Fate struct {
 	Device      roster.DeviceID
 	Token       push.Token // that was used
 	Address     push.Address
-	Environment push.Environment // of AddressCorrect
+	Environment push.Environment // of AddressCorrect, and of what was accepted
+	Accepted    bool             // with AddressKeep: Environment is the right one
 	Reason      string           // the service's word
 	At          time.Time
 }

@@ -23,6 +23,9 @@ type Receipt struct {
 	// Silent: the phone showed it without sound, as its channel, its switch or
 	// its focus made it.
 	Silent bool
+	// Lowered: it arrived with a lower priority than it was sent with: the phone
+	// holds pages of the app back.
+	Lowered bool
 	// Reason is what kept it from being shown; of any other state, what kept it
 	// from being shown whole: "decrypt", "locked".
 	Reason string
@@ -79,7 +82,7 @@ func (n *Notifier) report(ctx context.Context, caller auth.Principal, key string
 		return 0, err
 	}
 	if !ok {
-		return ReceiptUnknown, nil
+		return n.answered(ctx, caller, r)
 	}
 	if !n.mayReport(caller, key, dv) {
 		n.log.WarnContext(ctx, "receipt denied", slog.String("delivery", r.Delivery), slog.String("caller", caller.String()))
@@ -95,6 +98,7 @@ func (n *Notifier) report(ctx context.Context, caller auth.Principal, key string
 		return receiptStatus(status), err
 	}
 	n.heard(dv, r.State, now)
+	n.lives(ctx, dv, r, now)
 	if err := n.others(ctx, dv, r, now); err != nil {
 		return 0, err
 	}

@@ -85,13 +85,22 @@ func (n *Notifier) SendTest(ctx context.Context, device roster.DeviceID, critica
 	if _, old, found, err := n.o.Ledger.Delivery(ctx, id); err != nil || found {
 		return n.test(old), err
 	}
+	n.tested(ctx, device, map[string]any{roster.WordTest: storedTime(now), roster.WordJudged: false, roster.WordPassed: false})
 	n.send(ctx, e)
 	return n.test(queued), nil
 }
 
+// Judged keeps how a test ended, for the health of its device.
+func (n *Notifier) Judged(ctx context.Context, t Test) {
+	if t.Verdict == 0 {
+		return
+	}
+	n.tested(ctx, t.Delivery.Device, map[string]any{roster.WordJudged: true, roster.WordPassed: t.Verdict == TestPassed})
+}
+
 // GetTest returns a test. NotFound when there is none, or it is long over.
 func (n *Notifier) GetTest(ctx context.Context, id string) (Test, error) {
-	delivery, ok := uuid(id)
+	delivery, ok := dashed(id)
 	if !ok {
 		return Test{}, noTest(id)
 	}
@@ -200,20 +209,27 @@ func advice(v TestVerdict, dv incident.Delivery) []string {
 	return nil
 }
 
+// suppressedAdvice is what mends each of the words by which a phone says what
+// keeps pages from being shown.
 func suppressedAdvice(code string) string {
-	switch {
-	case strings.Contains(code, "permission"):
-		return "Allow notifications for the app in the phone's settings."
-	case strings.Contains(code, "channel"):
-		return "Switch the app's page channel on in the phone's notification settings."
-	case strings.Contains(code, "dnd") || strings.Contains(code, "focus"):
-		return "Let the app through Do Not Disturb."
+	for _, a := range []struct{ word, advice string }{
+		{"permission", "Allow notifications for the app in the phone's settings."},
+		{"channel", "Switch the app's page channel on in the phone's notification settings."},
+		{"dnd", "Let the app through Do Not Disturb."},
+		{"focus", "Let the app through the phone's focus: allow time-sensitive notifications, or critical alerts."},
+		{"full_screen", "Allow the app to show full-screen notifications in the phone's settings."},
+		{"battery", "Take the app out of battery saving in the phone's settings."},
+		{"priority", "Open the app: the system holds its pushes back, as none was looked at for long."},
+	} {
+		if strings.Contains(code, a.word) {
+			return a.advice
+		}
 	}
 	return "The phone does not show pages; look at the app's notification settings."
 }
 
-// uuid puts the dashes back into a test's id.
-func uuid(id string) (string, bool) {
+// dashed puts the dashes back into a test's id.
+func dashed(id string) (string, bool) {
 	raw, err := hex.DecodeString(id)
 	if err != nil || len(raw) != 16 || strings.ToLower(id) != id {
 		return "", false

@@ -353,10 +353,6 @@ func (s *devices) ReportReceipts(ctx context.Context, req *pb.ReportReceiptsRequ
 	if key != "" && denied > 0 && denied == len(statuses) {
 		return nil, fault.New(fault.Unauthenticated, "RECEIPT_KEY", "the receipt key is not valid for this delivery")
 	}
-	if c.principal.Device != "" && len(statuses) > denied {
-		now := s.c.Now()
-		s.heard(ctx, c.principal.Device, func(w *word) { w.Seen, w.Receipt = now, now })
-	}
 	return answer, nil
 }
 
@@ -364,6 +360,7 @@ func receiptOf(r *pb.Receipt) notify.Receipt {
 	return notify.Receipt{
 		Delivery: strings.ToLower(r.GetDeliveryId()), State: receiptStates[r.GetState()], DeviceAt: instant(r.GetDeviceAt()),
 		Silent: r.GetAudible() == pb.Delivery_AUDIBLE_NO, Reason: r.GetReason(),
+		Lowered: r.GetPrio() != "" && r.GetOrigPrio() != "" && r.GetPrio() != r.GetOrigPrio(),
 	}
 }
 

@@ -74,10 +74,26 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, i *grpc.StreamServerInfo,
 		return err
 	}
 	defer end()
-	return handler(srv, &checkedStream{
-		ServerStream: ss, ctx: withCall(ctx, c),
+	live, ended := s.streams.add(ctx, func(looking context.Context) error {
+		return s.stillMay(metadata.NewIncomingContext(looking, mdOf(ctx)), c)
+	})
+	defer ended()
+	if err = s.stillMay(ctx, c); err != nil { // since it was let in, and before it could be found among the open ones
+		return err
+	}
+	err = handler(srv, &checkedStream{
+		ServerStream: ss, ctx: withCall(live, c),
 		check: func(m any) error { return s.check(c, m) }, may: func() error { return s.stillMay(ctx, c) },
 	})
+	if why := context.Cause(live); ctx.Err() == nil && why != nil {
+		return why // it has ended for that, whatever the handler made of it
+	}
+	return err
+}
+
+func mdOf(ctx context.Context) metadata.MD {
+	md, _ := metadata.FromIncomingContext(ctx)
+	return md
 }
 
 // checkedStream holds every message that comes in against its rules, and the
@@ -123,8 +139,8 @@ func (s *Server) admit(ctx context.Context, c *call) error {
 		p = auth.Console()
 	}
 	c.principal = p
-	if p.Device != "" && s.present.due(p.Device, c.started) {
-		s.heard(ctx, p.Device, func(w *word) { w.Seen = c.started })
+	if p.Device != "" {
+		s.heard(ctx, c)
 	}
 	if public(c.method) {
 		return nil

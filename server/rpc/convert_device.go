@@ -14,46 +14,28 @@ var deviceStates = map[roster.DeviceState]pb.Device_State{ //nolint:gochecknoglo
 	roster.DeviceParked: pb.Device_STATE_PARKED, roster.DeviceDead: pb.Device_STATE_DEAD, roster.DeviceRevoked: pb.Device_STATE_REVOKED,
 }
 
-// word is the last that was heard of a device: no configuration, as it moves
-// many times a day.
-type word struct {
-	Seen    time.Time `json:"seen,omitzero"`
-	Receipt time.Time `json:"receipt,omitzero"`
-	Test    time.Time `json:"test,omitzero"`
-	Passed  bool      `json:"passed,omitempty"`
-}
-
-func wordOf(raw []byte) word {
-	var w word
+// wordOf is the last that was heard of a device, as it is stored.
+func wordOf(raw []byte) roster.Word {
+	var w roster.Word
 	_ = json.Unmarshal(raw, &w) // none: it never said anything
 	return w
 }
 
-// healthy is how long ago a sign of life may be.
-const healthy = 7 * 24 * time.Hour
-
-// healthOf says whether a device would be reached tonight.
-func healthOf(d *directory.Device, w word, now time.Time) pb.Device_Health {
-	recent := now.Sub(w.Receipt) < healthy || now.Sub(w.Seen) < healthy || (w.Passed && now.Sub(w.Test) < healthy)
-	switch {
-	case d.State == roster.DeviceDead, d.State == roster.DeviceRevoked, d.Permission > directory.PermissionGranted,
-		!w.Test.IsZero() && !w.Passed:
-		return pb.Device_HEALTH_RED
-	case d.Platform == roster.Web, !recent, d.Address.Kind == 0, d.State == roster.DeviceParked:
-		return pb.Device_HEALTH_AMBER
-	}
-	return pb.Device_HEALTH_GREEN
+// healths are what is said of a device's health.
+var healths = map[roster.Health]pb.Device_Health{ //nolint:gochecknoglobals // look-up table
+	roster.HealthGreen: pb.Device_HEALTH_GREEN, roster.HealthAmber: pb.Device_HEALTH_AMBER, roster.HealthRed: pb.Device_HEALTH_RED,
 }
 
-func deviceMessage(d *directory.Device, w word, now time.Time) *pb.Device {
+func deviceMessage(d *directory.Device, w roster.Word, now time.Time) *pb.Device {
+	health, why := d.Seen().Health(w, now)
 	m := &pb.Device{
 		Name: deviceName(d.ID), User: userName(d.User), DisplayName: d.Name, InstallId: d.Install, Platform: pb.Device_Platform(d.Platform),
 		AppId: d.App, Environment: environment(d.Environment), SealKey: d.SealKey, SealKeyId: d.SealKeyID, UnlockKey: d.UnlockKey,
 		Locale: d.Locale, TimeZone: d.Zone, AppVersion: d.AppVersion, OsVersion: d.OSVersion, Model: d.Model,
 		Capabilities: capabilities(d.Can), Permission: pb.Device_Permission(d.Permission), State: deviceStates[d.State],
-		StateReason: d.StateReason, Health: healthOf(d, w, now), CreateTime: stamp(d.Created), LastSeenTime: stamp(w.Seen),
+		StateReason: d.StateReason, Health: healths[health], HealthReason: why, CreateTime: stamp(d.Created), LastSeenTime: stamp(w.Seen),
 		LastReceiptTime: stamp(w.Receipt), LastTestTime: stamp(w.Test), LastTestPassed: w.Passed,
-		Epoch: int32(d.Epoch), Etag: quote(d.ETag()), //nolint:gosec // counts revocations
+		LastHeartbeatTime: stamp(w.Heartbeat), Epoch: int32(d.Epoch), Etag: quote(d.ETag()), //nolint:gosec // counts revocations
 	}
 	if d.Address.Kind != 0 { // the address itself is never read back
 		m.Address = &pb.Device_Address{Kind: pb.Device_Address_Kind(d.Address.Kind), Hint: d.Address.Hint, AddressTime: stamp(d.Address.At)}

@@ -292,7 +292,7 @@ func TestConfigurationComesBack(t *testing.T) {
 		Permission: directory.PermissionProvisional,
 	}
 	again := *device
-	deviceOf(&again, deviceMessage(device, word{}, at), at)
+	deviceOf(&again, deviceMessage(device, roster.Word{}, at), at)
 	if !reflect.DeepEqual(device, &again) {
 		t.Errorf("device:\n%s", cmp.Diff(device, &again))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"log/slog"
 	"slices"
 	"strings"
@@ -30,6 +29,8 @@ type Notifier interface {
 	GetTest(ctx context.Context, id string) (notify.Test, error)
 	WatchTest(ctx context.Context, id string, f func(notify.Test) error) error
 	ConfirmTest(ctx context.Context, caller auth.Principal, id string, heard bool) (notify.Test, error)
+	// Judged keeps how a test ended.
+	Judged(ctx context.Context, t notify.Test)
 }
 
 // Prover sends small secrets that come back when somebody holds what they went to.
@@ -134,23 +135,32 @@ func (s *devices) register(ctx context.Context, r *registration) (*directory.Dev
 		r.id, r.credential, r.nonce, r.out = fresh, "", "", map[roster.DeviceID]bool{}
 		d := &directory.Device{}
 		old, known := e.DeviceByInstall(r.message.GetInstallId())
+		self, own := e.GetDevice(r.self)
+		own = own && self.User == r.user && (!known || old.ID != self.ID)
+		theirs := known && old.User != r.user && old.State != roster.DeviceRevoked
+		label := r.message.GetInstallId()
 		switch {
 		case known && old.State == roster.DeviceRevoked:
 			known = false
 			if err := r.release(e, old); err != nil {
 				return err
 			}
-		case known && old.User != r.user:
+		case theirs && !s.claimed(old, r.message.GetAddress()):
 			return fault.New(fault.Denied, "NOT_THIS_DEVICE",
-				"the app is somebody else's device; sign out there, or reset the app to get an install_id of its own")
+				"the app is somebody else's device, and that is not its address; sign out there, or reset the app to get an install_id of its own")
+		case theirs: // somebody else signs in on the phone: it keeps its label until this one has proven to be it
+			known, label = false, ""
 		}
 		switch {
 		case known && old.ID == r.self:
 			*d = *old
 			r.id = old.ID
+		case own && theirs: // the same app once more, before it has proven its address
+			*d = *self
+			r.id = self.ID
 		default:
 			if known { // the same person signs in again: the old credential may be lost
-				if err := r.retire(e, old); err != nil {
+				if err := r.retire(e, old, "signed in again"); err != nil {
 					return err
 				}
 			}
@@ -160,9 +170,15 @@ func (s *devices) register(ctx context.Context, r *registration) (*directory.Dev
 				return err
 			}
 		}
+		was := *d
 		deviceOf(d, r.message, e.Now)
+		d.Install = label
 		if err := s.address(e, r, d, r.message.GetAddress(), nonce); err != nil {
 			return err
+		}
+		keepConfirmed(&was, d)
+		if d.Claim != nil && label == "" {
+			d.Claim.Install = r.message.GetInstallId()
 		}
 		if r.credential == "" {
 			return e.Update(d, "")
@@ -184,6 +200,12 @@ func (s *devices) register(ctx context.Context, r *registration) (*directory.Dev
 	return d, nil
 }
 
+// claimed reports whether the address is the one by which the device is known.
+func (s *devices) claimed(d *directory.Device, m *pb.Device_Address) bool {
+	kind := directory.AddressKind(m.GetKind()) //nolint:gosec // checked by the rules
+	return m.GetValue() != "" && d.Address.Kind == kind && d.Address.Lookup == directory.LookupOf(kind, m.GetValue())
+}
+
 func newNonce() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -191,12 +213,11 @@ func newNonce() string {
 }
 
 // retire revokes a record that the same app replaces.
-func (r *registration) retire(e *directory.Edit, old *directory.Device) error {
+func (r *registration) retire(e *directory.Edit, old *directory.Device, why string) error {
 	r.out[old.ID] = true
-	d := *old
-	d.State, d.Credential, d.Epoch = roster.DeviceRevoked, auth.Hash{}, old.Epoch+1
-	d.Address, d.Claim, d.Install = directory.Address{}, nil, ""
-	return e.Update(&d, "")
+	d := old.Revoked(why)
+	d.Install = ""
+	return e.Update(d, "")
 }
 
 // release takes the install id from a revoked record, for the app to be used again.
@@ -224,7 +245,7 @@ func (r *registration) makeRoom(e *directory.Edit) error {
 	if i < 0 {
 		return nil // the directory refuses, and says why
 	}
-	return r.retire(e, inForce[i])
+	return r.retire(e, inForce[i], "made room for another device")
 }
 
 // claimLife is how long the phone has to show the nonce.
@@ -271,10 +292,18 @@ func (s *devices) address(e *directory.Edit, r *registration, d *directory.Devic
 	return nil
 }
 
+// keepConfirmed keeps the environment that a push has proven for as long as the
+// address is the same, whatever the app believes.
+func keepConfirmed(was, d *directory.Device) {
+	if d.Confirmed = was.Confirmed && d.Address.Lookup == was.Address.Lookup; d.Confirmed {
+		d.Environment = was.Environment
+	}
+}
+
 // vacate takes its address from a device.
 func (s *devices) vacate(e *directory.Edit, holder *directory.Device) error {
 	h := *holder
-	h.Address = directory.Address{}
+	h.Address, h.Confirmed = directory.Address{}, false
 	if h.State == roster.DeviceActive {
 		h.State = roster.DeviceUnverified
 	}
@@ -329,9 +358,21 @@ func (s *devices) ConfirmDeviceAddress(ctx context.Context, req *pb.ConfirmDevic
 			return fault.New(fault.Precondition, "NONCE_INVALID", "the nonce is wrong or over 10 minutes old; register again to get a new one", "name", deviceName(id))
 		}
 		d := *old
-		d.Address, d.Claim, d.State, d.StateReason = claim.Address, nil, roster.DeviceActive, ""
+		d.Address, d.Claim, d.Confirmed, d.State, d.StateReason = claim.Address, nil, false, roster.DeviceActive, ""
+		if claim.Install != "" {
+			d.Install = claim.Install
+		}
 		for other := range e.AllDevices() {
-			if other.ID != id && other.Address.Kind == claim.Kind && other.Address.Lookup == claim.Lookup {
+			holds := other.Address.Kind == claim.Kind && other.Address.Lookup == claim.Lookup
+			switch {
+			case other.ID == id:
+			case claim.Install != "" && other.Install == claim.Install: // the same app: its person is signed out there
+				gone := other.Revoked("another person signed in on the phone")
+				gone.Install = ""
+				if err := e.Update(gone, ""); err != nil {
+					return err
+				}
+			case holds:
 				if err := s.vacate(e, other); err != nil {
 					return err
 				}
@@ -361,7 +402,7 @@ func (s *devices) UpdateDevice(ctx context.Context, req *pb.UpdateDeviceRequest)
 		if old.State == roster.DeviceRevoked {
 			return fault.New(fault.Precondition, "DEVICE_REVOKED", "the device was taken out; enrol it anew", "name", deviceName(id))
 		}
-		m := deviceMessage(old, word{}, e.Now)
+		m := deviceMessage(old, roster.Word{}, e.Now)
 		m.Address = nil
 		taken, err := update(m, req.GetDevice(), req.GetUpdateMask())
 		if err != nil {
@@ -378,6 +419,7 @@ func (s *devices) UpdateDevice(ctx context.Context, req *pb.UpdateDeviceRequest)
 				return err
 			}
 		}
+		keepConfirmed(old, &d)
 		return e.Update(&d, unquote(req.GetDevice().GetEtag()))
 	})
 	if err != nil {
@@ -407,10 +449,7 @@ func (s *devices) RevokeDevice(ctx context.Context, req *pb.RevokeDeviceRequest)
 		if old.State == roster.DeviceRevoked {
 			return nil
 		}
-		d := *old
-		d.State, d.StateReason, d.Credential, d.Epoch = roster.DeviceRevoked, req.GetReason(), auth.Hash{}, old.Epoch+1
-		d.Address, d.Claim = directory.Address{}, nil
-		return e.Update(&d, "")
+		return e.Update(old.Revoked(req.GetReason()), "")
 	})
 	if err != nil {
 		return nil, err
@@ -421,43 +460,87 @@ func (s *devices) RevokeDevice(ctx context.Context, req *pb.RevokeDeviceRequest)
 // heardEvery is how often a device's sign of life is written down.
 const heardEvery = time.Minute
 
-// presence writes down when devices were last heard of, each once a minute.
+// presence writes down when devices were last heard of, each once a minute, and
+// apart from that when their app was last open.
 type presence struct {
 	mu   sync.Mutex
-	seen map[roster.DeviceID]time.Time
+	seen map[sign]time.Time
 }
 
-// due reports whether the device's sign of life is to be written.
-func (p *presence) due(id roster.DeviceID, now time.Time) bool {
+// sign is a sign of life: a call of any kind, or one that an app makes when
+// somebody has opened it.
+type sign struct {
+	device roster.DeviceID
+	open   bool
+}
+
+// due reports whether the sign of life is to be written.
+func (p *presence) due(s sign, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.seen == nil {
-		p.seen = map[roster.DeviceID]time.Time{}
+		p.seen = map[sign]time.Time{}
 	}
-	if now.Sub(p.seen[id]) < heardEvery {
+	if now.Sub(p.seen[s]) < heardEvery {
 		return false
 	}
 	if len(p.seen) > 100_000 { // what is forgotten is written once more
 		clear(p.seen)
 	}
-	p.seen[id] = now
+	p.seen[s] = now
 	return true
 }
 
-// heard keeps what a device has said of itself last.
-func (s *Server) heard(ctx context.Context, id roster.DeviceID, change func(*word)) {
+// background are the calls that an app makes with nobody looking at it.
+var background = map[string]bool{ //nolint:gochecknoglobals // look-up table
+	pb.DeviceService_ReportReceipts_FullMethodName: true, pb.DeviceService_Act_FullMethodName: true,
+}
+
+// heard keeps that a device has spoken. One that had not been heard of for long
+// is as good as any other from now on.
+func (s *Server) heard(ctx context.Context, c *call) {
+	id, at := c.principal.Device, sign{c.principal.Device, !background[c.method]}
+	if !s.present.due(at, c.started) {
+		return
+	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
 	defer cancel()
-	words, err := s.c.Store.Devices(after, id)
-	if err == nil {
-		w := wordOf(words[id])
-		change(&w)
-		var raw []byte
-		if raw, err = json.Marshal(w); err == nil {
-			err = s.c.Store.PutDevice(after, id, raw)
-		}
-	}
-	if err != nil {
+	if err := s.c.Store.TouchDevice(after, id, signs(at, c.started)); err != nil {
 		s.c.Log.WarnContext(ctx, "sign of life not kept", slog.String("device", string(id)), slog.Any("err", err))
 	}
+	if err := s.revive(after, id); err != nil {
+		s.c.Log.WarnContext(ctx, "device stays unverified", slog.String("device", string(id)), slog.Any("err", err))
+	}
+}
+
+// signs are the fields of a device's word that a sign of life sets.
+func signs(s sign, at time.Time) map[string]any {
+	text := at.UTC().Format(time.RFC3339Nano)
+	set := map[string]any{roster.WordSeen: text}
+	if s.open {
+		set[roster.WordOpened] = text
+	}
+	return set
+}
+
+// revive makes an unverified device that has an address active again. Most
+// devices are, and nothing is written.
+func (s *Server) revive(ctx context.Context, id roster.DeviceID) error {
+	stale := func(d *directory.Device, ok bool) bool {
+		return ok && d.State == roster.DeviceUnverified && d.Address.Kind != 0
+	}
+	if !stale(s.c.Directory.Snapshot().GetDevice(id)) {
+		return nil
+	}
+	_, err := s.c.Directory.Change(ctx, directory.By{Principal: auth.Principal{Kind: auth.KindService, Name: "tocsin", Token: "tocsin"}, Method: "heard"},
+		func(e *directory.Edit) error {
+			d, ok := e.GetDevice(id)
+			if !stale(d, ok) {
+				return nil
+			}
+			c := *d
+			c.State, c.StateReason = roster.DeviceActive, ""
+			return e.Update(&c, "")
+		})
+	return err
 }

@@ -92,7 +92,13 @@ func TestEnrolment(t *testing.T) {
 	}
 	_, err = c.GetDevice(self, &pb.GetDeviceRequest{Name: "devices/me"})
 	wants(t, err, codes.Unauthenticated, "CREDENTIAL_INVALID")
-	_, err = c.RegisterDevice(r.as(admin), &pb.RegisterDeviceRequest{Device: mine})
+	// Somebody else needs its address as well as its label.
+	stranger := app("")
+	stranger.InstallId = mine.GetInstallId()
+	_, err = c.RegisterDevice(r.as(admin), &pb.RegisterDeviceRequest{Device: stranger})
+	wants(t, err, codes.PermissionDenied, "NOT_THIS_DEVICE")
+	stranger.Address = app("2").GetAddress()
+	_, err = c.RegisterDevice(r.as(admin), &pb.RegisterDeviceRequest{Device: stranger})
 	wants(t, err, codes.PermissionDenied, "NOT_THIS_DEVICE")
 
 	// A link is good for ten minutes.
@@ -132,6 +138,41 @@ func TestAddressOfAnother(t *testing.T) {
 	left, err := c.GetDevice(r.as(admin), &pb.GetDeviceRequest{Name: anns.GetDevice().GetName()})
 	if err != nil || left.GetAddress() != nil || left.GetState() != pb.Device_STATE_UNVERIFIED {
 		t.Errorf("the former device is %v (%v)", left, err)
+	}
+}
+
+// Somebody else signs in on a phone: it is his once it has shown that it is that
+// phone, and its former person is signed out there.
+func TestSecondPersonOnThePhone(t *testing.T) {
+	r := newRig(t)
+	c := r.devices()
+	mine := app("6")
+	anns, err := c.RegisterDevice(r.as(admin), &pb.RegisterDeviceRequest{Device: mine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bens, err := c.RegisterDevice(r.as(responder), &pb.RegisterDeviceRequest{Device: mine})
+	if err != nil || !bens.GetConfirmationRequired() || bens.GetDevice().GetAddress() != nil {
+		t.Fatalf("registered: %v (%v)", bens, err)
+	}
+	self := bearer(t.Context(), bens.GetCredential())
+	// Until then nothing has changed for Ann, and the app may register as often as it likes.
+	again, err := c.RegisterDevice(self, &pb.RegisterDeviceRequest{Device: mine})
+	if err != nil || again.GetCredential() != "" || again.GetDevice().GetName() != bens.GetDevice().GetName() {
+		t.Fatalf("registered again: %v (%v)", again, err)
+	}
+	if still, err := c.GetDevice(bearer(t.Context(), anns.GetCredential()), &pb.GetDeviceRequest{Name: "devices/me"}); err != nil || still.GetAddress() == nil {
+		t.Errorf("before the phone has proven anything the former device is %v (%v)", still, err)
+	}
+	nonce := r.pushes.last(t).Message.Details["nonce"]
+	got, err := c.ConfirmDeviceAddress(self, &pb.ConfirmDeviceAddressRequest{Name: "devices/me", Nonce: nonce})
+	if err != nil || got.GetState() != pb.Device_STATE_ACTIVE || got.GetInstallId() != mine.GetInstallId() {
+		t.Fatalf("confirmed: %v (%v)", got, err)
+	}
+	_, err = c.GetDevice(bearer(t.Context(), anns.GetCredential()), &pb.GetDeviceRequest{Name: "devices/me"})
+	wants(t, err, codes.Unauthenticated, "CREDENTIAL_INVALID")
+	if once, err := c.RegisterDevice(self, &pb.RegisterDeviceRequest{Device: mine}); err != nil || once.GetConfirmationRequired() {
+		t.Errorf("registered after it: %v (%v)", once, err)
 	}
 }
 

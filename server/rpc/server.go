@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -53,6 +54,7 @@ type Server struct {
 	tests    *limiter // of each device that is tested
 	codes    *limiter // of each contact method that is verified
 	present  presence
+	streams  streams
 
 	drainContext func() context.Context // ends with Drain
 	draining     <-chan struct{}
@@ -111,9 +113,15 @@ func (s *Server) SetReady(ready bool) {
 	s.health.SetServingStatus("", state)
 }
 
-// Run follows the feed for all who watch, until ctx ends.
+// Run follows the feed for all who watch, and ends the streams of those who may
+// not have them any more, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.Drain()
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { s.streams.watchOver(ctx, s.c.Directory.Snapshot) })
 	if err := s.feed.run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("follow the feed: %w", err)
 	}

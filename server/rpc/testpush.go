@@ -59,7 +59,7 @@ func (s *devices) WatchTestPush(req *pb.WatchTestPushRequest, stream grpc.Server
 		return err
 	}
 	err := s.c.Notifier.WatchTest(ctx, last(req.GetName()), func(t notify.Test) error {
-		s.tested(ctx, t)
+		s.c.Notifier.Judged(ctx, t)
 		return stream.Send(testMessage(t))
 	})
 	if ctx.Err() != nil && stream.Context().Err() == nil {
@@ -76,16 +76,6 @@ func (s *devices) ConfirmTestPush(ctx context.Context, req *pb.ConfirmTestPushRe
 	if err != nil {
 		return nil, err
 	}
-	s.tested(ctx, t)
+	s.c.Notifier.Judged(ctx, t)
 	return testMessage(t), nil
-}
-
-// tested keeps how the last test of a device ended.
-func (s *devices) tested(ctx context.Context, t notify.Test) {
-	if t.Verdict == 0 {
-		return
-	}
-	s.heard(ctx, t.Delivery.Device, func(w *word) {
-		w.Test, w.Passed = s.c.Now(), t.Verdict == notify.TestPassed
-	})
 }

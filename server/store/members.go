@@ -173,11 +173,27 @@ func onceGone() error {
 	return fault.New(fault.NotFound, "ONCE_GONE", "it was used before, has lapsed, or never was")
 }
 
-// PutDevice keeps the last word of a device: its heartbeat, what it can show. It
-// is no configuration: many devices say something every day.
-func (s *Store) PutDevice(ctx context.Context, id roster.DeviceID, word []byte) error {
-	err := s.allow(ctx, "HSET", devicesKey(PartitionOf(string(id))), string(id), word).Err()
-	return failed(err, "keep the word of device %s", id)
+// TouchDevice changes fields of the last word of a device: its heartbeat, what
+// it can show. It is no configuration: many devices say something every day.
+// Fields that are not named stay, so that two that write at once lose nothing.
+func (s *Store) TouchDevice(ctx context.Context, id roster.DeviceID, set map[string]any) error {
+	_, err := s.touch(ctx, id, "", "", set)
+	return err
+}
+
+// ClaimDevice is TouchDevice for whoever finds the field as it was, as stored
+// text; "" is absent. Of several that try at once, one is told true.
+func (s *Store) ClaimDevice(ctx context.Context, id roster.DeviceID, field, was string, set map[string]any) (bool, error) {
+	return s.touch(ctx, id, field, was, set)
+}
+
+func (s *Store) touch(ctx context.Context, id roster.DeviceID, field, was string, set map[string]any) (bool, error) {
+	patch, err := json.Marshal(set)
+	if err != nil {
+		return false, fmt.Errorf("encode the word of device %s: %w", id, err)
+	}
+	done, err := s.run(ctx, wordScript, []string{devicesKey(PartitionOf(string(id)))}, string(id), patch, field, was).Int()
+	return done == 1, failed(err, "keep the word of device %s", id)
 }
 
 // Devices returns the last words of devices; those that never said anything are absent.

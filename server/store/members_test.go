@@ -2,8 +2,12 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,17 +143,53 @@ func TestDeviceWords(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
 	ctx := t.Context()
-	for _, d := range []roster.DeviceID{"words-1", "words-2", "words-1"} {
-		if err := s.PutDevice(ctx, d, []byte("I am "+d)); err != nil {
+	for _, set := range []map[string]any{{"seen": "a", "passed": true}, {"passed": false}, {"receipt": "c/d"}} {
+		if err := s.TouchDevice(ctx, "words-1", set); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := s.TouchDevice(ctx, "words-2", map[string]any{"seen": "b"}); err != nil {
+		t.Fatal(err)
 	}
 	if err := s.ForgetDevice(ctx, "words-2"); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.Devices(ctx, "words-1", "words-2", "words-3")
-	if d := diff(map[roster.DeviceID][]byte{"words-1": []byte("I am words-1")}, got); d != "" || err != nil {
-		t.Errorf("words: %v (-want +got):\n%s", err, d)
+	if err != nil || len(got) != 1 {
+		t.Fatalf("words: %q, %v; want those of one device", got, err)
+	}
+	var word map[string]any
+	if err := json.Unmarshal(got["words-1"], &word); err != nil {
+		t.Fatal(err)
+	}
+	if d := diff(map[string]any{"seen": "a", "passed": false, "receipt": "c/d"}, word); d != "" {
+		t.Errorf("words: (-want +got):\n%s", d)
+	}
+}
+
+// Of many who claim the same field at once, one gets it.
+func TestDeviceClaims(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			ok, err := s.ClaimDevice(t.Context(), "claims-1", "asked", "", map[string]any{"asked": fmt.Sprint(i)})
+			if err != nil {
+				t.Error(err)
+			}
+			if ok {
+				won.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d got the claim, want 1", won.Load())
+	}
+	if ok, err := s.ClaimDevice(t.Context(), "claims-1", "asked", "", map[string]any{"asked": "late"}); ok || err != nil {
+		t.Errorf("a claim on what is not there any more: %v, %v", ok, err)
 	}
 }
 

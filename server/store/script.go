@@ -28,6 +28,8 @@ var (
 	allowSource string
 	//go:embed aside.lua
 	asideSource string
+	//go:embed word.lua
+	wordSource string
 
 	commitScript    = redis.NewScript(commitSource)    //nolint:gochecknoglobals // embedded script
 	appendScript    = redis.NewScript(appendSource)    //nolint:gochecknoglobals // embedded script
@@ -38,6 +40,7 @@ var (
 	trimScript      = redis.NewScript(trimSource)      //nolint:gochecknoglobals // embedded script
 	allowScript     = redis.NewScript(allowSource)     //nolint:gochecknoglobals // embedded script
 	asideScript     = redis.NewScript(asideSource)     //nolint:gochecknoglobals // embedded script
+	wordScript      = redis.NewScript(wordSource)      //nolint:gochecknoglobals // embedded script
 )
 
 // run executes one script on its own, loading it where it is not known.

@@ -274,9 +274,11 @@ const (
 	// A page or test was received, or the app was opened, within 7 days; or a
 	// heartbeat was answered within 26 hours.
 	Device_HEALTH_GREEN Device_Health = 1
-	// Nothing of that within 7 days, or a browser.
+	// Nothing of that within 7 days, a browser, or pages arrive with a lower
+	// priority than they were sent with.
 	Device_HEALTH_AMBER Device_Health = 2
-	// Dead, not allowed to notify, or its last visible test failed.
+	// Dead, not allowed to notify, its last visible test failed or was not
+	// confirmed within 2 minutes, or it says that its settings hide pages.
 	Device_HEALTH_RED Device_Health = 3
 )
 
@@ -751,9 +753,14 @@ type Device struct {
 	// Rises when credentials are taken away; what was issued before is void.
 	Epoch int32 `protobuf:"varint,27,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The version that a caller may insist on.
-	Etag          string `protobuf:"bytes,28,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,28,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What keeps it from being green and what helps, in one sentence; empty when
+	// nothing does.
+	HealthReason string `protobuf:"bytes,29,opt,name=health_reason,json=healthReason,proto3" json:"health_reason,omitempty"`
+	// When it last answered a heartbeat.
+	LastHeartbeatTime *timestamppb.Timestamp `protobuf:"bytes,30,opt,name=last_heartbeat_time,json=lastHeartbeatTime,proto3" json:"last_heartbeat_time,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Device) Reset() {
@@ -980,6 +987,20 @@ func (x *Device) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Device) GetHealthReason() string {
+	if x != nil {
+		return x.HealthReason
+	}
+	return ""
+}
+
+func (x *Device) GetLastHeartbeatTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastHeartbeatTime
+	}
+	return nil
 }
 
 // Asks for a one-time link.
@@ -2894,7 +2915,7 @@ var File_tocsin_v1_device_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_device_proto_rawDesc = "" +
 	"\n" +
-	"\x16tocsin/v1/device.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tocsin/v1/incident.proto\"\xfb\x19\n" +
+	"\x16tocsin/v1/device.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tocsin/v1/incident.proto\"\xf6\x1a\n" +
 	"\x06Device\x129\n" +
 	"\x04name\x18\x01 \x01(\tB%\xe0A\b\xbaH\x1f\xd8\x01\x01r\x1a2\x18^devices/[a-z0-9]{1,40}$R\x04name\x12+\n" +
 	"\x04user\x18\x02 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
@@ -2939,7 +2960,9 @@ const file_tocsin_v1_device_proto_rawDesc = "" +
 	"\x0elast_test_time\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\flastTestTime\x12-\n" +
 	"\x10last_test_passed\x18\x1a \x01(\bB\x03\xe0A\x03R\x0elastTestPassed\x12\x19\n" +
 	"\x05epoch\x18\x1b \x01(\x05B\x03\xe0A\x03R\x05epoch\x12\x17\n" +
-	"\x04etag\x18\x1c \x01(\tB\x03\xe0A\x01R\x04etag\x1a\xd8\x03\n" +
+	"\x04etag\x18\x1c \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
+	"\rhealth_reason\x18\x1d \x01(\tB\x03\xe0A\x03R\fhealthReason\x12O\n" +
+	"\x13last_heartbeat_time\x18\x1e \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x11lastHeartbeatTime\x1a\xd8\x03\n" +
 	"\fCapabilities\x12\x1f\n" +
 	"\bcritical\x18\x01 \x01(\bB\x03\xe0A\x01R\bcritical\x12*\n" +
 	"\x0etime_sensitive\x18\x02 \x01(\bB\x03\xe0A\x01R\rtimeSensitive\x12$\n" +
@@ -3276,68 +3299,69 @@ var file_tocsin_v1_device_proto_depIdxs = []int32{
 	38, // 8: tocsin.v1.Device.last_seen_time:type_name -> google.protobuf.Timestamp
 	38, // 9: tocsin.v1.Device.last_receipt_time:type_name -> google.protobuf.Timestamp
 	38, // 10: tocsin.v1.Device.last_test_time:type_name -> google.protobuf.Timestamp
-	38, // 11: tocsin.v1.Enrolment.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 12: tocsin.v1.EnrolDeviceRequest.device:type_name -> tocsin.v1.Device
-	11, // 13: tocsin.v1.EnrolDeviceResponse.device:type_name -> tocsin.v1.Device
-	11, // 14: tocsin.v1.RegisterDeviceRequest.device:type_name -> tocsin.v1.Device
-	11, // 15: tocsin.v1.RegisterDeviceResponse.device:type_name -> tocsin.v1.Device
-	11, // 16: tocsin.v1.UpdateDeviceRequest.device:type_name -> tocsin.v1.Device
-	39, // 17: tocsin.v1.UpdateDeviceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	11, // 18: tocsin.v1.ListDevicesResponse.devices:type_name -> tocsin.v1.Device
-	6,  // 19: tocsin.v1.Receipt.state:type_name -> tocsin.v1.Receipt.State
-	38, // 20: tocsin.v1.Receipt.device_at:type_name -> google.protobuf.Timestamp
-	40, // 21: tocsin.v1.Receipt.audible:type_name -> tocsin.v1.Delivery.Audible
-	25, // 22: tocsin.v1.ReportReceiptsRequest.receipts:type_name -> tocsin.v1.Receipt
-	36, // 23: tocsin.v1.ReportReceiptsResponse.results:type_name -> tocsin.v1.ReportReceiptsResponse.Result
-	38, // 24: tocsin.v1.ReportReceiptsResponse.server_time:type_name -> google.protobuf.Timestamp
-	8,  // 25: tocsin.v1.ActRequest.verb:type_name -> tocsin.v1.ActRequest.Verb
-	38, // 26: tocsin.v1.ActRequest.at_device:type_name -> google.protobuf.Timestamp
-	9,  // 27: tocsin.v1.ActResponse.outcome:type_name -> tocsin.v1.ActResponse.Outcome
-	41, // 28: tocsin.v1.ActResponse.state:type_name -> tocsin.v1.Incident.State
-	38, // 29: tocsin.v1.ActResponse.server_time:type_name -> google.protobuf.Timestamp
-	42, // 30: tocsin.v1.TestPush.state:type_name -> tocsin.v1.Delivery.State
-	37, // 31: tocsin.v1.TestPush.steps:type_name -> tocsin.v1.TestPush.Step
-	10, // 32: tocsin.v1.TestPush.verdict:type_name -> tocsin.v1.TestPush.Verdict
-	38, // 33: tocsin.v1.TestPush.create_time:type_name -> google.protobuf.Timestamp
-	5,  // 34: tocsin.v1.Device.Address.kind:type_name -> tocsin.v1.Device.Address.Kind
-	38, // 35: tocsin.v1.Device.Address.address_time:type_name -> google.protobuf.Timestamp
-	7,  // 36: tocsin.v1.ReportReceiptsResponse.Result.status:type_name -> tocsin.v1.ReportReceiptsResponse.Result.Status
-	42, // 37: tocsin.v1.TestPush.Step.state:type_name -> tocsin.v1.Delivery.State
-	38, // 38: tocsin.v1.TestPush.Step.step_time:type_name -> google.protobuf.Timestamp
-	43, // 39: tocsin.v1.TestPush.Step.after:type_name -> google.protobuf.Duration
-	12, // 40: tocsin.v1.DeviceService.CreateEnrolment:input_type -> tocsin.v1.CreateEnrolmentRequest
-	14, // 41: tocsin.v1.DeviceService.PreviewEnrolment:input_type -> tocsin.v1.PreviewEnrolmentRequest
-	15, // 42: tocsin.v1.DeviceService.EnrolDevice:input_type -> tocsin.v1.EnrolDeviceRequest
-	17, // 43: tocsin.v1.DeviceService.RegisterDevice:input_type -> tocsin.v1.RegisterDeviceRequest
-	19, // 44: tocsin.v1.DeviceService.ConfirmDeviceAddress:input_type -> tocsin.v1.ConfirmDeviceAddressRequest
-	20, // 45: tocsin.v1.DeviceService.UpdateDevice:input_type -> tocsin.v1.UpdateDeviceRequest
-	21, // 46: tocsin.v1.DeviceService.RevokeDevice:input_type -> tocsin.v1.RevokeDeviceRequest
-	22, // 47: tocsin.v1.DeviceService.GetDevice:input_type -> tocsin.v1.GetDeviceRequest
-	23, // 48: tocsin.v1.DeviceService.ListDevices:input_type -> tocsin.v1.ListDevicesRequest
-	26, // 49: tocsin.v1.DeviceService.ReportReceipts:input_type -> tocsin.v1.ReportReceiptsRequest
-	28, // 50: tocsin.v1.DeviceService.Act:input_type -> tocsin.v1.ActRequest
-	30, // 51: tocsin.v1.DeviceService.SendTestPush:input_type -> tocsin.v1.SendTestPushRequest
-	32, // 52: tocsin.v1.DeviceService.WatchTestPush:input_type -> tocsin.v1.WatchTestPushRequest
-	33, // 53: tocsin.v1.DeviceService.ConfirmTestPush:input_type -> tocsin.v1.ConfirmTestPushRequest
-	13, // 54: tocsin.v1.DeviceService.CreateEnrolment:output_type -> tocsin.v1.Enrolment
-	13, // 55: tocsin.v1.DeviceService.PreviewEnrolment:output_type -> tocsin.v1.Enrolment
-	16, // 56: tocsin.v1.DeviceService.EnrolDevice:output_type -> tocsin.v1.EnrolDeviceResponse
-	18, // 57: tocsin.v1.DeviceService.RegisterDevice:output_type -> tocsin.v1.RegisterDeviceResponse
-	11, // 58: tocsin.v1.DeviceService.ConfirmDeviceAddress:output_type -> tocsin.v1.Device
-	11, // 59: tocsin.v1.DeviceService.UpdateDevice:output_type -> tocsin.v1.Device
-	11, // 60: tocsin.v1.DeviceService.RevokeDevice:output_type -> tocsin.v1.Device
-	11, // 61: tocsin.v1.DeviceService.GetDevice:output_type -> tocsin.v1.Device
-	24, // 62: tocsin.v1.DeviceService.ListDevices:output_type -> tocsin.v1.ListDevicesResponse
-	27, // 63: tocsin.v1.DeviceService.ReportReceipts:output_type -> tocsin.v1.ReportReceiptsResponse
-	29, // 64: tocsin.v1.DeviceService.Act:output_type -> tocsin.v1.ActResponse
-	31, // 65: tocsin.v1.DeviceService.SendTestPush:output_type -> tocsin.v1.TestPush
-	31, // 66: tocsin.v1.DeviceService.WatchTestPush:output_type -> tocsin.v1.TestPush
-	31, // 67: tocsin.v1.DeviceService.ConfirmTestPush:output_type -> tocsin.v1.TestPush
-	54, // [54:68] is the sub-list for method output_type
-	40, // [40:54] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	38, // 11: tocsin.v1.Device.last_heartbeat_time:type_name -> google.protobuf.Timestamp
+	38, // 12: tocsin.v1.Enrolment.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 13: tocsin.v1.EnrolDeviceRequest.device:type_name -> tocsin.v1.Device
+	11, // 14: tocsin.v1.EnrolDeviceResponse.device:type_name -> tocsin.v1.Device
+	11, // 15: tocsin.v1.RegisterDeviceRequest.device:type_name -> tocsin.v1.Device
+	11, // 16: tocsin.v1.RegisterDeviceResponse.device:type_name -> tocsin.v1.Device
+	11, // 17: tocsin.v1.UpdateDeviceRequest.device:type_name -> tocsin.v1.Device
+	39, // 18: tocsin.v1.UpdateDeviceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	11, // 19: tocsin.v1.ListDevicesResponse.devices:type_name -> tocsin.v1.Device
+	6,  // 20: tocsin.v1.Receipt.state:type_name -> tocsin.v1.Receipt.State
+	38, // 21: tocsin.v1.Receipt.device_at:type_name -> google.protobuf.Timestamp
+	40, // 22: tocsin.v1.Receipt.audible:type_name -> tocsin.v1.Delivery.Audible
+	25, // 23: tocsin.v1.ReportReceiptsRequest.receipts:type_name -> tocsin.v1.Receipt
+	36, // 24: tocsin.v1.ReportReceiptsResponse.results:type_name -> tocsin.v1.ReportReceiptsResponse.Result
+	38, // 25: tocsin.v1.ReportReceiptsResponse.server_time:type_name -> google.protobuf.Timestamp
+	8,  // 26: tocsin.v1.ActRequest.verb:type_name -> tocsin.v1.ActRequest.Verb
+	38, // 27: tocsin.v1.ActRequest.at_device:type_name -> google.protobuf.Timestamp
+	9,  // 28: tocsin.v1.ActResponse.outcome:type_name -> tocsin.v1.ActResponse.Outcome
+	41, // 29: tocsin.v1.ActResponse.state:type_name -> tocsin.v1.Incident.State
+	38, // 30: tocsin.v1.ActResponse.server_time:type_name -> google.protobuf.Timestamp
+	42, // 31: tocsin.v1.TestPush.state:type_name -> tocsin.v1.Delivery.State
+	37, // 32: tocsin.v1.TestPush.steps:type_name -> tocsin.v1.TestPush.Step
+	10, // 33: tocsin.v1.TestPush.verdict:type_name -> tocsin.v1.TestPush.Verdict
+	38, // 34: tocsin.v1.TestPush.create_time:type_name -> google.protobuf.Timestamp
+	5,  // 35: tocsin.v1.Device.Address.kind:type_name -> tocsin.v1.Device.Address.Kind
+	38, // 36: tocsin.v1.Device.Address.address_time:type_name -> google.protobuf.Timestamp
+	7,  // 37: tocsin.v1.ReportReceiptsResponse.Result.status:type_name -> tocsin.v1.ReportReceiptsResponse.Result.Status
+	42, // 38: tocsin.v1.TestPush.Step.state:type_name -> tocsin.v1.Delivery.State
+	38, // 39: tocsin.v1.TestPush.Step.step_time:type_name -> google.protobuf.Timestamp
+	43, // 40: tocsin.v1.TestPush.Step.after:type_name -> google.protobuf.Duration
+	12, // 41: tocsin.v1.DeviceService.CreateEnrolment:input_type -> tocsin.v1.CreateEnrolmentRequest
+	14, // 42: tocsin.v1.DeviceService.PreviewEnrolment:input_type -> tocsin.v1.PreviewEnrolmentRequest
+	15, // 43: tocsin.v1.DeviceService.EnrolDevice:input_type -> tocsin.v1.EnrolDeviceRequest
+	17, // 44: tocsin.v1.DeviceService.RegisterDevice:input_type -> tocsin.v1.RegisterDeviceRequest
+	19, // 45: tocsin.v1.DeviceService.ConfirmDeviceAddress:input_type -> tocsin.v1.ConfirmDeviceAddressRequest
+	20, // 46: tocsin.v1.DeviceService.UpdateDevice:input_type -> tocsin.v1.UpdateDeviceRequest
+	21, // 47: tocsin.v1.DeviceService.RevokeDevice:input_type -> tocsin.v1.RevokeDeviceRequest
+	22, // 48: tocsin.v1.DeviceService.GetDevice:input_type -> tocsin.v1.GetDeviceRequest
+	23, // 49: tocsin.v1.DeviceService.ListDevices:input_type -> tocsin.v1.ListDevicesRequest
+	26, // 50: tocsin.v1.DeviceService.ReportReceipts:input_type -> tocsin.v1.ReportReceiptsRequest
+	28, // 51: tocsin.v1.DeviceService.Act:input_type -> tocsin.v1.ActRequest
+	30, // 52: tocsin.v1.DeviceService.SendTestPush:input_type -> tocsin.v1.SendTestPushRequest
+	32, // 53: tocsin.v1.DeviceService.WatchTestPush:input_type -> tocsin.v1.WatchTestPushRequest
+	33, // 54: tocsin.v1.DeviceService.ConfirmTestPush:input_type -> tocsin.v1.ConfirmTestPushRequest
+	13, // 55: tocsin.v1.DeviceService.CreateEnrolment:output_type -> tocsin.v1.Enrolment
+	13, // 56: tocsin.v1.DeviceService.PreviewEnrolment:output_type -> tocsin.v1.Enrolment
+	16, // 57: tocsin.v1.DeviceService.EnrolDevice:output_type -> tocsin.v1.EnrolDeviceResponse
+	18, // 58: tocsin.v1.DeviceService.RegisterDevice:output_type -> tocsin.v1.RegisterDeviceResponse
+	11, // 59: tocsin.v1.DeviceService.ConfirmDeviceAddress:output_type -> tocsin.v1.Device
+	11, // 60: tocsin.v1.DeviceService.UpdateDevice:output_type -> tocsin.v1.Device
+	11, // 61: tocsin.v1.DeviceService.RevokeDevice:output_type -> tocsin.v1.Device
+	11, // 62: tocsin.v1.DeviceService.GetDevice:output_type -> tocsin.v1.Device
+	24, // 63: tocsin.v1.DeviceService.ListDevices:output_type -> tocsin.v1.ListDevicesResponse
+	27, // 64: tocsin.v1.DeviceService.ReportReceipts:output_type -> tocsin.v1.ReportReceiptsResponse
+	29, // 65: tocsin.v1.DeviceService.Act:output_type -> tocsin.v1.ActResponse
+	31, // 66: tocsin.v1.DeviceService.SendTestPush:output_type -> tocsin.v1.TestPush
+	31, // 67: tocsin.v1.DeviceService.WatchTestPush:output_type -> tocsin.v1.TestPush
+	31, // 68: tocsin.v1.DeviceService.ConfirmTestPush:output_type -> tocsin.v1.TestPush
+	55, // [55:69] is the sub-list for method output_type
+	41, // [41:55] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_device_proto_init() }

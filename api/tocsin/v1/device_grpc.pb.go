@@ -77,19 +77,22 @@ type DeviceServiceClient interface {
 	// already is brought up to date by its own credential, and the answer has
 	// none. Called without it, by a sign-in of the same person, the call revokes
 	// the old record and makes a new one, so that an answer that was lost locks
-	// nobody out; of another person's device it is refused.
+	// nobody out. Another person's app is taken over by who shows that he holds
+	// its address, and refused to others.
 	//
 	// The address of another person's device moves only after the phone has
 	// shown that it holds it, see ConfirmDeviceAddress; until then the device has
-	// no address and is not paged. Beyond 10 devices of one person, the oldest
+	// no address and is not paged. The person's other devices are told of a new
+	// one. Beyond 10 devices of one person, the oldest
 	// unverified one is removed; when there is none, the call is refused.
 	//
 	// Errors: as for the service; PERMISSION_DENIED (NOT_THIS_DEVICE);
 	// FAILED_PRECONDITION (TOO_MANY_DEVICES).
 	RegisterDevice(ctx context.Context, in *RegisterDeviceRequest, opts ...grpc.CallOption) (*RegisterDeviceResponse, error)
 	// Proves that the phone holds the address that it claims, with the nonce that
-	// was pushed there. The address then leaves the record it was on, and its
-	// former person is told by another way.
+	// was pushed there. The address then leaves the record it was on, and that
+	// record is revoked when it was of the same app. Its former person is told by
+	// another way, and whoever counts on him too.
 	//
 	// Errors: as for the service; FAILED_PRECONDITION (NONCE_INVALID) for a nonce
 	// that is wrong or over 10 minutes old: register again to get a new one.
@@ -101,8 +104,10 @@ type DeviceServiceClient interface {
 	// Errors: as for the service; ABORTED (REVISION_MOVED); FAILED_PRECONDITION (DEVICE_REVOKED).
 	UpdateDevice(ctx context.Context, in *UpdateDeviceRequest, opts ...grpc.CallOption) (*Device, error)
 	// Takes the device out for good: its credential, its receipts and the tokens
-	// in its notifications stop working, and it is never paged again. For a
-	// person signing out, and for a lost phone. Repeating it changes nothing.
+	// in its notifications stop working within a second, and it is never paged
+	// again. It gets one last push, as well as that can be, that asks its app to
+	// wipe what it has stored. For a person signing out, and for a lost phone; his
+	// other devices are told. Repeating it changes nothing.
 	//
 	// Errors: as for the service.
 	RevokeDevice(ctx context.Context, in *RevokeDeviceRequest, opts ...grpc.CallOption) (*Device, error)
@@ -351,19 +356,22 @@ type DeviceServiceServer interface {
 	// already is brought up to date by its own credential, and the answer has
 	// none. Called without it, by a sign-in of the same person, the call revokes
 	// the old record and makes a new one, so that an answer that was lost locks
-	// nobody out; of another person's device it is refused.
+	// nobody out. Another person's app is taken over by who shows that he holds
+	// its address, and refused to others.
 	//
 	// The address of another person's device moves only after the phone has
 	// shown that it holds it, see ConfirmDeviceAddress; until then the device has
-	// no address and is not paged. Beyond 10 devices of one person, the oldest
+	// no address and is not paged. The person's other devices are told of a new
+	// one. Beyond 10 devices of one person, the oldest
 	// unverified one is removed; when there is none, the call is refused.
 	//
 	// Errors: as for the service; PERMISSION_DENIED (NOT_THIS_DEVICE);
 	// FAILED_PRECONDITION (TOO_MANY_DEVICES).
 	RegisterDevice(context.Context, *RegisterDeviceRequest) (*RegisterDeviceResponse, error)
 	// Proves that the phone holds the address that it claims, with the nonce that
-	// was pushed there. The address then leaves the record it was on, and its
-	// former person is told by another way.
+	// was pushed there. The address then leaves the record it was on, and that
+	// record is revoked when it was of the same app. Its former person is told by
+	// another way, and whoever counts on him too.
 	//
 	// Errors: as for the service; FAILED_PRECONDITION (NONCE_INVALID) for a nonce
 	// that is wrong or over 10 minutes old: register again to get a new one.
@@ -375,8 +383,10 @@ type DeviceServiceServer interface {
 	// Errors: as for the service; ABORTED (REVISION_MOVED); FAILED_PRECONDITION (DEVICE_REVOKED).
 	UpdateDevice(context.Context, *UpdateDeviceRequest) (*Device, error)
 	// Takes the device out for good: its credential, its receipts and the tokens
-	// in its notifications stop working, and it is never paged again. For a
-	// person signing out, and for a lost phone. Repeating it changes nothing.
+	// in its notifications stop working within a second, and it is never paged
+	// again. It gets one last push, as well as that can be, that asks its app to
+	// wipe what it has stored. For a person signing out, and for a lost phone; his
+	// other devices are told. Repeating it changes nothing.
 	//
 	// Errors: as for the service.
 	RevokeDevice(context.Context, *RevokeDeviceRequest) (*Device, error)
