@@ -70,6 +70,7 @@ type server struct {
 	pushes    *pushes
 	sender    *push.Sender
 	people    people
+	news      *deviceNews
 	notifier  *notify.Notifier
 	desk      *respond.Desk
 	engine    *engine.Engine
@@ -158,6 +159,8 @@ func (s *server) openDirectory(ctx context.Context) error {
 		Log: directory.StoreLog{Store: s.store}, Keys: s.keys, File: s.snapshotFile(), InUse: inUse(s.store),
 		Channels: directory.Channels{Sends: s.sends, Pushes: s.pushesTo}, Now: s.clock.Now, Logger: s.log,
 	}
+	s.news = &deviceNews{audit: s.store.Audit, now: s.clock.Now, log: s.log, queue: make(chan directory.Changed, newsQueued)}
+	o.Changed = s.news.take
 	if s.c.Pace != nil {
 		o.Pace = *s.c.Pace
 	}
@@ -216,6 +219,8 @@ func (s *server) openPushes(ctx context.Context) error {
 	s.life.onStop("notifier", func(ctx context.Context) error { s.notifier.Drain(ctx); return nil })
 	s.life.onStop("push sender", s.sender.Close)
 	s.life.background(ctx, "receipts", s.notifier.Watch)
+	s.news.people, s.news.tell, s.news.submit = s.people, s.notifier.Tell, s.sender.Submit
+	s.life.background(ctx, "device news", s.news.run)
 	return nil
 }
 

@@ -26,6 +26,7 @@ type handset struct {
 	t       *testing.T
 	devices pb.DeviceServiceClient
 	auth    context.Context // with the device's credential
+	token   string          // at its push service
 }
 
 // dial connects to a door of the server.
@@ -75,7 +76,7 @@ func (in *instance) bring(w *world, user string, platform pb.Device_Platform) *h
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	h.auth = bearer(ctx, enrolled.GetCredential())
+	h.auth, h.token = bearer(ctx, enrolled.GetCredential()), address.GetValue()
 	return h
 }
 

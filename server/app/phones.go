@@ -65,7 +65,7 @@ func (p people) phone(d *directory.Device) notify.Phone {
 			Capabilities: push.Capabilities{
 				Critical: d.Can.Critical, TimeSensitive: d.Can.TimeSensitive, Sealed: d.Seals(),
 			},
-			RegisteredAt: d.Address.At,
+			RegisteredAt: d.Address.At, EnvironmentConfirmed: d.Confirmed,
 		},
 	}
 	if d.Seals() {
@@ -87,29 +87,55 @@ func (p people) phone(d *directory.Device) notify.Phone {
 
 // Fate implements [notify.Directory].
 func (p people) Fate(ctx context.Context, f notify.Fate) error {
+	if d, ok := p.directory.Snapshot().GetDevice(f.Device); ok && fated(d, f) == nil {
+		return nil // a burst of pages says so once
+	}
 	_, err := p.directory.Change(ctx, by("push"), func(e *directory.Edit) error {
 		d, ok := e.GetDevice(f.Device)
-		if !ok || d.State == roster.DeviceRevoked || d.Address.Lookup != directory.LookupOf(d.Address.Kind, string(f.Token)) {
-			return nil // it has gone, or has another address by now
+		if !ok {
+			return nil
 		}
-		c := *d
-		switch f.Address {
-		case push.AddressDrop:
-			c.State, c.StateReason = roster.DeviceDead, f.Reason
-		case push.AddressPark:
-			c.State, c.StateReason = roster.DeviceParked, f.Reason
-		case push.AddressCorrect:
-			c.Environment = directory.Production
-			if f.Environment == push.Sandbox {
-				c.Environment = directory.Sandbox
-			}
-		case push.AddressKeep:
+		c := fated(d, f)
+		if c == nil {
 			return nil
 		}
 		e.Force() // what the push service says is so, whatever it leaves of somebody's reach
-		return e.Update(&c, "")
+		return e.Update(c, "")
 	})
 	return err
+}
+
+// fated is the device after what a push service said of its address, nil when
+// that changes nothing: it was taken out, or has another address by now.
+func fated(d *directory.Device, f notify.Fate) *directory.Device {
+	if d.State == roster.DeviceRevoked || d.Address.Lookup != directory.LookupOf(d.Address.Kind, string(f.Token)) {
+		return nil
+	}
+	c := *d
+	switch f.Address {
+	case push.AddressDrop:
+		c.State, c.StateReason = roster.DeviceDead, f.Reason
+	case push.AddressPark:
+		if d.State == roster.DeviceDead {
+			return nil
+		}
+		c.State, c.StateReason = roster.DeviceParked, f.Reason
+	case push.AddressCorrect:
+		c.Environment, c.Confirmed = directory.Production, true
+		if f.Environment == push.Sandbox {
+			c.Environment = directory.Sandbox
+		}
+	case push.AddressKeep:
+		// Confirmed is of the environment that the record names now.
+		if !f.Accepted || f.Environment != environment(d.Environment) {
+			return nil
+		}
+		c.Confirmed = true
+	}
+	if c.State == d.State && c.StateReason == d.StateReason && c.Environment == d.Environment && c.Confirmed == d.Confirmed {
+		return nil
+	}
+	return &c
 }
 
 // Unopened implements [notify.Directory].
