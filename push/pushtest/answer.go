@@ -7,21 +7,6 @@ import (
 	"time"
 )
 
-// Fault is something that happens on the connection instead of an answer.
-type Fault uint8
-
-// The faults.
-const (
-	NoFault          Fault = iota
-	Silence                // no answer, ever; the connection stays well
-	CloseConnection        // the connection ends without an answer
-	ResetStream            // RST_STREAM, INTERNAL_ERROR
-	RefuseStream           // RST_STREAM, REFUSED_STREAM: not processed, safe to repeat
-	GoAwayBefore           // GOAWAY whose last stream is before this one: not processed, safe to repeat
-	GoAwayCovering         // GOAWAY that covers this stream, then the end of the connection without an answer
-	FreezeConnection       // the peer is dead: nothing is read any more, no ping is answered
-)
-
 // Answer is what a simulator does with one request. The zero Answer lets the
 // simulator judge the request by itself.
 type Answer struct {
@@ -30,9 +15,12 @@ type Answer struct {
 	Header  map[string]string // of the response, for example retry-after
 	Body    []byte            // replaces the service's own body
 	Delay   time.Duration     // before anything of it happens
+	Drip    time.Duration     // between any two bytes of the answer's body
 	Fault   Fault
-	Deliver bool // the phone gets the message although the sender is told otherwise, or nothing
-	GoAway  bool // after the answer the server says GOAWAY and drains the connection
+	Deliver bool          // the phone gets the message although the sender is told otherwise, or nothing
+	Late    time.Duration // the phone gets the message so much later than the sender its answer
+	Held    bool          // the phone gets the message only when Phone.LetThrough is called
+	GoAway  bool          // after the answer the server says GOAWAY and drains the connection
 
 	Timestamp any // of an APNs 410: milliseconds, or whatever a test wants there
 	Detail    any // of an FCM error: replaces its details
@@ -44,7 +32,7 @@ func Accept() Answer { return Answer{} }
 // Reject answers with a status and the service's word for the reason.
 func Reject(status int, reason string) Answer { return Answer{Status: status, Reason: reason} }
 
-// Break does not answer.
+// Break does something to the connection instead of answering.
 func Break(f Fault) Answer { return Answer{Fault: f} }
 
 // After delays an answer.
@@ -53,11 +41,27 @@ func After(d time.Duration, a Answer) Answer {
 	return a
 }
 
+// Overtaken accepts a message that reaches the phone only when its owner calls
+// [Phone.LetThrough]: what is sent later overtakes it, as a page that was sent
+// twice is overtaken by the news that somebody has dealt with it.
+func Overtaken() Answer { return Answer{Held: true} }
+
 // WithRetryAfter adds the header, in seconds or as a date, as given.
 func WithRetryAfter(value string, a Answer) Answer {
 	h := map[string]string{"retry-after": value}
 	maps.Copy(h, a.Header)
 	a.Header = h
+	return a
+}
+
+// undecided tells whether an answer leaves everything to the simulator, but
+// for when the phone gets the message.
+func (a *Answer) undecided() bool { return a.Status == 0 && a.Fault == NoFault }
+
+// with is the answer with what the weather decided.
+func (a Answer) with(w Answer) Answer {
+	a.Status, a.Reason, a.Fault = w.Status, w.Reason, w.Fault
+	a.Deliver = a.Deliver || w.Deliver
 	return a
 }
 
@@ -76,6 +80,7 @@ func Shutdown() Answer {
 
 // Request is one request as it arrived.
 type Request struct {
+	Number     int // from 1, in the order of the answers
 	At         time.Time
 	Connection int    // numbered from 1 in the order of their arrival
 	Stream     uint32 // HTTP/2 stream on that connection
@@ -86,6 +91,7 @@ type Request struct {
 	Token      string // the address
 	Status     int    // answered; 0 for none
 	Reason     string // answered
+	Fault      Fault  // what happened instead
 }
 
 // script holds the answers that were asked for.
@@ -147,43 +153,16 @@ func (s *script) stand(token string, a Answer, on bool) {
 	s.always[token] = a
 }
 
+// clear forgets all answers that were asked for.
+func (s *script) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.once)
+	clear(s.always)
+}
+
 func (s *script) set(hook func(Request) (Answer, bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
-}
-
-// tape records requests.
-type tape struct {
-	mu       sync.Mutex
-	limit    int
-	requests []Request
-	total    int
-}
-
-func (t *tape) record(r Request) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.total++
-	if len(t.requests) < t.limit {
-		t.requests = append(t.requests, r)
-	}
-}
-
-func (t *tape) all() []Request {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return append([]Request(nil), t.requests...)
-}
-
-func (t *tape) count() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.total
-}
-
-func (t *tape) reset() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.requests, t.total = nil, 0
 }

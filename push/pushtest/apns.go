@@ -8,35 +8,51 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // APNsOptions describe an APNs simulator. The zero value is Apple's rules.
 type APNsOptions struct {
-	Address   string           // to listen on; empty is a free port of 127.0.0.1
-	Now       func() time.Time // of the provider-token rules; nil is time.Now
-	Skew      time.Duration    // added to Now in the Date header
-	Latency   time.Duration    // of every answer
-	KeepLog   int              // requests recorded; 0 is 100,000, below 0 none
-	AnyToken  bool             // well-formed tokens that nobody registered are accepted
-	AnyBearer bool             // provider tokens are not checked
+	Address     string           // to listen on; empty is a free port of 127.0.0.1
+	Certificate []byte           // certificate and key to serve with, PEM, as [APNs.Certificate] returns them; empty makes new ones
+	Now         func() time.Time // of the provider-token rules; nil is time.Now
+	Skew        time.Duration    // added to Now in the Date header; SetSkew changes it
+	Latency     time.Duration    // of every answer; SetLatency changes it
+	KeepLog     int              // newest requests recorded; 0 is 100,000, below 0 none
+	AnyToken    bool             // well-formed tokens that nobody registered are accepted
+	AnyBearer   bool             // provider tokens are not checked
+	Sandbox     bool             // the development environment: answers carry an apns-unique-id, restricted keys are judged by it
+
+	OneStreamFirst  bool          // a connection may have one stream until its first success
+	IdleAfter       time.Duration // a request on a connection that was idle for longer gets 400 IdleTimeout, then GOAWAY; 0 is never
+	DevicePerSecond int           // more requests for one token in a second get 429 TooManyRequests; 0 is no limit
+
+	OnRequest func(Request) // called after each answer, on the connection's goroutine: must not block
 }
 
 // APNs is a simulator of the Apple Push Notification service.
 type APNs struct {
-	server *server
-	opts   APNsOptions
-	ca     []byte
-	script script
-	tape   tape
+	server  *server
+	opts    APNsOptions
+	ca      []byte
+	pair    []byte // certificate and key
+	script  script
+	sky     sky
+	tape    tape
+	latency atomic.Int64
+	skew    atomic.Int64
 
-	mu     sync.Mutex
-	keys   map[string]teamKey // by key id
-	topics map[string]string  // bundle id -> team; empty map allows all
-	homes  map[string]*home   // by token
-	issued map[string]*issue  // by team
-	gone   map[string]time.Time
-	checks map[string]checked // provider tokens whose signature was verified
+	mu       sync.Mutex
+	keys     map[string]teamKey // by key id
+	topics   map[string]string  // bundle id -> team; empty map allows all
+	homes    map[string]*home   // by token
+	issued   map[string]*issue  // by team
+	gone     map[string]death
+	checks   map[string]checked // provider tokens whose signature was verified
+	certs    map[string]grantee // client certificates, by their DER
+	blocked  map[string]bool    // teams
+	counters map[string]counter // requests of this second, by token
 }
 
 type checked struct {
@@ -45,15 +61,43 @@ type checked struct {
 }
 
 type teamKey struct {
+	id     string
 	team   string
 	public *ecdsa.PublicKey
+	only   string // environment it is restricted to; "" is none
+}
+
+// grantee is what a client certificate may do.
+type grantee struct {
+	bundle      string
+	environment string
+}
+
+// death is a token that leads nowhere any more.
+type death struct {
+	since  time.Time // what the answer says
+	from   time.Time // until then it is still accepted
+	reason string
+}
+
+type counter struct {
+	second int64
+	n      int
 }
 
 // home is where a token leads.
 type home struct {
-	phone  *Phone
-	bundle string
+	phone    *Phone
+	app      string
+	project  string // of Firebase, when it is another one
+	platform string // of FCM: "android", "ios", "web"
 }
+
+// The environments of APNs.
+const (
+	Sandbox    = "sandbox"
+	Production = "production"
+)
 
 // NewAPNs starts a simulator; Close ends it.
 func NewAPNs(o APNsOptions) (*APNs, error) {
@@ -63,16 +107,22 @@ func NewAPNs(o APNsOptions) (*APNs, error) {
 	if o.KeepLog == 0 {
 		o.KeepLog = 100_000
 	}
-	cert, ca, err := newCertificate()
+	id, err := identityOf(o.Certificate)
 	if err != nil {
 		return nil, fmt.Errorf("start the APNs simulator: %w", err)
 	}
 	a := &APNs{
-		opts: o, ca: ca, tape: tape{limit: o.KeepLog}, keys: make(map[string]teamKey), topics: make(map[string]string),
-		homes: make(map[string]*home), issued: make(map[string]*issue), gone: make(map[string]time.Time), checks: make(map[string]checked),
+		opts: o, ca: id.ca, pair: id.pair, tape: tape{limit: o.KeepLog, tell: o.OnRequest}, keys: make(map[string]teamKey),
+		topics: make(map[string]string), homes: make(map[string]*home), issued: make(map[string]*issue), gone: make(map[string]death),
+		checks: make(map[string]checked), certs: make(map[string]grantee), blocked: make(map[string]bool), counters: make(map[string]counter),
 	}
-	if a.server, err = newServer(o.Address, cert, a.handle); err != nil {
+	a.latency.Store(int64(o.Latency))
+	a.skew.Store(int64(o.Skew))
+	if a.server, err = newServer(o.Address, id.tls, a.handle); err != nil {
 		return nil, fmt.Errorf("start the APNs simulator: %w", err)
+	}
+	if o.OneStreamFirst {
+		a.server.cold.Store(1)
 	}
 	return a, nil
 }
@@ -85,6 +135,10 @@ func (a *APNs) URL() string { return "https://" + a.server.listener.Addr().Strin
 
 // CA is the certificate authority to trust, PEM.
 func (a *APNs) CA() []byte { return a.ca }
+
+// Certificate is the certificate and its key, PEM: given to another simulator
+// in its options, clients trust that one by the same CA.
+func (a *APNs) Certificate() []byte { return a.pair }
 
 // NewKey makes a key, makes it known for team, and returns the .p8 file.
 func (a *APNs) NewKey(team, keyID string) []byte {
@@ -100,7 +154,40 @@ func (a *APNs) NewKey(team, keyID string) []byte {
 func (a *APNs) AddKey(team, keyID string, public *ecdsa.PublicKey) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.keys[keyID] = teamKey{team, public}
+	a.keys[keyID] = teamKey{id: keyID, team: team, public: public}
+	clear(a.checks)
+}
+
+// RestrictKey lets a key be used in one environment only, [Sandbox] or
+// [Production]; "" is both.
+func (a *APNs) RestrictKey(keyID, environment string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k, known := a.keys[keyID]; known {
+		k.only = environment
+		a.keys[keyID] = k
+		clear(a.checks)
+	}
+}
+
+// BlockTeam answers 403 Forbidden to everything that a team sends.
+func (a *APNs) BlockTeam(team string, on bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.blocked[team] = on
+}
+
+// NewCertificate makes a client certificate that may push to a bundle id in
+// one environment, as providers used them before keys: certificate and key, PEM.
+func (a *APNs) NewCertificate(bundle, environment string) ([]byte, error) {
+	id, err := newIdentity("Apple Push Services: " + bundle)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.certs[string(id.tls.Certificate[0])] = grantee{bundle, environment}
+	return id.pair, nil
 }
 
 // RevokeKey makes a key unknown.
@@ -130,17 +217,54 @@ func (a *APNs) Register(p *Phone, bundle string) string {
 // RegisterToken is Register with a token that is already known.
 func (a *APNs) RegisterToken(p *Phone, bundle, token string) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.homes[token] = &home{p, bundle}
+	a.homes[token] = &home{phone: p, app: bundle}
 	delete(a.gone, token)
+	a.mu.Unlock()
+	p.join(bundle, token, a)
 }
 
 // Unregister makes a token answer 410 Unregistered, dead since at.
 func (a *APNs) Unregister(token string, at time.Time) {
+	a.bury(token, death{since: at, reason: "Unregistered"})
+}
+
+// Expire makes a token answer 410 ExpiredToken.
+func (a *APNs) Expire(token string) {
+	a.bury(token, death{since: a.opts.Now(), reason: "ExpiredToken"})
+}
+
+// Uninstall takes the app off the phone. Apple does not know it at once: for
+// acceptedFor more its token is answered 200, and then 410 Unregistered.
+func (a *APNs) Uninstall(token string, acceptedFor time.Duration) {
+	now := a.opts.Now()
+	a.bury(token, death{since: now, from: now.Add(acceptedFor), reason: "Unregistered"})
+}
+
+func (a *APNs) bury(token string, d death) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if h := a.homes[token]; h != nil {
+		h.phone.leave(h.app, token)
+	}
 	delete(a.homes, token)
-	a.gone[token] = at
+	a.gone[token] = d
+}
+
+// uninstall implements carrier.
+func (a *APNs) uninstall(token string, acceptedFor time.Duration) { a.Uninstall(token, acceptedFor) }
+
+// rotate implements carrier: the old token is dead at once.
+func (a *APNs) rotate(p *Phone, app, old string) string {
+	a.Unregister(old, a.opts.Now())
+	return a.Register(p, app)
+}
+
+// Tokens are the tokens that lead somewhere or are known to be accepted, with
+// their apps.
+func (a *APNs) Tokens() []Registration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return registrations(a.homes)
 }
 
 // Script sets what the next requests for a token get, one each, in order.
@@ -160,11 +284,39 @@ func (a *APNs) Heal(token string) { a.script.stand(token, Answer{}, false) }
 // simulator judge. f runs on the connection's goroutine.
 func (a *APNs) Decide(f func(Request) (Answer, bool)) { a.script.set(f) }
 
-// Requests is what arrived, in order.
+// ForgetScripts takes back everything that Script, ScriptAny and Always asked for.
+func (a *APNs) ForgetScripts() { a.script.clear() }
+
+// SetWeather makes a share of the requests fail by themselves.
+func (a *APNs) SetWeather(w Weather) error { return a.sky.set(w) }
+
+// Weather is what SetWeather set.
+func (a *APNs) Weather() Weather { return a.sky.get() }
+
+// SetLatency changes the latency of every answer.
+func (a *APNs) SetLatency(d time.Duration) { a.latency.Store(int64(d)) }
+
+// Latency is the latency of every answer.
+func (a *APNs) Latency() time.Duration { return time.Duration(a.latency.Load()) }
+
+// SetSkew changes by how much the Date header is wrong.
+func (a *APNs) SetSkew(d time.Duration) { a.skew.Store(int64(d)) }
+
+// Skew is by how much the Date header is wrong.
+func (a *APNs) Skew() time.Duration { return time.Duration(a.skew.Load()) }
+
+// Requests is what arrived, in order: the newest, when there were more than
+// KeepLog.
 func (a *APNs) Requests() []Request { return a.tape.all() }
 
+// RequestsSince is at most limit of the requests with a higher number, in
+// order. When there is none yet, the channel is closed at the next one.
+func (a *APNs) RequestsSince(number, limit int) ([]Request, <-chan struct{}) {
+	return a.tape.since(number, limit)
+}
+
 // Count is how many requests arrived.
-func (a *APNs) Count() int { return a.tape.count() }
+func (a *APNs) Count() int { return a.tape.size() }
 
 // Forget empties the log.
 func (a *APNs) Forget() { a.tape.reset() }
@@ -173,9 +325,15 @@ func (a *APNs) Forget() { a.tape.reset() }
 // open, and the most requests that one of the open ones had in flight.
 func (a *APNs) Connections() (opened, open, mostInFlight int) { return a.server.connections() }
 
+// InFlight is how many requests have no answer yet.
+func (a *APNs) InFlight() int { return a.server.inFlight() }
+
 // MaxStreams sets the limit of requests in flight per connection, on open
 // connections too.
 func (a *APNs) MaxStreams(n uint32) { a.server.setStreams(n) }
+
+// Streams is the limit that MaxStreams set.
+func (a *APNs) Streams() uint32 { return a.server.streams.Load() }
 
 // Down refuses connections and cuts the open ones; false ends that.
 func (a *APNs) Down(on bool) { a.server.refuse(on) }
@@ -184,6 +342,20 @@ func (a *APNs) Down(on bool) { a.server.refuse(on) }
 func (a *APNs) GoAway(debug string) {
 	a.server.each(func(c *conn) { c.goAway(c.lastStream(), debug) })
 }
+
+// ShutDown is how an APNs server leaves: GOAWAY on all connections, and what
+// is still in flight is answered 503 Shutdown. New connections work.
+func (a *APNs) ShutDown() {
+	a.server.each(func(c *conn) {
+		c.mu.Lock()
+		c.shutdown = true
+		c.mu.Unlock()
+		c.goAway(c.lastStream(), "")
+	})
+}
+
+// IgnorePings leaves pings unanswered while requests are answered.
+func (a *APNs) IgnorePings(on bool) { a.server.mute.Store(on) }
 
 // Freeze makes all open connections go silent, as a dead peer does: no
 // answers, no pings. New connections work. False wakes them again.
@@ -198,7 +370,10 @@ func (a *APNs) handle(e *exchange) {
 		Token: strings.TrimPrefix(e.path, devicePath),
 	}
 	answer := a.script.next(r)
-	answer.Delay += a.opts.Latency
+	if answer.undecided() {
+		answer = answer.with(a.sky.strike("InternalServerError", "ServiceUnavailable"))
+	}
+	answer.Delay += a.Latency()
 	if answer.Delay <= 0 {
 		a.carryOut(e, r, answer)
 		return
@@ -212,26 +387,28 @@ func (a *APNs) carryOut(e *exchange, r Request, answer Answer) {
 	if answer.Status == 0 {
 		v = a.judge(e)
 	}
-	if answer.Fault != NoFault {
-		r.Status, r.Reason = 0, ""
-	} else {
+	if r.Fault = answer.Fault; r.Fault == NoFault {
 		r.Status, r.Reason = v.status, v.reason
 	}
 	if (answer.Fault == NoFault && v.status == http.StatusOK) || answer.Deliver {
-		a.deliver(r)
+		a.deliver(r, answer)
 	}
 	a.tape.record(r)
-	if answer.Fault != NoFault {
-		e.fault(answer.Fault)
-		return
-	}
-	header := map[string]string{"date": a.opts.Now().Add(a.opts.Skew).UTC().Format(http.TimeFormat)}
+	header := map[string]string{"date": a.opts.Now().Add(a.Skew()).UTC().Format(http.TimeFormat)}
 	if id := e.header["apns-id"]; id != "" {
 		header["apns-id"] = id
+	} else {
+		header["apns-id"] = strings.ToUpper(newUUID())
+	}
+	if a.opts.Sandbox && v.status == http.StatusOK {
+		header["apns-unique-id"] = newUUID()
 	}
 	maps.Copy(header, answer.Header)
-	e.respond(v.status, header, v.body(answer))
-	if answer.GoAway {
+	e.send(v.status, header, v.body(answer), answer)
+	if v.status == http.StatusOK && answer.Fault == NoFault {
+		e.conn.succeed()
+	}
+	if answer.GoAway || v.reason == "IdleTimeout" {
 		e.conn.goAway(e.stream, "")
 	}
 }
@@ -259,7 +436,7 @@ func (v verdict) body(a Answer) []byte {
 }
 
 // deliver hands an accepted push to its phone.
-func (a *APNs) deliver(r Request) {
+func (a *APNs) deliver(r Request, answer Answer) {
 	a.mu.Lock()
 	h := a.homes[r.Token]
 	a.mu.Unlock()
@@ -267,11 +444,12 @@ func (a *APNs) deliver(r Request) {
 		return
 	}
 	n := parseIOS(r.Body)
-	n.Platform, n.App, n.Token, n.CollapseID = "ios", h.bundle, r.Token, r.Header["apns-collapse-id"]
-	h.phone.deliver(parcel{
+	kind := r.Header["apns-push-type"]
+	n.Platform, n.App, n.Token, n.CollapseID = "ios", h.app, r.Token, r.Header["apns-collapse-id"]
+	a.server.hand(h.phone, parcel{
 		n: n, until: expiration(r.Header["apns-expiration"], a.opts.Now()), only: true,
-		high: r.Header["apns-priority"] != "5", visible: r.Header["apns-push-type"] == "alert",
-	})
+		high: r.Header["apns-priority"] != "5", visible: kind == "alert" || kind == "", held: answer.Held,
+	}, answer.Late)
 }
 
 // expiration is until when a push is kept. Without the header Apple keeps it
@@ -293,6 +471,7 @@ func parseIOS(body []byte) Notification {
 			Alert struct{ Title, Subtitle, Body string }
 			Badge *int
 			Sound json.RawMessage
+			Mut   int    `json:"mutable-content"`
 			Cat   string `json:"category"`
 			Level string `json:"interruption-level"`
 			ID    string `json:"thread-id"`
@@ -321,6 +500,7 @@ func parseIOS(body []byte) Notification {
 	n.Kind, n.DeliveryID, n.IncidentID, n.Severity = p.T.K, p.T.D, p.T.I, p.T.S
 	n.Number, n.Revision, n.Fetch, n.Details = p.T.N, p.T.R, p.T.Fetch == 1, p.T.M
 	n.ReceiptPath, n.ReceiptKey, n.ActionToken, n.Sealed, n.SealedKeyID = p.T.U, p.T.UK, p.T.A, p.T.E, p.T.EK
+	n.mutable = p.APS.Mut == 1
 	if p.T.X > 0 {
 		n.Expires = time.Unix(p.T.X, 0)
 	}

@@ -1,6 +1,7 @@
 package pushtest
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/base64"
@@ -8,6 +9,7 @@ import (
 	"math/big"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,8 +26,9 @@ const (
 )
 
 var (
-	hexToken = regexp.MustCompile(`^[0-9a-fA-F]{64,200}$`)
-	uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	hexToken   = regexp.MustCompile(`^[0-9a-fA-F]{64,200}$`)
+	bundleForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`)
+	uuidForm   = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
 // verdict is what Apple's rules say about a request.
@@ -46,8 +49,33 @@ type issue struct {
 // bearerNote is what a connection remembers of them.
 type bearerNote struct {
 	team    string
-	expired bool // an expired token was seen: every later one is refused
+	key     string // of the first accepted token
+	expired bool   // an expired token was seen: every later one is refused
 	limited time.Time
+	used    time.Time // last
+}
+
+// pushType is a kind of push that Apple names, with what it adds to the bundle
+// id in the topic.
+type pushType struct{ name, suffix string }
+
+// pushTypes are all of them. A missing one is taken for an alert.
+// https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
+//
+//nolint:gochecknoglobals // look-up table
+var pushTypes = []pushType{
+	{"alert", ""},
+	{"background", ""},
+	{"", ""},
+	{"liveactivity", ".push-type.liveactivity"},
+	{"voip", ".voip"},
+	{"mdm", ""},
+	{"widgets", ".push-type.widgets"},
+	{"controls", ".push-type.controls"},
+	{"complication", ".complication"},
+	{"fileprovider", ".pushkit.fileprovider"},
+	{"location", ".location-query"},
+	{"pushtotalk", ".voip-ptt"},
 }
 
 // judge applies Apple's rules in the order in which Apple is known to.
@@ -59,19 +87,22 @@ func (a *APNs) judge(e *exchange) verdict {
 		return refused(http.StatusNotFound, "BadPath")
 	case e.path == devicePath:
 		return refused(http.StatusBadRequest, "MissingDeviceToken")
+	case e.twice:
+		return refused(http.StatusBadRequest, "DuplicateHeaders")
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	team, bad := "", verdict{}
-	if !a.opts.AnyBearer {
-		if team, bad = a.judgeBearer(e); bad.status != 0 {
-			return bad
-		}
+	if bad := a.judgeConnection(e); bad.status != 0 {
+		return bad
+	}
+	team, bad := a.judgeSender(e)
+	if bad.status != 0 {
+		return bad
 	}
 	if bad := judgeHeader(e); bad.status != 0 {
 		return bad
 	}
-	if owner := a.topics[topicBase(e.header["apns-topic"])]; len(a.topics) > 0 && owner != team && !a.opts.AnyBearer {
+	if owner := a.topics[topicBase(e.header["apns-topic"])]; len(a.topics) > 0 && owner != team && team != "" {
 		return refused(http.StatusBadRequest, "TopicDisallowed")
 	}
 	if bad := judgePayload(e); bad.status != 0 {
@@ -80,37 +111,133 @@ func (a *APNs) judge(e *exchange) verdict {
 	return a.judgeToken(e)
 }
 
+// note is what the simulator remembers of the request's connection.
+func (e *exchange) note() *bearerNote {
+	note, _ := e.conn.note.(*bearerNote)
+	if note == nil {
+		note = &bearerNote{}
+		e.conn.note = note
+	}
+	return note
+}
+
+// judgeConnection refuses what comes on a connection that is about to end.
+func (a *APNs) judgeConnection(e *exchange) verdict {
+	e.conn.mu.Lock()
+	leaving := e.conn.shutdown
+	e.conn.mu.Unlock()
+	if leaving {
+		return refused(http.StatusServiceUnavailable, "Shutdown")
+	}
+	if a.opts.IdleAfter <= 0 {
+		return verdict{}
+	}
+	note, now := e.note(), a.opts.Now()
+	idle := !note.used.IsZero() && now.Sub(note.used) > a.opts.IdleAfter
+	if note.used = now; idle {
+		return refused(http.StatusBadRequest, "IdleTimeout")
+	}
+	return verdict{}
+}
+
+// judgeSender says which team sends, or why it may not. Without checks of
+// provider tokens there is no team.
+func (a *APNs) judgeSender(e *exchange) (team string, bad verdict) {
+	switch {
+	case a.opts.AnyBearer:
+		return "", verdict{}
+	case e.conn.peer != nil && e.header["authorization"] == "":
+		return "", a.judgeCertificate(e)
+	}
+	team, bad = a.judgeBearer(e)
+	if bad.status == 0 && a.blocked[team] {
+		return "", refused(http.StatusForbidden, "Forbidden")
+	}
+	return team, bad
+}
+
+// judgeCertificate is for providers without tokens. The certificate stands for
+// one bundle id, which is the topic of requests that name none.
+func (a *APNs) judgeCertificate(e *exchange) verdict {
+	cert, known := a.certs[string(e.conn.peer)]
+	switch {
+	case !known:
+		return refused(http.StatusForbidden, "BadCertificate")
+	case cert.environment != a.environment():
+		return refused(http.StatusForbidden, "BadCertificateEnvironment")
+	case e.header["apns-topic"] == "":
+		e.header["apns-topic"] = cert.bundle
+	case topicBase(e.header["apns-topic"]) != cert.bundle:
+		return refused(http.StatusBadRequest, "TopicDisallowed")
+	}
+	return verdict{}
+}
+
+func (a *APNs) environment() string {
+	if a.opts.Sandbox {
+		return Sandbox
+	}
+	return Production
+}
+
+// topicBase is the bundle id in a topic.
 func topicBase(topic string) string {
-	base, _, _ := strings.Cut(topic, ".push-type.")
-	return strings.TrimSuffix(base, ".voip")
+	for _, t := range pushTypes {
+		if base, ok := strings.CutSuffix(topic, t.suffix); ok && t.suffix != "" {
+			return base
+		}
+	}
+	return topic
 }
 
 func (a *APNs) judgeToken(e *exchange) verdict {
 	token := strings.TrimPrefix(e.path, devicePath)
-	if since, dead := a.gone[token]; dead {
-		return verdict{status: http.StatusGone, reason: "Unregistered", since: since}
+	if d, dead := a.gone[token]; dead {
+		if a.opts.Now().Before(d.from) { // Apple has not heard of it yet
+			return verdict{status: http.StatusOK}
+		}
+		return verdict{status: http.StatusGone, reason: d.reason, since: d.since}
 	}
 	h := a.homes[token]
 	switch {
 	case !hexToken.MatchString(token), h == nil && !a.opts.AnyToken:
 		return refused(http.StatusBadRequest, "BadDeviceToken")
-	case h != nil && h.bundle != topicBase(e.header["apns-topic"]):
+	case h != nil && h.app != topicBase(e.header["apns-topic"]):
 		return refused(http.StatusBadRequest, "DeviceTokenNotForTopic")
+	case a.opts.DevicePerSecond > 0 && a.tooMany(token):
+		return refused(http.StatusTooManyRequests, "TooManyRequests")
 	}
 	return verdict{status: http.StatusOK}
+}
+
+// tooMany counts the requests for a token in the second that runs.
+func (a *APNs) tooMany(token string) bool {
+	if len(a.counters) > 100_000 { // long ago, most of them
+		clear(a.counters)
+	}
+	now, c := a.opts.Now().Unix(), a.counters[token]
+	if c.second != now {
+		c = counter{second: now}
+	}
+	c.n++
+	a.counters[token] = c
+	return c.n > a.opts.DevicePerSecond
 }
 
 func judgeHeader(e *exchange) verdict {
 	h := e.header
 	kind := h["apns-push-type"]
+	known := slices.ContainsFunc(pushTypes, func(t pushType) bool { return t.name == kind })
 	switch {
 	case h["apns-topic"] == "":
 		return refused(http.StatusBadRequest, "MissingTopic")
+	case !bundleForm.MatchString(h["apns-topic"]):
+		return refused(http.StatusBadRequest, "BadTopic")
 	case h["apns-id"] != "" && !uuidForm.MatchString(h["apns-id"]):
 		return refused(http.StatusBadRequest, "BadMessageId")
 	case len(h["apns-collapse-id"]) > 64:
 		return refused(http.StatusBadRequest, "BadCollapseId")
-	case kind != "alert" && kind != "background" && kind != "liveactivity" && kind != "voip":
+	case !known:
 		return refused(http.StatusBadRequest, "InvalidPushType")
 	}
 	if v := h["apns-expiration"]; v != "" {
@@ -120,7 +247,7 @@ func judgeHeader(e *exchange) verdict {
 	}
 	switch h["apns-priority"] {
 	case "", "10":
-		if kind == "background" {
+		if kind == "background" || silent(e.body) {
 			return refused(http.StatusBadRequest, "BadPriority")
 		}
 	case "1", "5":
@@ -128,6 +255,22 @@ func judgeHeader(e *exchange) verdict {
 		return refused(http.StatusBadRequest, "BadPriority")
 	}
 	return verdict{}
+}
+
+// silent tells whether a payload wakes the app and shows nothing, which Apple
+// does not let be urgent.
+func silent(body []byte) bool {
+	if !bytes.Contains(body, []byte(`"content-available"`)) {
+		return false
+	}
+	var p struct {
+		APS struct {
+			Available    int `json:"content-available"`
+			Alert, Sound any
+			Badge        any
+		}
+	}
+	return json.Unmarshal(body, &p) == nil && p.APS.Available == 1 && p.APS.Alert == nil && p.APS.Sound == nil && p.APS.Badge == nil
 }
 
 func judgePayload(e *exchange) verdict {
@@ -145,18 +288,14 @@ func judgePayload(e *exchange) verdict {
 }
 
 // judgeBearer checks the provider token. Tokens are counted per team, and a
-// connection belongs to the first team that used it.
+// connection belongs to the first team that used it, and to its key.
 func (a *APNs) judgeBearer(e *exchange) (team string, bad verdict) {
 	forbidden := func(reason string) (string, verdict) { return "", refused(http.StatusForbidden, reason) }
 	jwt, ok := strings.CutPrefix(e.header["authorization"], "bearer ")
 	if !ok || jwt == "" {
 		return forbidden("MissingProviderToken")
 	}
-	note, _ := e.conn.note.(*bearerNote)
-	if note == nil {
-		note = &bearerNote{}
-		e.conn.note = note
-	}
+	note := e.note()
 	now := a.opts.Now()
 	key, issued, ok := a.verify(jwt)
 	switch {
@@ -164,6 +303,10 @@ func (a *APNs) judgeBearer(e *exchange) (team string, bad verdict) {
 		return forbidden("InvalidProviderToken")
 	case note.team != "" && note.team != key.team:
 		return forbidden("InvalidProviderToken")
+	case key.only != "" && key.only != a.environment():
+		return forbidden("BadEnvironmentKeyIdInToken")
+	case note.key != "" && note.key != key.id:
+		return forbidden("UnrelatedKeyIdInToken")
 	case note.expired, now.Sub(issued) > maxTokenAge:
 		note.expired = true
 		return forbidden("ExpiredProviderToken")
@@ -181,8 +324,12 @@ func (a *APNs) judgeBearer(e *exchange) (team string, bad verdict) {
 			note.limited = seen.at.Add(refreshLimit)
 			return "", refused(http.StatusTooManyRequests, "TooManyProviderTokenUpdates")
 		}
+		if len(seen.known) > 1000 { // all but the last of them expired long ago
+			clear(seen.known)
+		}
 		seen.known[jwt], seen.at = true, now
 	}
+	note.key = key.id
 	return key.team, verdict{}
 }
 
@@ -212,6 +359,9 @@ func (a *APNs) verify(jwt string) (key teamKey, issued time.Time, ok bool) {
 	r, s := new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])
 	issued = time.Unix(claims.Iat, 0)
 	if ok = ecdsa.Verify(key.public, digest[:], r, s); ok {
+		if len(a.checks) > 10_000 {
+			clear(a.checks)
+		}
 		a.checks[jwt] = checked{key, issued}
 	}
 	return key, issued, ok

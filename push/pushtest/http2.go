@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,9 @@ type server struct {
 	listener net.Listener
 	tls      *tls.Config
 	handle   func(*exchange)
-	streams  atomic.Uint32 // SETTINGS_MAX_CONCURRENT_STREAMS of new connections
+	streams  atomic.Uint32 // SETTINGS_MAX_CONCURRENT_STREAMS of warm connections
+	cold     atomic.Uint32 // of connections without a success yet; 0 makes no difference
+	mute     atomic.Bool   // pings are not answered
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -42,6 +45,7 @@ type exchange struct {
 	header map[string]string
 	body   []byte
 	at     time.Time
+	twice  bool // a header came more than once
 	inline bool // answered on the reading goroutine, which flushes
 }
 
@@ -52,19 +56,23 @@ type conn struct {
 	tls    *tls.Conn
 	read   *bufio.Reader
 	framer *http2.Framer
+	peer   []byte // the client's certificate, DER; nil without one
 
 	wmu     sync.Mutex // guards writing and what follows
 	write   *bufio.Writer
 	encoder *hpack.Encoder
 	block   bytes.Buffer
 
-	mu      sync.Mutex
-	open    map[uint32]*exchange
-	last    uint32
-	active  int
-	most    int // in flight at a time, so far
-	leaving bool
-	note    any // what the service remembers of the connection
+	mu       sync.Mutex
+	open     map[uint32]*exchange
+	last     uint32
+	active   int
+	most     int // in flight at a time, so far
+	leaving  bool
+	limit    uint32 // streams at a time
+	warm     bool   // had a success
+	shutdown bool   // what is still in flight is answered so
+	note     any    // what the service remembers of the connection
 }
 
 const (
@@ -83,7 +91,7 @@ func newServer(address string, cert tls.Certificate, handle func(*exchange)) (*s
 	}
 	s := &server{
 		listener: l, handle: handle, conns: make(map[*conn]struct{}), quit: make(chan struct{}),
-		tls: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{http2.NextProtoTLS}, MinVersion: tls.VersionTLS12},
+		tls: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{http2.NextProtoTLS}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert},
 	}
 	s.streams.Store(1000)
 	s.wg.Go(s.accept)
@@ -132,6 +140,20 @@ func (s *server) close() {
 // that waits is answered by f, no longer on the reading goroutine.
 func (s *server) after(e *exchange, d time.Duration, f func()) {
 	e.inline = false
+	s.wait(d, f)
+}
+
+// hand delivers to a phone, now or later.
+func (s *server) hand(p *Phone, k parcel, late time.Duration) {
+	if late <= 0 {
+		p.deliver(k)
+		return
+	}
+	s.wait(late, func() { p.deliver(k) })
+}
+
+// wait runs f when d has passed, unless the server closes before.
+func (s *server) wait(d time.Duration, f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -175,6 +197,16 @@ func (s *server) refuse(on bool) {
 	}
 }
 
+func (s *server) inFlight() int {
+	n := 0
+	s.each(func(c *conn) {
+		c.mu.Lock()
+		n += c.active
+		c.mu.Unlock()
+	})
+	return n
+}
+
 func (s *server) connections() (opened, open, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,14 +218,41 @@ func (s *server) connections() (opened, open, most int) {
 	return s.opened, len(s.conns), most
 }
 
-// setStreams changes the limit, on open connections too.
+// setStreams changes the limit, on open connections too. Those that have had
+// no success yet keep a lower one.
 func (s *server) setStreams(n uint32) {
 	s.streams.Store(n)
-	s.each(func(c *conn) {
-		c.out(func() error {
-			return c.framer.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: n})
-		})
-	})
+	s.each((*conn).announce)
+}
+
+// announce tells the peer how many streams it may have now.
+func (c *conn) announce() { c.out(func() error { return c.settings() }) }
+
+// settings writes the limit that holds at the moment of writing, so that the
+// last one written is the one that holds; the caller holds the lock.
+func (c *conn) settings(more ...http2.Setting) error {
+	n := c.server.streams.Load()
+	c.mu.Lock()
+	if cold := c.server.cold.Load(); cold > 0 && !c.warm {
+		n = min(n, cold)
+	}
+	c.limit = n
+	c.mu.Unlock()
+	return c.framer.WriteSettings(append(more, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: n})...)
+}
+
+// succeed lifts the limit of a connection that had its first success.
+func (c *conn) succeed() {
+	if c.server.cold.Load() == 0 {
+		return
+	}
+	c.mu.Lock()
+	first := !c.warm
+	c.warm = true
+	c.mu.Unlock()
+	if first {
+		c.announce()
+	}
 }
 
 func (c *conn) serve() {
@@ -213,12 +272,12 @@ func (c *conn) serve() {
 		return
 	}
 	_ = c.tls.SetDeadline(time.Time{})
+	if peer := c.tls.ConnectionState().PeerCertificates; len(peer) > 0 {
+		c.peer = peer[0].Raw
+	}
 	c.prepare()
 	c.out(func() error {
-		if err := c.framer.WriteSettings(
-			http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: c.server.streams.Load()},
-			http2.Setting{ID: http2.SettingInitialWindowSize, Val: window},
-		); err != nil {
+		if err := c.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}); err != nil {
 			return err
 		}
 		return c.framer.WriteWindowUpdate(0, window)
@@ -257,6 +316,7 @@ func (c *conn) frame(f http2.Frame) error {
 	switch f := f.(type) {
 	case *http2.MetaHeadersFrame:
 		e := &exchange{conn: c, stream: f.StreamID, header: make(map[string]string, len(f.Fields)), at: time.Now(), inline: true}
+		twice := false
 		for _, h := range f.Fields {
 			switch h.Name {
 			case ":method":
@@ -264,9 +324,12 @@ func (c *conn) frame(f http2.Frame) error {
 			case ":path":
 				e.path = h.Value
 			default:
+				_, again := e.header[h.Name]
+				twice = twice || again
 				e.header[h.Name] = h.Value
 			}
 		}
+		e.twice = twice
 		if !c.begin(e) {
 			c.reset(f.StreamID, http2.ErrCodeRefusedStream)
 			return nil
@@ -281,7 +344,7 @@ func (c *conn) frame(f http2.Frame) error {
 			c.later(func() error { return c.framer.WriteSettingsAck() })
 		}
 	case *http2.PingFrame:
-		if !f.IsAck() {
+		if !f.IsAck() && !c.server.mute.Load() {
 			data := f.Data
 			c.later(func() error { return c.framer.WritePing(true, data) })
 		}
@@ -315,7 +378,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 func (c *conn) begin(e *exchange) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leaving || c.active >= int(c.server.streams.Load()) {
+	if c.leaving || c.active >= int(c.limit) {
 		return false
 	}
 	c.last = max(c.last, e.stream)
@@ -339,38 +402,97 @@ func (c *conn) done(stream uint32) (was, drained bool) {
 
 // respond writes an answer and ends the stream.
 func (e *exchange) respond(status int, header map[string]string, body []byte) {
-	c := e.conn
-	was, drained := c.done(e.stream)
+	was, drained := e.conn.done(e.stream)
 	if !was {
 		return
 	}
-	write := func() error {
-		c.block.Reset()
-		fields := []hpack.HeaderField{{Name: ":status", Value: strconv.Itoa(status)}}
-		for k, v := range header {
-			fields = append(fields, hpack.HeaderField{Name: k, Value: v})
-		}
-		for _, f := range fields {
-			if err := c.encoder.WriteField(f); err != nil {
-				return err
-			}
-		}
-		err := c.framer.WriteHeaders(http2.HeadersFrameParam{
-			StreamID: e.stream, BlockFragment: c.block.Bytes(), EndHeaders: true, EndStream: len(body) == 0,
-		})
-		if err != nil || len(body) == 0 {
+	e.put(func() error {
+		if err := e.headers(status, header, len(body) == 0); err != nil || len(body) == 0 {
 			return err
 		}
-		return c.framer.WriteData(e.stream, true, body)
-	}
+		return e.conn.framer.WriteData(e.stream, true, body)
+	})
+	e.conn.settle(drained)
+}
+
+// put writes now, or with what else the reading goroutine has to say.
+func (e *exchange) put(write func() error) {
 	if e.inline {
-		c.later(write)
+		e.conn.later(write)
 	} else {
-		c.out(write)
+		e.conn.out(write)
 	}
+}
+
+// headers writes the beginning of an answer; the caller holds the lock.
+func (e *exchange) headers(status int, header map[string]string, end bool) error {
+	c := e.conn
+	c.block.Reset()
+	if err := c.encoder.WriteField(hpack.HeaderField{Name: ":status", Value: strconv.Itoa(status)}); err != nil {
+		return err
+	}
+	for k, v := range header {
+		if err := c.encoder.WriteField(hpack.HeaderField{Name: strings.ToLower(k), Value: v}); err != nil {
+			return err
+		}
+	}
+	return c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: e.stream, BlockFragment: c.block.Bytes(), EndHeaders: true, EndStream: end})
+}
+
+// part writes the beginning of an answer that never ends.
+func (e *exchange) part(status int, header map[string]string, body []byte) {
+	e.conn.out(func() error {
+		if err := e.headers(status, header, false); err != nil || len(body) < 2 {
+			return err
+		}
+		return e.conn.framer.WriteData(e.stream, false, body[:len(body)/2])
+	})
+}
+
+// drip writes an answer byte by byte.
+func (e *exchange) drip(status int, header map[string]string, body []byte, pause time.Duration) {
+	e.inline = false
+	e.conn.out(func() error { return e.headers(status, header, false) })
+	e.trickle(body, pause)
+}
+
+func (e *exchange) trickle(body []byte, pause time.Duration) {
+	e.conn.server.after(e, pause, func() {
+		if len(body) > 1 {
+			e.conn.out(func() error { return e.conn.framer.WriteData(e.stream, false, body[:1]) })
+			e.trickle(body[1:], pause)
+			return
+		}
+		was, drained := e.conn.done(e.stream)
+		if was {
+			e.conn.out(func() error { return e.conn.framer.WriteData(e.stream, true, body) })
+			e.conn.settle(drained)
+		}
+	})
+}
+
+// settle ends a connection that said goodbye and has nothing left to do.
+func (c *conn) settle(drained bool) {
 	if drained {
 		c.flush()
 		c.kill()
+	}
+}
+
+// send writes an answer in the way that was asked for.
+func (e *exchange) send(status int, header map[string]string, body []byte, a Answer) {
+	switch {
+	case a.Fault == HalfAnswer:
+		e.part(status, header, body)
+	case a.Fault == CutAnswer:
+		e.part(status, header, body)
+		e.conn.kill()
+	case a.Fault != NoFault:
+		e.fault(a.Fault)
+	case a.Drip > 0:
+		e.drip(status, header, body, a.Drip)
+	default:
+		e.respond(status, header, body)
 	}
 }
 
@@ -386,13 +508,21 @@ func (e *exchange) fault(f Fault) {
 		c.reset(e.stream, http2.ErrCodeRefusedStream)
 	case GoAwayBefore:
 		c.done(e.stream)
-		c.goAway(e.stream-2, "")
+		c.goAway(max(e.stream, 2)-2, "")
 	case GoAwayCovering:
 		c.goAway(e.stream, "")
 		c.kill()
 	case FreezeConnection:
 		c.gate.freeze(true)
-	case NoFault, Silence:
+	case StopReading:
+		c.gate.deafen(true)
+	case Garbage:
+		c.out(func() error {
+			_, err := c.write.WriteString("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+			return err
+		})
+		c.kill()
+	case NoFault, Silence, HalfAnswer, CutAnswer:
 	}
 }
 
@@ -457,6 +587,7 @@ type gate struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	frozen bool
+	deaf   bool // nothing is read
 	closed bool
 }
 
@@ -473,21 +604,29 @@ func (g *gate) freeze(on bool) {
 	g.cond.Broadcast()
 }
 
+func (g *gate) deafen(on bool) {
+	g.mu.Lock()
+	g.deaf = on
+	g.mu.Unlock()
+	g.cond.Broadcast()
+}
+
 func (g *gate) Read(b []byte) (int, error) {
 	n, err := g.Conn.Read(b)
-	g.hold()
+	g.hold(true)
 	return n, err
 }
 
 func (g *gate) Write(b []byte) (int, error) {
-	g.hold()
+	g.hold(false)
 	return g.Conn.Write(b)
 }
 
-func (g *gate) hold() {
+// hold waits while the connection is silent.
+func (g *gate) hold(reading bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for g.frozen && !g.closed {
+	for (g.frozen || (reading && g.deaf)) && !g.closed {
 		g.cond.Wait()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -63,31 +64,89 @@ func newServiceAccount(project, tokenURI string) ([]byte, serviceAccount, *rsa.P
 	return out, sa, &key.PublicKey, err
 }
 
-// newCertificate makes a certificate for loopback, and for other names if it
-// has to stand in for them, that is its own authority.
-func newCertificate(names ...string) (tls.Certificate, []byte, error) {
+// oldServiceAccount takes a key file again, perhaps with another address of
+// the token service.
+func oldServiceAccount(file []byte, project, tokenURI string) ([]byte, serviceAccount, *rsa.PublicKey, error) {
+	var sa serviceAccount
+	if err := json.Unmarshal(file, &sa); err != nil {
+		return nil, sa, nil, fmt.Errorf("read the service account: %w", err)
+	}
+	if sa.ProjectID != project {
+		return nil, sa, nil, fmt.Errorf("the service account is of the project %q, not %q", sa.ProjectID, project)
+	}
+	block, _ := pem.Decode([]byte(sa.PrivateKey))
+	if block == nil {
+		return nil, sa, nil, errors.New("the service account has no private key")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := parsed.(*rsa.PrivateKey)
+	if err != nil || !ok {
+		return nil, sa, nil, errors.New("the service account's private key is no RSA key")
+	}
+	sa.TokenURI = tokenURI
+	out, err := json.MarshalIndent(sa, "", "  ")
+	return out, sa, &key.PublicKey, err
+}
+
+// identity is what a simulator serves TLS with.
+type identity struct {
+	tls  tls.Certificate
+	ca   []byte // PEM, for clients to trust
+	pair []byte // PEM of certificate and key
+}
+
+// identityOf reads certificate and key, or makes new ones of nothing.
+func identityOf(pair []byte, names ...string) (identity, error) {
+	if len(pair) == 0 {
+		return newIdentity("tocsin push simulator", names...)
+	}
+	cert, err := tls.X509KeyPair(pair, pair)
+	if err != nil {
+		return identity{}, fmt.Errorf("read the certificate: %w; it takes the PEM of a certificate and its key", err)
+	}
+	return identity{tls: cert, ca: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}), pair: pair}, nil
+}
+
+// newIdentity makes a certificate for loopback, and for other names if it has to
+// stand in for them, that is its own authority.
+func newIdentity(name string, names ...string) (identity, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return tls.Certificate{}, nil, err
+		return identity{}, err
 	}
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
-		return tls.Certificate{}, nil, err
+		return identity{}, err
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "tocsin push simulator"},
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true, IsCA: true,
 		DNSNames: append([]string{"localhost"}, names...), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		return tls.Certificate{}, nil, err
+		return identity{}, err
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+	file, err := pkcs8(key)
+	if err != nil {
+		return identity{}, err
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return identity{
+		tls: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, ca: ca, pair: append(append([]byte(nil), ca...), file...),
+	}, nil
+}
+
+// newUUID makes a random UUID in lower case (RFC 9562, version 4).
+func newUUID() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails: crypto/rand ends the process instead
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 func randomHex(bytes int) string {

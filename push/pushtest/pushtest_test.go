@@ -52,6 +52,11 @@ func post(t *testing.T, c *http.Client, url string, header map[string]string, bo
 	if err != nil {
 		t.Fatal(err)
 	}
+	return answerOf(t, res)
+}
+
+func answerOf(t *testing.T, res *http.Response) answer {
+	t.Helper()
 	defer res.Body.Close()
 	if res.ProtoMajor != 2 {
 		t.Errorf("answered in %s, want HTTP/2", res.Proto)

@@ -11,17 +11,21 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // WebPushOptions describe a Web Push simulator. The zero value is the rules of
 // RFC 8030, 8291 and 8292.
 type WebPushOptions struct {
-	Address string           // to listen on; empty is a free port of 127.0.0.1
-	Now     func() time.Time // of VAPID tokens' expiry; nil is time.Now
-	Skew    time.Duration    // added to Now in the Date header
-	Latency time.Duration    // of every answer
-	KeepLog int              // requests recorded; 0 is 100,000, below 0 none
+	Address     string           // to listen on; empty is a free port of 127.0.0.1
+	Certificate []byte           // certificate and key to serve with, PEM, as [WebPush.Certificate] returns them; empty makes new ones
+	Now         func() time.Time // of VAPID tokens' expiry; nil is time.Now
+	Skew        time.Duration    // added to Now in the Date header; SetSkew changes it
+	Latency     time.Duration    // of every answer; SetLatency changes it
+	KeepLog     int              // newest requests recorded; 0 is 100,000, below 0 none
+
+	OnRequest func(Request) // called after each answer, on the connection's goroutine: must not block
 }
 
 // The push services of browsers, for [WebPush.SubscribeAt].
@@ -35,11 +39,15 @@ const (
 // WebPush is a simulator of the push service of a browser, and of the browser
 // that holds the subscriptions: it decrypts what arrives.
 type WebPush struct {
-	server *server
-	opts   WebPushOptions
-	ca     []byte
-	script script
-	tape   tape
+	server  *server
+	opts    WebPushOptions
+	ca      []byte
+	pair    []byte
+	script  script
+	sky     sky
+	tape    tape
+	latency atomic.Int64
+	skew    atomic.Int64
 
 	mu     sync.Mutex
 	subs   map[string]*subscription // by the endpoint's path
@@ -60,7 +68,8 @@ type subscription struct {
 	auth     []byte
 	vapid    string // public key that it was made for; "" for any
 	phone    *Phone
-	gone     int // 404 or 410; 0 while it is in force
+	gone     int       // 404 or 410; 0 while it is in force
+	from     time.Time // until then it is still accepted
 }
 
 // NewWebPush starts a simulator; Close ends it. The certificate is also good
@@ -73,12 +82,14 @@ func NewWebPush(o WebPushOptions) (*WebPush, error) {
 	if o.KeepLog == 0 {
 		o.KeepLog = 100_000
 	}
-	cert, ca, err := newCertificate(ServiceApple, ServiceGoogle, ServiceMozilla, "*.push.apple.com", "*.notify.windows.com")
+	id, err := identityOf(o.Certificate, ServiceApple, ServiceGoogle, ServiceMozilla, "*.push.apple.com", "*.notify.windows.com")
 	if err != nil {
 		return nil, fmt.Errorf("start the Web Push simulator: %w", err)
 	}
-	w := &WebPush{opts: o, ca: ca, tape: tape{limit: o.KeepLog}, subs: make(map[string]*subscription)}
-	if w.server, err = newServer(o.Address, cert, w.handle); err != nil {
+	w := &WebPush{opts: o, ca: id.ca, pair: id.pair, tape: tape{limit: o.KeepLog, tell: o.OnRequest}, subs: make(map[string]*subscription)}
+	w.latency.Store(int64(o.Latency))
+	w.skew.Store(int64(o.Skew))
+	if w.server, err = newServer(o.Address, id.tls, w.handle); err != nil {
 		return nil, fmt.Errorf("start the Web Push simulator: %w", err)
 	}
 	return w, nil
@@ -92,6 +103,9 @@ func (w *WebPush) URL() string { return "https://" + w.server.listener.Addr().St
 
 // CA is the certificate authority to trust, PEM.
 func (w *WebPush) CA() []byte { return w.ca }
+
+// Certificate is the certificate and its key, PEM, as for APNs.
+func (w *WebPush) Certificate() []byte { return w.pair }
 
 // Subscribe gives a phone's browser a subscription whose endpoint is on the
 // simulator's own address. A nil phone makes one that leads nowhere and is
@@ -128,21 +142,91 @@ func (w *WebPush) subscribe(p *Phone, base, vapid string) (Subscription, error) 
 	w.mu.Lock()
 	w.subs[path] = s
 	w.mu.Unlock()
-	encode := base64.RawURLEncoding.EncodeToString
-	return Subscription{Endpoint: s.endpoint, P256dh: encode(private.PublicKey().Bytes()), Auth: encode(s.auth)}, nil
+	p.join(s.app(), s.endpoint, w)
+	return s.public(), nil
 }
 
-// Unsubscribe makes an endpoint answer status from now on: 410 as after an
-// unsubscription, or 404 as services do later.
-func (w *WebPush) Unsubscribe(endpoint string, status int) {
+// app is how the phone names the subscription: by its push service.
+func (s *subscription) app() string {
+	return strings.TrimPrefix(s.endpoint[:len(s.endpoint)-len(s.path())], "https://")
+}
+
+func (s *subscription) path() string { return s.endpoint[strings.LastIndex(s.endpoint, pushPath):] }
+
+func (s *subscription) public() Subscription {
+	encode := base64.RawURLEncoding.EncodeToString
+	return Subscription{Endpoint: s.endpoint, P256dh: encode(s.private.PublicKey().Bytes()), Auth: encode(s.auth)}
+}
+
+// Subscriptions are those that are in force, in no order.
+func (w *WebPush) Subscriptions() []Subscription {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []Subscription
+	for _, s := range w.subs {
+		if s.gone == 0 {
+			all = append(all, s.public())
+		}
+	}
+	return all
+}
+
+// Tokens are the endpoints in force, with the push service that each is of.
+func (w *WebPush) Tokens() []Registration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	homes := make(map[string]*home, len(w.subs))
+	for _, s := range w.subs {
+		if s.gone == 0 {
+			homes[s.endpoint] = &home{phone: s.phone, app: s.app()}
+		}
+	}
+	return registrations(homes)
+}
+
+// Uninstall removes the web app. The service does not know it at once: for
+// acceptedFor more it accepts, and then answers 410.
+func (w *WebPush) Uninstall(endpoint string, acceptedFor time.Duration) {
+	w.end(endpoint, http.StatusGone, w.opts.Now().Add(acceptedFor))
+}
+
+func (w *WebPush) end(endpoint string, status int, from time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.subs {
 		if s.endpoint == endpoint {
-			s.gone = status
+			s.gone, s.from = status, from
+			s.phone.leave(s.app(), endpoint)
 		}
 	}
 }
+
+// uninstall implements carrier.
+func (w *WebPush) uninstall(endpoint string, acceptedFor time.Duration) {
+	w.Uninstall(endpoint, acceptedFor)
+}
+
+// rotate implements carrier: browsers change a subscription now and then.
+func (w *WebPush) rotate(p *Phone, app, old string) string {
+	w.mu.Lock()
+	vapid := ""
+	for _, s := range w.subs {
+		if s.endpoint == old {
+			vapid = s.vapid
+		}
+	}
+	w.mu.Unlock()
+	w.Unsubscribe(old, http.StatusGone)
+	s, err := w.subscribe(p, "https://"+app, vapid)
+	if err != nil {
+		return ""
+	}
+	return s.Endpoint
+}
+
+// Unsubscribe makes an endpoint answer status from now on: 410 as after an
+// unsubscription, or 404 as services do later.
+func (w *WebPush) Unsubscribe(endpoint string, status int) { w.end(endpoint, status, time.Time{}) }
 
 // Subscribed tells whether an endpoint is in force. A browser ends a
 // subscription by itself when a push shows nothing.
@@ -175,11 +259,57 @@ func (w *WebPush) Heal(endpoint string) { w.script.stand(endpoint, Answer{}, fal
 // asked for is the request's header ":authority".
 func (w *WebPush) Decide(f func(Request) (Answer, bool)) { w.script.set(f) }
 
-// Requests is what arrived, in order. Body is the encrypted body; see [WebPush.Open].
+// ForgetScripts takes back everything that Script, ScriptAny and Always asked for.
+func (w *WebPush) ForgetScripts() { w.script.clear() }
+
+// SetWeather makes a share of the messages fail by themselves.
+func (w *WebPush) SetWeather(x Weather) error { return w.sky.set(x) }
+
+// Weather is what SetWeather set.
+func (w *WebPush) Weather() Weather { return w.sky.get() }
+
+// SetLatency changes the latency of every answer.
+func (w *WebPush) SetLatency(d time.Duration) { w.latency.Store(int64(d)) }
+
+// Latency is the latency of every answer.
+func (w *WebPush) Latency() time.Duration { return time.Duration(w.latency.Load()) }
+
+// SetSkew changes by how much the Date header is wrong.
+func (w *WebPush) SetSkew(d time.Duration) { w.skew.Store(int64(d)) }
+
+// Skew is by how much the Date header is wrong.
+func (w *WebPush) Skew() time.Duration { return time.Duration(w.skew.Load()) }
+
+// RequestsSince is at most limit of the messages with a higher number, in
+// order. When there is none yet, the channel is closed at the next one.
+func (w *WebPush) RequestsSince(number, limit int) ([]Request, <-chan struct{}) {
+	return w.tape.since(number, limit)
+}
+
+// InFlight is how many requests have no answer yet.
+func (w *WebPush) InFlight() int { return w.server.inFlight() }
+
+// MaxStreams sets the limit of requests in flight per connection, on open
+// connections too.
+func (w *WebPush) MaxStreams(n uint32) { w.server.setStreams(n) }
+
+// Streams is the limit that MaxStreams set.
+func (w *WebPush) Streams() uint32 { return w.server.streams.Load() }
+
+// GoAway sends GOAWAY on all connections; what is in flight is still answered.
+func (w *WebPush) GoAway(debug string) {
+	w.server.each(func(c *conn) { c.goAway(c.lastStream(), debug) })
+}
+
+// IgnorePings leaves pings unanswered while requests are answered.
+func (w *WebPush) IgnorePings(on bool) { w.server.mute.Store(on) }
+
+// Requests is what arrived, in order: the newest, when there were more than
+// KeepLog. Body is the encrypted body; see [WebPush.Open].
 func (w *WebPush) Requests() []Request { return w.tape.all() }
 
 // Count is how many messages arrived.
-func (w *WebPush) Count() int { return w.tape.count() }
+func (w *WebPush) Count() int { return w.tape.size() }
 
 // Forget empties the log.
 func (w *WebPush) Forget() { w.tape.reset() }
@@ -213,7 +343,10 @@ func (w *WebPush) handle(e *exchange) {
 		Token: "https://" + e.header[":authority"] + e.path,
 	}
 	answer := w.script.next(r)
-	answer.Delay += w.opts.Latency
+	if answer.undecided() {
+		answer = answer.with(w.sky.strike("internal error", "the service is unavailable"))
+	}
+	answer.Delay += w.Latency()
 	if answer.Delay <= 0 {
 		w.carryOut(e, r, answer)
 		return
@@ -228,22 +361,19 @@ func (w *WebPush) carryOut(e *exchange, r Request, answer Answer) {
 		v = judged
 	}
 	if (answer.Fault == NoFault && v.status == http.StatusCreated) || answer.Deliver {
-		w.deliver(r)
+		w.deliver(r, answer)
 	}
-	if answer.Fault != NoFault {
-		w.tape.record(r)
-		e.fault(answer.Fault)
-		return
+	if r.Fault = answer.Fault; r.Fault == NoFault {
+		r.Status, r.Reason = v.status, v.reason
 	}
-	r.Status, r.Reason = v.status, v.reason
 	w.tape.record(r)
-	header := map[string]string{"date": w.opts.Now().Add(w.opts.Skew).UTC().Format(http.TimeFormat)}
+	header := map[string]string{"date": w.opts.Now().Add(w.Skew()).UTC().Format(http.TimeFormat)}
 	if v.status == http.StatusCreated {
 		header["location"] = "https://" + e.header[":authority"] + "/message/" + w.next()
 		header["ttl"] = e.header["ttl"]
 	}
 	maps.Copy(header, answer.Header)
-	e.respond(v.status, header, v.body(e.header[":authority"], answer))
+	e.send(v.status, header, v.body(e.header[":authority"], answer), answer)
 	if answer.GoAway {
 		e.conn.goAway(e.stream, "")
 	}
@@ -257,11 +387,11 @@ func (w *WebPush) next() string {
 }
 
 // deliver hands an accepted message to the browser on the phone.
-func (w *WebPush) deliver(r Request) {
+func (w *WebPush) deliver(r Request, answer Answer) {
 	w.mu.Lock()
 	s := w.subs[r.Path]
 	w.mu.Unlock()
-	if s == nil || s.phone == nil || s.gone != 0 {
+	if s == nil || s.phone == nil || s.gone != 0 { // gone: nothing arrives, accepted or not
 		return
 	}
 	plain, err := decrypt(r.Body, s.private, s.auth)
@@ -275,12 +405,8 @@ func (w *WebPush) deliver(r Request) {
 	if ttl > 0 {
 		k.until = w.opts.Now().Add(ttl)
 	}
-	if !k.visible {
-		// userVisibleOnly: a push that shows nothing breaks the browser's
-		// promise to the person, and the subscription ends.
-		w.Unsubscribe(s.endpoint, http.StatusGone)
-	}
-	s.phone.deliver(k)
+	k.held = answer.Held
+	w.server.hand(s.phone, k, answer.Late) // which ends the subscription when too many pushes show nothing
 }
 
 // parseWeb is what the service worker of the web app does with a push: it

@@ -38,7 +38,7 @@ func (w *WebPush) judge(r Request) webVerdict {
 	w.mu.Lock()
 	s := w.subs[r.Path]
 	gone := 0
-	if s != nil {
+	if s != nil && !w.opts.Now().Before(s.from) {
 		gone = s.gone
 	}
 	w.mu.Unlock()
