@@ -11,6 +11,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	tocsinv1 "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+	"github.com/tocsin-oncall/tocsin/push/pushtest"
 )
 
 const (
@@ -80,11 +81,11 @@ func (t *theatre) perform(ctx context.Context, key string) string {
 	}
 	switch strings.ToLower(key) {
 	case "a":
-		return t.tap(ctx, p, tocsinv1.ActRequest_VERB_ACKNOWLEDGE)
+		return t.tap(ctx, p, pushtest.Acknowledge)
 	case "r":
-		return t.tap(ctx, p, tocsinv1.ActRequest_VERB_RESOLVE)
+		return t.tap(ctx, p, pushtest.Resolve)
 	case "e":
-		return t.tap(ctx, p, tocsinv1.ActRequest_VERB_ESCALATE)
+		return t.tap(ctx, p, pushtest.Escalate)
 	case "s":
 		next := (p.moodNow() + 1) % (moodOffline + 1)
 		p.setMood(next)
@@ -110,7 +111,7 @@ var moodText = [...]string{
 }
 
 // tap presses a button of a phone's newest page.
-func (t *theatre) tap(ctx context.Context, p *phone, verb tocsinv1.ActRequest_Verb) string {
+func (t *theatre) tap(ctx context.Context, p *phone, verb pushtest.Verb) string {
 	if p.moodNow() == moodOffline {
 		return p.name + " is off line: the tap waits in vain"
 	}
@@ -118,15 +119,15 @@ func (t *theatre) tap(ctx context.Context, p *phone, verb tocsinv1.ActRequest_Ve
 	if err != nil {
 		return err.Error()
 	}
-	outcome := strings.ToLower(strings.TrimPrefix(answer.GetOutcome().String(), "OUTCOME_"))
-	state := strings.ToLower(strings.TrimPrefix(answer.GetState().String(), "STATE_"))
-	text := fmt.Sprintf("%s: %s, #%d is %s", p.name, outcome, answer.GetNumber(), state)
+	outcome := strings.ToLower(strings.TrimPrefix(answer.Outcome, "OUTCOME_"))
+	state := strings.ToLower(strings.TrimPrefix(answer.State, "STATE_"))
+	text := fmt.Sprintf("%s: %s, #%d is %s", p.name, outcome, answer.Number, state)
 	switch {
-	case answer.GetHolder() == "":
-	case answer.GetState() == tocsinv1.Incident_STATE_TRIGGERED:
-		text += "; it is the turn of " + answer.GetHolder()
+	case answer.Holder == "":
+	case answer.State == tocsinv1.Incident_STATE_TRIGGERED.String():
+		text += "; it is the turn of " + answer.Holder
 	default:
-		text += ", held by " + answer.GetHolder()
+		text += ", held by " + answer.Holder
 	}
 	return text
 }

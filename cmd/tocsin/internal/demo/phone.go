@@ -3,16 +3,11 @@ package demo
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,18 +15,14 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	tocsinv1 "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 )
 
 const (
-	appID        = "dev.tocsin.demo"
-	callTimeout  = 5 * time.Second        // of one HTTP call of a phone
-	retryEvery   = 300 * time.Millisecond // a real phone waits longer; a demo has no time
-	actPatience  = 15 * time.Second       // then the card says that the tap failed
-	receiptQueue = 100                    // also what one call may carry
+	appID       = "dev.tocsin.demo"
+	callTimeout = 5 * time.Second // of one HTTP call of a phone
 )
 
 // mood is what a phone does with what it gets.
@@ -45,50 +36,47 @@ const (
 
 func (m mood) String() string { return [...]string{"well", "silent", "offline"}[m] }
 
-// phone is a simulated phone: pushtest's screen and push service, and here the
-// app, which knows the server's public address and the contract of a phone.
+// phone is a simulated phone: pushtest's screen, push service and agent, and
+// here what the agent leaves to the app: enrolling, and what the card says.
 type phone struct {
 	owner    person
 	name     string // "Ann's iPhone"
 	platform tocsinv1.Device_Platform
 	origin   string // the server's public URL, as the enrolment link has it
 	sim      *pushtest.Phone
+	agent    *pushtest.Agent
 	http     *http.Client
-	unlock   *ecdsa.PrivateKey // can be used only while the phone is unlocked
 	install  string
 	log      func(sighting)
 
-	outbox  chan *tocsinv1.Receipt
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-
-	mu         sync.Mutex
-	mood       mood
-	credential string
-	pending    string // what the lock screen says about a tap; "" for nothing
+	mu      sync.Mutex
+	mood    mood
+	pending string // what the lock screen says about a tap; "" for nothing
 }
 
 // newPhone switches a phone on, until close: it outlives the step that does it.
-func newPhone(ctx context.Context, owner person, name string, platform tocsinv1.Device_Platform, log func(sighting)) (*phone, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("%s: make its unlock key: %w", name, err)
+func newPhone(owner person, name string, platform tocsinv1.Device_Platform, log func(sighting)) (*phone, error) {
+	p := &phone{owner: owner, name: name, platform: platform, install: uuid.NewString(), log: log, http: &http.Client{Timeout: callTimeout}}
+	var err error
+	if p.agent, err = pushtest.NewAgent(pushtest.AgentOptions{Platform: p.service(), AppVersion: "1.0.0"}); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	p := &phone{
-		owner: owner, name: name, platform: platform, unlock: key, install: uuid.NewString(), log: log,
-		http: &http.Client{Timeout: callTimeout}, outbox: make(chan *tocsinv1.Receipt, receiptQueue), cancel: cancel,
-	}
-	p.sim = pushtest.NewPhone(pushtest.PhoneOptions{Name: name, OnPush: p.arrived})
-	p.running.Go(func() { p.sendReceipts(ctx) })
+	p.sim = pushtest.NewPhone(pushtest.PhoneOptions{Name: name, OnPush: p.arrived, Agent: p.agent})
 	return p, nil
 }
 
 func (p *phone) close() {
 	p.sim.Close()
-	p.cancel()
-	p.running.Wait()
+	p.agent.Close()
 	p.http.CloseIdleConnections()
+}
+
+// service is the platform as push services name it.
+func (p *phone) service() string {
+	if p.ios() {
+		return "ios"
+	}
+	return "android"
 }
 
 func (p *phone) ios() bool { return p.platform == tocsinv1.Device_PLATFORM_IOS }
@@ -129,13 +117,11 @@ func (p *phone) enrol(ctx context.Context, link, token string) error {
 	if done.GetCredential() == "" {
 		return fmt.Errorf("%s: the enrolment answered no credential", p.name)
 	}
-	p.mu.Lock()
-	p.credential = done.GetCredential()
-	p.mu.Unlock()
+	p.agent.Connect(origin, done.GetCredential())
 
 	device.Address = p.address(token)
 	var known tocsinv1.RegisterDeviceResponse
-	if err := p.post(ctx, "/v1/devices:register", p.secret(), &tocsinv1.RegisterDeviceRequest{Device: device}, &known); err != nil {
+	if err := p.post(ctx, "/v1/devices:register", p.agent.Credential(), &tocsinv1.RegisterDeviceRequest{Device: device}, &known); err != nil {
 		return fmt.Errorf("%s: register its address: %w", p.name, err)
 	}
 	if known.GetConfirmationRequired() {
@@ -146,7 +132,7 @@ func (p *phone) enrol(ctx context.Context, link, token string) error {
 
 // device is what the app knows of itself, but for its address.
 func (p *phone) device() (*tocsinv1.Device, error) {
-	public, err := p.unlock.PublicKey.Bytes()
+	public, err := p.agent.UnlockKey()
 	if err != nil {
 		return nil, fmt.Errorf("write its unlock key: %w", err)
 	}
@@ -171,7 +157,7 @@ func (p *phone) setMood(m mood) {
 	p.mu.Lock()
 	p.mood = m
 	p.mu.Unlock()
-	p.sim.Offline(m == moodOffline)
+	p.sim.Behave(func(b *pushtest.Behaviour) { b.Offline, b.NoReceipts = m == moodOffline, m != moodWell })
 }
 
 func (p *phone) moodNow() mood {
@@ -180,129 +166,30 @@ func (p *phone) moodNow() mood {
 	return p.mood
 }
 
-// arrived is the app's code that runs for a push: on iOS its extension, on
-// Android onMessageReceived. Only pages and tests ask for a receipt.
+// arrived notes what the phone shows; its agent reports it.
 func (p *phone) arrived(n pushtest.Notification) {
 	p.log(sighting{at: n.At, where: atPhone, who: p.owner, text: describePush(n), push: &n, incident: incidentName(n.IncidentID)})
-	if n.ReceiptPath == "" || p.moodNow() != moodWell {
-		return
-	}
-	for _, r := range p.receipts(n) {
-		select {
-		case p.outbox <- r:
-		default: // a phone in such a storm forgets the oldest first; a demo has none
-		}
-	}
 }
 
-// receipts is what the phone has to say about a push. An iPhone cannot prove
-// that something was shown, an Android phone can, and whether it was heard.
-func (p *phone) receipts(n pushtest.Notification) []*tocsinv1.Receipt {
-	make1 := func(s tocsinv1.Receipt_State) *tocsinv1.Receipt {
-		return &tocsinv1.Receipt{DeliveryId: n.DeliveryID, State: s, DeviceAt: timestamppb.New(n.At), Net: "wifi", AppVersion: "1.0.0"}
-	}
-	received := make1(tocsinv1.Receipt_STATE_RECEIVED)
+// act is a tap on a button of the newest page. Everything but acknowledge asks
+// the person to unlock first: only then the phone signs.
+func (p *phone) act(ctx context.Context, verb pushtest.Verb) (pushtest.ActResult, error) {
+	p.say(verb.String() + " pending…")
+	answer, err := p.sim.Act(ctx, verb)
 	switch {
-	case n.Stale, n.Missed:
-		late := make1(tocsinv1.Receipt_STATE_SUPPRESSED)
-		late.Reason = "expired"
-		if n.Stale {
-			late.Reason = "stale"
-		}
-		return []*tocsinv1.Receipt{received, late}
-	case p.ios():
-		return []*tocsinv1.Receipt{received}
+	case err == nil || errors.Is(err, pushtest.ErrNoCard):
+		p.say("")
+	default:
+		p.say(verb.String() + " failed, tap again")
+		err = fmt.Errorf("%s: %w", p.name, err)
 	}
-	displayed := make1(tocsinv1.Receipt_STATE_DISPLAYED)
-	displayed.Audible = tocsinv1.Delivery_AUDIBLE_NO
-	if n.Audible() {
-		displayed.Audible = tocsinv1.Delivery_AUDIBLE_YES
-	}
-	for _, r := range []*tocsinv1.Receipt{received, displayed} {
-		r.Prio, r.OrigPrio = "high", "high"
-	}
-	return []*tocsinv1.Receipt{received, displayed}
+	return answer, err
 }
 
-// sendReceipts reports until the server has taken it, all that waits in one call.
-func (p *phone) sendReceipts(ctx context.Context) {
-	for {
-		var batch []*tocsinv1.Receipt
-		select {
-		case r := <-p.outbox:
-			batch = append(batch, r)
-		case <-ctx.Done():
-			return
-		}
-		for len(batch) < receiptQueue && len(p.outbox) > 0 {
-			batch = append(batch, <-p.outbox)
-		}
-		for ctx.Err() == nil {
-			err := p.post(ctx, "/v1/push/receipts", p.secret(), &tocsinv1.ReportReceiptsRequest{Receipts: batch}, &tocsinv1.ReportReceiptsResponse{})
-			if !temporary(err) {
-				break // taken, or refused for good
-			}
-			rest(ctx, retryEvery)
-		}
-	}
-}
-
-func (p *phone) secret() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.credential
-}
-
-// card is the page on the lock screen that a tap is meant for: the newest one.
+// card is the page on the lock screen that a tap is meant for.
 func (p *phone) card() (pushtest.Notification, bool) {
-	for _, n := range slices.Backward(p.sim.Shown()) {
-		if n.Kind == "page" {
-			return n, true
-		}
-	}
-	return pushtest.Notification{}, false
-}
-
-// errNoCard is a tap beside every button.
-var errNoCard = errors.New("there is no page on its screen")
-
-// act is a tap on a button of the newest page. It is repeated with the same id
-// until the server has answered, or the card has to say that it failed.
-// Everything but acknowledge asks the person to unlock first: only then the
-// phone signs.
-func (p *phone) act(ctx context.Context, verb tocsinv1.ActRequest_Verb) (*tocsinv1.ActResponse, error) {
-	n, ok := p.card()
-	if !ok {
-		return nil, fmt.Errorf("%s: %w", p.name, errNoCard)
-	}
-	request := &tocsinv1.ActRequest{
-		ActionId: uuid.NewString(), DeliveryId: n.DeliveryID, Verb: verb, AtDevice: timestamppb.New(time.Now()),
-	}
-	if verb != tocsinv1.ActRequest_VERB_ACKNOWLEDGE {
-		sum := sha256.Sum256([]byte(request.GetActionId()))
-		signature, err := ecdsa.SignASN1(rand.Reader, p.unlock, sum[:])
-		if err != nil {
-			return nil, fmt.Errorf("%s: sign: %w", p.name, err)
-		}
-		request.UnlockSignature = signature
-	}
-	word := strings.ToLower(strings.TrimPrefix(verb.String(), "VERB_"))
-	p.say(word + " pending…")
-	ctx, cancel := context.WithTimeout(ctx, actPatience)
-	defer cancel()
-	for {
-		var answer tocsinv1.ActResponse
-		err := p.post(ctx, "/v1/push/actions", p.secret(), request, &answer)
-		if err == nil {
-			p.say("")
-			return &answer, nil
-		}
-		if !temporary(err) || ctx.Err() != nil {
-			p.say(word + " failed, tap again")
-			return nil, fmt.Errorf("%s: %s: %w", p.name, word, err)
-		}
-		rest(ctx, retryEvery)
-	}
+	n, err := p.sim.Card()
+	return n, err == nil
 }
 
 func (p *phone) say(text string) {
@@ -324,16 +211,6 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return fmt.Sprintf("HTTP %d: %s", r.status, r.text) }
-
-// temporary reports whether trying again may help: no answer at all, or one
-// that says so.
-func temporary(err error) bool {
-	if err == nil {
-		return false
-	}
-	r, answered := errors.AsType[*refusal](err)
-	return !answered || r.status >= http.StatusInternalServerError || r.status == http.StatusTooManyRequests
-}
 
 // post calls the public HTTP API as JSON.
 func (p *phone) post(ctx context.Context, path, credential string, in, out proto.Message) error {

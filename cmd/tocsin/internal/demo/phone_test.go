@@ -77,7 +77,7 @@ func (b *backend) fails(statuses ...int) {
 
 func enrolled(t *testing.T, b *backend, platform tocsinv1.Device_Platform) *phone {
 	t.Helper()
-	p, err := newPhone(t.Context(), ann, "Ann's phone", platform, func(sighting) {})
+	p, err := newPhone(ann, "Ann's phone", platform, func(sighting) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestPhoneReportsWhatItsSystemCanProve(t *testing.T) {
 			b := newBackend(t)
 			p := enrolled(t, b, c.platform)
 			c.push.At = time.Now()
-			p.arrived(c.push)
+			p.agent.Report(c.push)
 			var got []string
 			for len(got) < len(c.want) {
 				r := <-b.calls
@@ -148,7 +148,7 @@ func TestPhoneReportsWhatItsSystemCanProve(t *testing.T) {
 					t.Errorf("got %v, want %v", got, c.want)
 				}
 			}
-			if c.want == nil && len(p.outbox)+len(b.calls) > 0 {
+			if c.want == nil && len(p.agent.Receipts(c.push))+len(b.calls) > 0 {
 				t.Error("it reported something")
 			}
 		})
@@ -160,16 +160,16 @@ func TestPhoneKeepsReceiptsUntilTheyAreTaken(t *testing.T) {
 	b := newBackend(t)
 	p := enrolled(t, b, tocsinv1.Device_PLATFORM_IOS)
 	b.fails(0, http.StatusServiceUnavailable)
-	p.arrived(pushtest.Notification{DeliveryID: "d1", ReceiptPath: "/r", At: time.Now()})
+	p.agent.Report(pushtest.Notification{DeliveryID: "d1", ReceiptPath: "/r", At: time.Now()})
 	for range 3 {
 		if r := <-b.calls; r.body["receipts"].([]any)[0].(map[string]any)["deliveryId"] != "d1" {
 			t.Errorf("got %v, want the receipt of d1 again", r.body)
 		}
 	}
 	b.fails(http.StatusBadRequest) // refused for good: it is forgotten
-	p.arrived(pushtest.Notification{DeliveryID: "d2", ReceiptPath: "/r", At: time.Now()})
+	p.agent.Report(pushtest.Notification{DeliveryID: "d2", ReceiptPath: "/r", At: time.Now()})
 	<-b.calls
-	p.arrived(pushtest.Notification{DeliveryID: "d3", ReceiptPath: "/r", At: time.Now()})
+	p.agent.Report(pushtest.Notification{DeliveryID: "d3", ReceiptPath: "/r", At: time.Now()})
 	if r := <-b.calls; r.body["receipts"].([]any)[0].(map[string]any)["deliveryId"] != "d3" {
 		t.Errorf("got %v, want the receipt of d3", r.body)
 	}
@@ -216,13 +216,13 @@ func TestTapIsRepeatedWithTheSameID(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t)
 	p := enrolled(t, b, tocsinv1.Device_PLATFORM_IOS)
-	if _, err := p.act(t.Context(), tocsinv1.ActRequest_VERB_ACKNOWLEDGE); err == nil {
+	if _, err := p.act(t.Context(), pushtest.Acknowledge); err == nil {
 		t.Error("a tap beside every card was sent")
 	}
 	shows(t, p)
 	b.fails(0, http.StatusServiceUnavailable)
-	answer, err := p.act(t.Context(), tocsinv1.ActRequest_VERB_ACKNOWLEDGE)
-	if err != nil || !answer.GetHolderIsCaller() {
+	answer, err := p.act(t.Context(), pushtest.Acknowledge)
+	if err != nil || !answer.HolderIsCaller {
 		t.Fatalf("got %v, %v, want that it is the caller's", answer, err)
 	}
 	first := <-b.calls
@@ -241,7 +241,7 @@ func TestTapThatNeedsUnlockingIsSigned(t *testing.T) {
 	b := newBackend(t)
 	p := enrolled(t, b, tocsinv1.Device_PLATFORM_ANDROID)
 	shows(t, p)
-	if _, err := p.act(t.Context(), tocsinv1.ActRequest_VERB_RESOLVE); err != nil {
+	if _, err := p.act(t.Context(), pushtest.Resolve); err != nil {
 		t.Fatal(err)
 	}
 	c := <-b.calls
@@ -249,7 +249,7 @@ func TestTapThatNeedsUnlockingIsSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	point, err := p.unlock.PublicKey.Bytes()
+	point, err := p.agent.UnlockKey()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestTapThatNeedsUnlockingIsSigned(t *testing.T) {
 		t.Error("the signature is not the unlock key's over the action id")
 	}
 	b.fails(http.StatusForbidden)
-	if _, err := p.act(t.Context(), tocsinv1.ActRequest_VERB_ESCALATE); err == nil || p.saying() != "escalate failed, tap again" {
+	if _, err := p.act(t.Context(), pushtest.Escalate); err == nil || p.saying() != "escalate failed, tap again" {
 		t.Errorf("got %v and %q, want that the card says so", err, p.saying())
 	}
 }

@@ -169,10 +169,10 @@ func (s *stage) employ(ctx context.Context) (hooks, error) {
 // handOut makes the two phones and enrols each with a one-time link.
 func (s *stage) handOut(ctx context.Context) error {
 	var err error
-	if s.ann, err = newPhone(ctx, ann, "Ann's iPhone", tocsinv1.Device_PLATFORM_IOS, s.journal.add); err != nil {
+	if s.ann, err = newPhone(ann, "Ann's iPhone", tocsinv1.Device_PLATFORM_IOS, s.journal.add); err != nil {
 		return err
 	}
-	if s.bo, err = newPhone(ctx, bo, "Bo's Android", tocsinv1.Device_PLATFORM_ANDROID, s.journal.add); err != nil {
+	if s.bo, err = newPhone(bo, "Bo's Android", tocsinv1.Device_PLATFORM_ANDROID, s.journal.add); err != nil {
 		return err
 	}
 	for _, p := range []*phone{s.ann, s.bo} {

@@ -48,7 +48,7 @@ func (s *story) steps() []step {
 		{"it is started again, and nothing is lost", "the same Redis, the same timeline, the same deliveries", startPatience, s.recover},
 		{"nobody has answered: Bo is next", "one request at FCM, an audible page on Bo's Android, and none on Ann's iPhone", s.pace.Level + 20*time.Second, s.escalate},
 		{"Bo's phone says that it rang", "the delivery is displayed, and was heard", 10 * time.Second, s.receipt},
-		{"Bo acknowledges on the lock screen", "the answer says that the incident is his", actPatience, s.acknowledge},
+		{"Bo acknowledges on the lock screen", "the answer says that the incident is his", 15 * time.Second, s.acknowledge},
 		{"every card is replaced", "a silent card \"acknowledged by Bo\" on both phones, and no page left on either", 10 * time.Second, s.replaced},
 		{"silence", fmt.Sprintf("no push and no e-mail for %s", s.pace.Quiet), s.pace.Quiet + 5*time.Second, s.quiet},
 		{"the alert is over, and so is the incident", "the timeline says resolved by the monitor", 15 * time.Second, s.resolve},
@@ -276,20 +276,20 @@ func (s *story) receipt(ctx context.Context) (seen, error) {
 
 func (s *story) acknowledge(ctx context.Context) (seen, error) {
 	began := time.Now()
-	answer, err := s.bo.act(ctx, tocsinv1.ActRequest_VERB_ACKNOWLEDGE)
+	answer, err := s.bo.act(ctx, pushtest.Acknowledge)
 	if err != nil {
 		return seen{}, err
 	}
 	s.acked, s.ackMark = time.Now(), s.journal.mark()
-	if answer.GetOutcome() != tocsinv1.ActResponse_OUTCOME_DONE || !answer.GetHolderIsCaller() || answer.GetState() != tocsinv1.Incident_STATE_ACKNOWLEDGED {
-		return seen{}, fmt.Errorf("the answer was %v", answer)
+	if answer.Outcome != tocsinv1.ActResponse_OUTCOME_DONE.String() || !answer.HolderIsCaller || answer.State != tocsinv1.Incident_STATE_ACKNOWLEDGED.String() {
+		return seen{}, fmt.Errorf("the answer was %+v", answer)
 	}
 	entry, err := s.await(ctx, entryOf(s.incident, tocsinv1.TimelineEntry_TYPE_ACKNOWLEDGED))
 	if err != nil {
 		return seen{}, err
 	}
 	return seen{took: s.acked.Sub(began), since: "the tap", notes: []note{
-		{atPhone, fmt.Sprintf("Bo's Android: #%d is %s's", answer.GetNumber(), answer.GetHolder())}, {atTimeline, entry.text},
+		{atPhone, fmt.Sprintf("Bo's Android: #%d is %s's", answer.Number, answer.Holder)}, {atTimeline, entry.text},
 	}}, nil
 }
 
