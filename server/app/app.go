@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/apns"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/directory"
@@ -199,9 +200,15 @@ func (s *server) openPushes(ctx context.Context) error {
 				slog.String("environment", string(a.Environment)), slog.String("what", a.Text), slog.String("reason", a.Reason))
 		},
 	})
-	s.pushes = &pushes{config: s.c.Push.Apps, sender: s.sender, metrics: metrics, log: s.log, step: s.o.step}
+	s.pushes = &pushes{
+		config: s.c.Push.Apps, sender: s.sender, metrics: metrics, log: s.log, step: s.o.step,
+		keyring: &apns.Keyring{Vault: newVault(s.store, s.keys, s.clock.Now), Log: s.log},
+	}
 	if err := s.pushes.load(ctx); err != nil {
-		return err
+		if !s.pushes.usable() {
+			return err
+		}
+		s.log.ErrorContext(ctx, "a push app cannot be used; the others go on", slog.Any("error", err))
 	}
 	s.people = people{directory: s.directory, apps: s.pushes.known, log: s.log}
 	var err error

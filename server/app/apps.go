@@ -56,6 +56,7 @@ type pushes struct {
 	config  []config.PushApp
 	sender  *push.Sender
 	metrics *push.Metrics
+	keyring *apns.Keyring // of all apps and all their reloads
 	log     *slog.Logger
 	step    func(point string) // see Options; nil in every real server
 
@@ -77,7 +78,7 @@ func identity(c config.PushApp) string { return c.Platform + "/" + c.ID + "/" + 
 
 // load makes the sender serve the apps as they are on disk now. An app whose
 // files have not changed keeps its connections. When a file cannot be used, the
-// app goes on with what it had, and load says so.
+// app goes on with what it had, or is [unusable], and load says so.
 func (p *pushes) load(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +91,7 @@ func (p *pushes) load(ctx context.Context) error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("push app %s (%s, %s): %w", c.ID, c.Platform, cmp.Or(c.Environment, "production"), err))
 			if k.via == nil {
-				continue
+				k.via = unusable{}
 			}
 		}
 		next[id] = k
@@ -106,6 +107,33 @@ func (p *pushes) load(ctx context.Context) error {
 	p.log.DebugContext(ctx, "push apps are set", slog.Int("count", len(all)))
 	return errors.Join(errs...)
 }
+
+// usable reports whether some app has a provider, or none was asked for.
+func (p *pushes) usable() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range p.active {
+		if k.via != (unusable{}) {
+			return true
+		}
+	}
+	return len(p.config) == 0
+}
+
+// unusable stands in for an app whose files cannot be used. Its phones keep
+// their addresses, and their people are reached another way at once.
+type unusable struct{}
+
+// Send implements [push.Provider].
+func (unusable) Send(context.Context, push.Attempt) push.Outcome {
+	return push.Outcome{
+		Class: push.AuthConfig, Reason: "NoCredential",
+		Alert: "the credential of an app cannot be used: the log of the start or of the last reload says why",
+	}
+}
+
+// Close implements [push.Provider].
+func (unusable) Close() error { return nil }
 
 func appEnvironment(c config.PushApp) push.Environment {
 	if c.Environment == string(push.Sandbox) {
@@ -165,7 +193,7 @@ func (p *pushes) make(c config.PushApp, key, ca []byte) (push.Provider, error) {
 	if c.Platform == string(push.IOS) {
 		conf := apns.Config{
 			App: c.ID, BundleID: c.Bundle, Environment: appEnvironment(c), TeamID: c.TeamID, KeyID: c.KeyID, Key: key,
-			CriticalEntitled: c.Critical, Metrics: p.metrics, Log: p.log,
+			CriticalEntitled: c.Critical, Keyring: p.keyring, Metrics: p.metrics, Log: p.log,
 		}
 		if c.TestEndpoint != "" {
 			conf.TestEndpoint = &apns.TestEndpoint{URL: c.TestEndpoint, CA: ca}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/apns"
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -132,7 +133,7 @@ func (s *server) pageWithoutStore(ctx context.Context, cause error) {
 		return
 	}
 	sender := push.NewSender(push.Options{Log: s.log, Now: s.clock.Now}) //nolint:contextcheck // what it starts outlives the start
-	apps := &pushes{config: s.c.Push.Apps, sender: sender, log: s.log}
+	apps := &pushes{config: s.c.Push.Apps, sender: sender, log: s.log, keyring: &apns.Keyring{Log: s.log}}
 	if err := apps.load(ctx); err != nil {
 		s.log.ErrorContext(ctx, "some administrators cannot be told", slog.Any("error", err))
 	}

@@ -100,6 +100,9 @@ const (
 	wakeChannel       = "{m}:wake"    // channel: who should look now
 )
 
+// bearerKey is the newest provider token of a team's key.
+func bearerKey(name string) string { return "{m}:bearer:" + short(name) }
+
 // short bounds what others may make as long as they like.
 func short(s string) string {
 	if len(s) <= 64 {

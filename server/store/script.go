@@ -30,6 +30,8 @@ var (
 	asideSource string
 	//go:embed word.lua
 	wordSource string
+	//go:embed bearer.lua
+	bearerSource string
 
 	commitScript    = redis.NewScript(commitSource)    //nolint:gochecknoglobals // embedded script
 	appendScript    = redis.NewScript(appendSource)    //nolint:gochecknoglobals // embedded script
@@ -41,6 +43,7 @@ var (
 	allowScript     = redis.NewScript(allowSource)     //nolint:gochecknoglobals // embedded script
 	asideScript     = redis.NewScript(asideSource)     //nolint:gochecknoglobals // embedded script
 	wordScript      = redis.NewScript(wordSource)      //nolint:gochecknoglobals // embedded script
+	bearerScript    = redis.NewScript(bearerSource)    //nolint:gochecknoglobals // embedded script
 )
 
 // run executes one script on its own, loading it where it is not known.
