@@ -16,6 +16,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/push/apns"
 	"github.com/tocsin-oncall/tocsin/push/fcm"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
+	"github.com/tocsin-oncall/tocsin/push/webpush"
 )
 
 // The figures of docs/push.md. Push services run in a process of their own, as
@@ -64,6 +66,9 @@ type services struct {
 	APNsCA, FCMCA, Account []byte
 	P8                     map[string][]byte // by team: Apple takes the provider tokens of one team from one signer only
 	Project                string
+	WebPush                string
+	WebPushCA              []byte
+	Subscriptions          []pushtest.Subscription
 }
 
 // runServices is the other process. It ends with its standard input, and obeys
@@ -88,6 +93,19 @@ func runServices(options string) error {
 		s.P8[team] = apple.NewKey(team, key)
 	}
 	s.FCM, s.FCMCA, s.Account, s.Project = google.URL(), google.CA(), google.ServiceAccountJSON(), google.Project()
+	browsers, err := pushtest.NewWebPush(pushtest.WebPushOptions{KeepLog: -1, Latency: s.Latency})
+	if err != nil {
+		return err
+	}
+	defer browsers.Close()
+	s.WebPush, s.WebPushCA = browsers.URL(), browsers.CA()
+	for range 64 {
+		subscription, err := browsers.Subscribe(nil)
+		if err != nil {
+			return err
+		}
+		s.Subscriptions = append(s.Subscriptions, subscription)
+	}
 	if err := json.NewEncoder(os.Stdout).Encode(s); err != nil {
 		return err
 	}
@@ -133,9 +151,26 @@ func newFigures(b *testing.B, latency time.Duration) *figures {
 	if err != nil {
 		b.Fatal(err)
 	}
+	key, err := webpush.NewKey()
+	if err != nil {
+		b.Fatal(err)
+	}
+	file, err := key.File()
+	if err != nil {
+		b.Fatal(err)
+	}
+	web, err := webpush.New(webpush.Config{
+		App: "web", Key: file, Subject: webSubject, AppURL: "https://oncall.example.com/",
+		TestEndpoint: &webpush.TestEndpoint{URL: f.at.WebPush, CA: f.at.WebPushCA},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
 	f.sender = push.NewSender(push.Options{})
 	b.Cleanup(func() { _ = f.sender.Close(context.Background()) })
-	err = f.sender.SetApps([]push.App{{ID: "ios", Provider: "apns", Via: via}, {ID: "android", Provider: "fcm", Via: google}})
+	err = f.sender.SetApps([]push.App{
+		{ID: "ios", Provider: "apns", Via: via}, {ID: "android", Provider: "fcm", Via: google}, {ID: "web", Provider: "webpush", Via: web},
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -189,8 +224,13 @@ func (f *figures) start(latency time.Duration) {
 func (f *figures) delivery(platform push.Platform) push.Delivery {
 	n := f.serial.Add(1)
 	device := push.Device{ID: fmt.Sprint(n), Platform: platform, App: "ios", EnvironmentConfirmed: true, Token: appleToken}
-	if platform == push.Android {
+	switch platform {
+	case push.Android:
 		device.App, device.Token = "android", "cXf0:APA91bSomeTokenOfAPhone"
+	case push.Web:
+		s := f.at.Subscriptions[n%int64(len(f.at.Subscriptions))]
+		device.App, device.Token, device.Keys = "web", push.Token(s.Endpoint), push.SubscriptionKeys{P256dh: s.P256dh, Auth: s.Auth}
+	case push.IOS:
 	}
 	return push.Delivery{Device: device, Message: push.Message{
 		Kind: push.KindPage, DeliveryID: fmt.Sprintf("00000000-0000-4000-8000-%012x", n), IncidentID: "inc1", IncidentNumber: 42, Revision: 1,
@@ -369,6 +409,31 @@ func BenchmarkFigureFCM(b *testing.B) {
 	}
 	spread(b, "fcm_per_s", perSecond)
 	spread(b, "fcm_allocs_per_push", allocs)
+}
+
+// BenchmarkFigureWebPush: messages to browsers, by the processor time that this
+// process takes for them. Each is encrypted for its own key.
+func BenchmarkFigureWebPush(b *testing.B) {
+	const workers, n = 100, 5_000
+	f := newFigures(b, 0)
+	f.ours(push.Web, workers, 500)
+	var perCore, allocs []float64
+	for b.Loop() {
+		began := processorTime(b)
+		_, a := measured(n, func() float64 { return f.ours(push.Web, workers, n) })
+		perCore, allocs = append(perCore, n/(processorTime(b)-began).Seconds()), append(allocs, a)
+	}
+	spread(b, "webpush_per_s", perCore)
+	spread(b, "webpush_allocs_per_push", allocs)
+}
+
+// processorTime is what this process has used of all cores.
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkFigureBlackHole: what FCM's slowest in a hundred take while a

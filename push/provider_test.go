@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 	"github.com/tocsin-oncall/tocsin/push/pushtest/providertest"
 )
@@ -28,6 +29,17 @@ func TestProviders(t *testing.T) {
 			r := newRig(t)
 			d, _ := r.android()
 			return providertest.Subject{Provider: r.fcm, Service: r.google, Device: d, Dead: pushtest.Reject(404, "UNREGISTERED")}
+		})
+	})
+	t.Run("webpush", func(t *testing.T) {
+		t.Parallel()
+		providertest.Run(t, func(t *testing.T) providertest.Subject {
+			r := newWebRig(t, nil)
+			d, _ := r.browser("")
+			return providertest.Subject{
+				Provider: r.via, Service: r.sim, Device: d, Dead: pushtest.Answer{Status: 410}, NoHeartbeat: true,
+				Foreign: []push.Token{"https://evil.example/x", "https://127.0.0.1/x", "http://fcm.googleapis.com/x", "https://fcm.googleapis.com.evil.example/x"},
+			}
 		})
 	})
 }
