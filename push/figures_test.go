@@ -428,7 +428,8 @@ func BenchmarkFigureWebPush(b *testing.B) {
 }
 
 // processorTime is what this process has used of all cores.
-func processorTime(b *testing.B) time.Duration {
+func processorTime(b testing.TB) time.Duration {
+	b.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)

@@ -60,12 +60,13 @@ type rigOptions struct {
 	config  apns.Config
 	apps    func([]push.App) []push.App
 	options push.Options
+	clock   *clock // the rig's
 }
 
 func newRig(t testing.TB, options ...rigOption) *rig {
 	t.Helper()
 	r := &rig{t: t, clock: &clock{}}
-	o := rigOptions{config: apns.Config{App: "ios", BundleID: bundle, TeamID: team, KeyID: keyID, CriticalEntitled: true, Now: r.clock.Now}}
+	o := rigOptions{clock: r.clock, config: apns.Config{App: "ios", BundleID: bundle, TeamID: team, KeyID: keyID, CriticalEntitled: true, Now: r.clock.Now}}
 	o.apple.Now, o.google.Now = r.clock.Now, r.clock.Now
 	for _, f := range options {
 		f(&o)

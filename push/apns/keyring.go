@@ -1,6 +1,7 @@
 package apns
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"log/slog"
@@ -39,8 +40,9 @@ type Vault interface {
 // Apple counts the tokens of all keys of a team together, so the slots of a
 // team's keys are staggered: with two keys one changes every 22 minutes.
 type Keyring struct {
-	Vault Vault        // nil is none: this is the only instance, or each is on its own
-	Log   *slog.Logger // nil is silence
+	Vault Vault         // nil is none: this is the only instance, or each is on its own
+	Every time.Duration // how often the vault is asked what others have made; 0 is 10 s
+	Log   *slog.Logger  // nil is silence
 
 	mu   sync.Mutex
 	held []*holding // by key id
@@ -126,7 +128,7 @@ func (k *Keyring) share(s *Signer, now func() time.Time) (stop func()) {
 	k.step(ctx, s, now, vaultFirst)
 	var done sync.WaitGroup
 	done.Go(func() {
-		tick := time.NewTicker(vaultEvery)
+		tick := time.NewTicker(cmp.Or(k.Every, vaultEvery))
 		defer tick.Stop()
 		for {
 			select {
