@@ -40,13 +40,30 @@ func (n *Notifier) card(ctx context.Context, u roster.UserID, c attention.Card) 
 	}
 	if len(ins) == 0 && len(c.Lines) == 0 {
 		if c.Kind == attention.CardStorm {
-			n.send(ctx, n.clearStorm(user, method, c))
+			n.send(ctx, n.clearStorm(user, method, c, n.badge(ctx, u)))
 			return
 		}
 		n.cardEnded(ctx, u, c, result{})
 		return
 	}
-	n.send(ctx, n.cardEnvelope(user, method, c, items, ins))
+	e := n.cardEnvelope(user, method, c, items, ins)
+	e.badge = n.badge(ctx, u)
+	n.send(ctx, e)
+}
+
+// badge is how many pages of the person are open, nil when that cannot be read:
+// a card goes out without it.
+func (n *Notifier) badge(ctx context.Context, u roster.UserID) *int {
+	p, err := n.o.Ledger.Person(ctx, u)
+	if err != nil {
+		return nil
+	}
+	return openPages(p)
+}
+
+func openPages(p *attention.Person) *int {
+	open := len(p.Open)
+	return &open
 }
 
 // listed returns the incidents of a card that still need the person.
@@ -191,11 +208,11 @@ func (n *Notifier) onlyDevice(user roster.User, items []attention.Item) roster.D
 }
 
 // clearStorm takes the storm card away when nothing on it needs the person.
-func (n *Notifier) clearStorm(user roster.User, method roster.Method, c attention.Card) envelope {
+func (n *Notifier) clearStorm(user roster.User, method roster.Method, c attention.Card, badge *int) envelope {
 	return envelope{
 		work: c.ID, user: user, method: method, urgency: incident.Low, doc: store.PersonDoc(user.ID), unguarded: true,
 		kind: push.KindClear, words: words{Title: "All handled"}, collapse: c.Collapse, at: c.At, deadline: c.Deadline,
-		pagedAt: c.At, privacy: n.level(user),
+		pagedAt: c.At, badge: badge, privacy: n.level(user),
 		ended: func(ctx context.Context, r result) { n.cardEnded(ctx, user.ID, c, r) },
 	}
 }

@@ -52,13 +52,9 @@ func (n *Notifier) message(l *leg) push.Message {
 	e := &l.d.e
 	m := push.Message{
 		Kind: e.kind, DeliveryID: l.delivery.ID, Title: e.words.Title, Subtitle: e.words.Subtitle, Body: e.words.Body,
-		Redacted: e.words.Redacted, Details: e.details, OpenPages: e.open, CollapseID: e.collapse,
+		Redacted: e.words.Redacted, Badge: e.badge, Details: e.details, OpenPages: e.open, CollapseID: e.collapse,
 		Sound: e.sound, Level: e.level, At: e.at, Deadline: e.deadline, PagedAt: e.pagedAt, Again: e.again,
 		HighUrgency: e.urgency == incident.High && e.page,
-	}
-	if e.page || (e.kind == push.KindClear && e.incident != nil) {
-		badge := e.open
-		m.Badge = &badge
 	}
 	if in := e.incident; in != nil {
 		m.IncidentID, m.IncidentNumber, m.Revision = string(in.ID), in.Number, int64(in.Revision) //nolint:gosec // counts commits

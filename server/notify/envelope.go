@@ -43,7 +43,8 @@ type envelope struct {
 	sound    push.Sound
 	level    push.Level
 	collapse string
-	open     int
+	open     int  // pages that the message stands for, itself included
+	badge    *int // pages of the person that are open now; nil: not known
 	details  map[string]string
 	pagedAt  time.Time
 	again    bool             // the phones have had a page of it before

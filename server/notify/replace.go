@@ -24,6 +24,10 @@ type shown struct {
 	open    int // pages that still need the person without this one
 }
 
+// Clears of one phone are not gathered first, which would make every one of
+// them late: a card has one clear, a storm is on one card, and what follows
+// another clear of the same card takes its place in the sender.
+
 // replace puts a quiet line in the place of the pages of an incident, on every
 // device that may show one, and takes the incident out of what waits for the
 // people who were paged.
@@ -118,7 +122,7 @@ func (n *Notifier) clear(j job, u roster.UserID, s *shown, ended func(context.Co
 		work: j.name(), user: user, method: method, urgency: incident.Low, doc: store.IncidentDoc(j.in.ID), unguarded: true,
 		alive: j.ctx.Err, kind: push.KindClear, incident: j.in, collapse: collapseID(j.in.ID),
 		words:   clearWords(j.in, j.work, n.personName(j.work.Actor), level),
-		privacy: level, open: s.open, pagedAt: s.last, at: j.at, deadline: n.now().Add(clearLife),
+		privacy: level, badge: &s.open, pagedAt: s.last, at: j.at, deadline: n.now().Add(clearLife),
 		only:  func(p Phone) bool { return s.devices[p.ID] },
 		ended: ended,
 	}

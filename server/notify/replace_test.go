@@ -1,10 +1,14 @@
 package notify
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
 func TestWhatMayBeOnTheScreen(t *testing.T) {
@@ -26,5 +30,40 @@ func TestWhatMayBeOnTheScreen(t *testing.T) {
 		if got := mayShow(c.d); got != c.want {
 			t.Errorf("%s: may show = %t, want %t", c.name, got, c.want)
 		}
+	}
+}
+
+// What is gathered for a phone within two seconds, it gets together: of a storm
+// that somebody acknowledges at a blow, the card of the first incident is
+// replaced and the storm card once, however many incidents were on it.
+func TestAcknowledgingAStormIsAFewPushes(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	var ins []*incident.Incident
+	for i := range 20 {
+		in, work := r.trigger(fmt.Sprintf("Incident %d", i), page("ann", roster.PushAll))
+		r.must(work...)
+		ins = append(ins, in)
+	}
+	r.pass("ann", time.Minute)
+	before := len(r.push.sent(push.KindPage))
+	var replace []store.WorkItem
+	for _, in := range ins {
+		replace = append(replace, r.acknowledge(in, "bob")...)
+	}
+	r.must(replace...)
+	r.pass("ann", 2*time.Second)
+	clears, pages := r.push.to(push.KindClear, "iphone"), r.push.sent(push.KindPage)[before:]
+	cards := map[string]int{}
+	for _, m := range clears {
+		if cards[m.CollapseID]++; m.Sound != push.SoundNone || m.Badge == nil {
+			t.Errorf("clear = %+v, want it silent, with what is left on the badge", m)
+		}
+	}
+	if len(cards) != 2 || len(clears) > 3 || len(pages) > 1 {
+		t.Errorf("cleared %v, and %d updates of the storm card; want the first card and the storm card cleared, in no more than four pushes", cards, len(pages))
+	}
+	if last := clears[len(clears)-1]; *last.Badge != 0 {
+		t.Errorf("%d on the badge after the last of them, want 0", *last.Badge)
 	}
 }

@@ -212,7 +212,7 @@ func (n *Notifier) pageEnvelope(j job, user roster.User, method roster.Method, o
 	e := envelope{
 		work: j.name(), user: user, method: method, urgency: w.Urgency, page: true,
 		doc: store.IncidentDoc(w.Incident), generation: w.Generation, alive: j.ctx.Err,
-		kind: push.KindPage, incident: j.in, words: text, collapse: collapseID(w.Incident), open: outcome.Open, again: w.Number > 1,
+		kind: push.KindPage, incident: j.in, words: text, collapse: collapseID(w.Incident), open: outcome.Open, badge: &outcome.Open, again: w.Number > 1,
 		letter: "page", lines: n.letterLines(j.in, text, w), refs: []Ref{n.ref(j.in, level)},
 		reason: reasonName(w.Reason), at: j.at, deadline: n.deadline(w.Deadline), privacy: level,
 		sealed: n.fuller(level, j.in, func(p roster.Privacy) words { return pageWords(j.in, n.serviceName(j.in), w, p) }),
