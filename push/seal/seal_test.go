@@ -19,10 +19,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-func newKey(t interface {
+// fataler is a test, a benchmark, or a law's check.
+type fataler interface {
 	Helper()
 	Fatal(args ...any)
-}) PrivateKey {
+}
+
+func newKey(t fataler) PrivateKey {
 	t.Helper()
 	k, err := NewPrivateKey()
 	if err != nil {
@@ -31,10 +34,7 @@ func newKey(t interface {
 	return k
 }
 
-func mustSeal(t interface {
-	Helper()
-	Fatal(args ...any)
-}, key, text []byte, b Binding) string {
+func mustSeal(t fataler, key, text []byte, b Binding) string {
 	t.Helper()
 	s, err := Seal(key, text, b)
 	if err != nil {
@@ -43,7 +43,8 @@ func mustSeal(t interface {
 	return s
 }
 
-var sample = Binding{ //nolint:gochecknoglobals // what most tests vary
+// sample is what most tests vary.
+var sample = Binding{
 	Delivery: "8f14e45f-ceea-467f-9a1b-3c2f4b7d9e01", Incident: "01k9x2m4q7", Device: "d7pixel8", Key: "k1", Deadline: 1_800_000_000,
 }
 
