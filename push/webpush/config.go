@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -58,7 +59,7 @@ func (c *Config) check() (ok checked, err error) {
 			return ok, err
 		}
 	}
-	if err := checkSubject(c.Subject); err != nil {
+	if err := CheckSubject(c.Subject); err != nil {
 		return ok, err
 	}
 	if _, err := ok.key.sign("https://push.example.com", c.Subject, c.Now()); err != nil {
@@ -67,7 +68,7 @@ func (c *Config) check() (ok checked, err error) {
 	if ok.further, err = parseHosts(c.Hosts); err != nil {
 		return ok, err
 	}
-	if err := checkAppURL(c.AppURL); err != nil {
+	if err := CheckAppURL(c.AppURL); err != nil {
 		return ok, err
 	}
 	ok.trust = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -82,13 +83,22 @@ func (c *Config) check() (ok checked, err error) {
 	return ok, nil
 }
 
-// checkAppURL takes what a browser can open: without it, Apple's shows nothing.
-func checkAppURL(s string) error {
+// CheckAppURL takes what a browser opens, and runs a service worker for: https,
+// or this very machine. Without it, Apple's browsers show nothing.
+func CheckAppURL(s string) error {
 	u, err := url.Parse(s)
+	if err == nil && u.Scheme == "http" && local(u.Hostname()) {
+		u.Scheme = "https" // a secure context all the same
+	}
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Contains(s, "#") {
-		return fmt.Errorf("app URL %q: write the https:// URL of the web app, without a fragment: taps on notifications lead there", s)
+		return fmt.Errorf("the app URL %q is not the https:// URL of a web app, without a fragment: taps on notifications lead there", s)
 	}
 	return nil
+}
+
+func local(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && ip.Unmap().IsLoopback())
 }
 
 var (

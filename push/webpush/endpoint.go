@@ -52,6 +52,13 @@ func parseHosts(names []string) ([]host, error) {
 	return all, nil
 }
 
+// CheckHosts tells which of the further push services is none: each is a host
+// name, or "*." and a domain for all names under it.
+func CheckHosts(names ...string) error {
+	_, err := parseHosts(names)
+	return err
+}
+
 // validName is a host name of at least two labels, in lower case, and no address.
 func validName(s string) bool {
 	labels := strings.Split(s, ".")

@@ -79,6 +79,15 @@ func (p *Provider) Close() error {
 // applicationServerKey, in base64url.
 func (p *Provider) PublicKey() string { return p.key.PublicKey() }
 
+// CheckSubscription tells what is wrong with a subscription that somebody wants
+// to register: its endpoint (see [CheckEndpoint]) or its keys.
+func (p *Provider) CheckSubscription(endpoint string, keys push.SubscriptionKeys) error {
+	if _, _, err := p.locate(push.Token(endpoint)); err != nil {
+		return err
+	}
+	return CheckKeys(keys)
+}
+
 // Stats implements push.Reporter, over all push services.
 func (p *Provider) Stats() push.Stats {
 	all := push.Stats{Connections: map[string]int{"open": 0}, TokenAge: p.tokens.age(p.now())}

@@ -58,7 +58,7 @@ func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
 			t.Errorf("%s: error %v, want one that names the app and says %q", name, err, tc.says)
 		}
 	}
-	newProvider(t, func(c *webpush.Config) { c.PublicKey = "" })
+	newProvider(t, func(c *webpush.Config) { c.AppURL = "http://localhost:8080/app/" }) // a secure context too
 }
 
 // A push service whose name leads into the house is never connected to, and the

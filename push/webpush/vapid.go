@@ -116,35 +116,35 @@ func (k *Key) sign(audience, subject string, expires time.Time) (string, error) 
 	return signed + "." + encode(signature[:]), nil
 }
 
-// checkSubject takes what a push service's operator could reach us by. Apple
+// CheckSubject takes what a push service's operator could reach us by. Apple
 // refuses every message whose subject is on this machine or in the house, with
 // BadJwtToken and no further word.
-func checkSubject(s string) error {
+func CheckSubject(s string) error {
 	domain := ""
 	address, mail := strings.CutPrefix(s, "mailto:")
 	if mail {
 		user, after, found := strings.Cut(address, "@")
 		if !found || user == "" || strings.ContainsAny(address, " <>,;:\"\t\r\n") || strings.Contains(after, "@") {
-			return fmt.Errorf("subject %q is no address: write mailto:oncall@example.com", s)
+			return fmt.Errorf("the subject %q is no address: write mailto:oncall@example.com", s)
 		}
 		domain = after
 	} else {
 		u, err := url.Parse(s)
 		if err != nil || u.Scheme != "https" || u.User != nil || u.Host == "" {
-			return fmt.Errorf("subject %q: write mailto: and an e-mail address, or an https:// URL, by which a push service can reach you", s)
+			return fmt.Errorf("the subject %q: write mailto: and an e-mail address, or an https:// URL, by which a push service can reach you", s)
 		}
 		domain = u.Hostname()
 	}
 	if _, err := netip.ParseAddr(strings.Trim(domain, "[]")); err == nil {
-		return fmt.Errorf("subject %q: Apple refuses addresses in digits; write a domain name", s)
+		return fmt.Errorf("the subject %q: Apple refuses addresses in digits; write a domain name", s)
 	}
 	domain = strings.ToLower(domain)
 	if !validName(domain) {
-		return fmt.Errorf("subject %q: Apple refuses it, since %q is no domain name of the Internet", s, domain)
+		return fmt.Errorf("the subject %q: Apple refuses it, since %q is no domain name of the Internet", s, domain)
 	}
 	switch top := domain[strings.LastIndexByte(domain, '.')+1:]; top {
 	case "local", "localhost", "localdomain", "internal", "lan", "home", "invalid", "test", "example":
-		return fmt.Errorf("subject %q: Apple refuses names that end in .%s; write an address that is yours on the Internet", s, top)
+		return fmt.Errorf("the subject %q: Apple refuses names that end in .%s; write an address that is yours on the Internet", s, top)
 	}
 	return nil
 }

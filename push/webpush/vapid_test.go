@@ -16,7 +16,7 @@ func TestSubject(t *testing.T) {
 		"mailto:oncall@10.0.0.1": false, "https://localhost": false, "https://localhost:8443": false, "https://10.0.0.1": false, "https://[::1]/": false, "https://oncall": false, "https://oncall.local": false,
 		"http://oncall.example.com": false, "https://user@example.com": false, "ftp://example.com": false, "https://": false,
 	} {
-		if err := checkSubject(subject); (err == nil) != fine {
+		if err := CheckSubject(subject); (err == nil) != fine {
 			t.Errorf("%q: %v, want it fine %t", subject, err, fine)
 		}
 	}

@@ -66,10 +66,10 @@ type Push struct {
 	LinkHosts []string  `yaml:"link_hosts" default:"" doc:"Hosts to which links may lead that a sealed page offers to open: wiki.example.com, or *.example.com for all below one. Other links stay in the incident and are not sent."`
 }
 
-// PushApp is one app at Apple or Google.
+// PushApp is one app at Apple or Google, or the web app in browsers.
 type PushApp struct {
 	ID          string `yaml:"id" doc:"Name by which phones register for the app, such as oncall. The same id may stand once for each platform and environment."`
-	Platform    string `yaml:"platform" enum:"ios,android" doc:"Which service reaches the phones: ios is APNs, android is FCM."`
+	Platform    string `yaml:"platform" enum:"ios,android,web" doc:"Which service reaches the phones: ios is APNs, android is FCM, web is the push service of each browser."`
 	Environment string `yaml:"environment" enum:"production,sandbox" default:"production" doc:"APNs only: sandbox for apps installed by Xcode, production for TestFlight and the App Store."`
 
 	Bundle   string `yaml:"bundle" doc:"APNs: the bundle identifier of the app, com.example.oncall."`
@@ -81,7 +81,12 @@ type PushApp struct {
 	Project            string `yaml:"project" doc:"FCM: the project id. Empty: the one in the service account file."`
 	ServiceAccountFile string `yaml:"service_account_file" path:"true" doc:"FCM: the JSON key of a service account that may send messages."`
 
-	TestEndpoint string `yaml:"test_endpoint" doc:"https URL on a loopback address of a simulator that stands in for Apple or Google. Refused for any other address."`
+	VAPIDKeyFile string   `yaml:"vapid_key_file" path:"true" doc:"Web: the key pair that push services know this installation by, made once with tocsin vapid. Keep it for good and back it up: with another one, every browser has to subscribe anew. Keep it readable for tocsin alone."`
+	Subject      string   `yaml:"vapid_subject" doc:"Web: whom a push service writes to when something is wrong: mailto:oncall@example.com or an https URL. Apple refuses every push whose subject is no name of the Internet."`
+	AppURL       string   `yaml:"app_url" doc:"Web: https URL of the web app, where a tap on a notification leads. Empty: public_url and /app/."`
+	AllowedHosts []string `yaml:"allowed_hosts" doc:"Web: push services besides those of Chrome, Edge, Firefox and Safari, such as push.example.com or *.example.com. Subscriptions at any other host are refused."`
+
+	TestEndpoint string `yaml:"test_endpoint" doc:"https URL on a loopback address of a simulator that stands in for Apple, Google or the browsers' services. Refused for any other address."`
 	TestCAFile   string `yaml:"test_ca_file" path:"true" doc:"PEM file of the authority that signed the simulator's certificate. Needed with test_endpoint."`
 
 	MaxInFlight int     `yaml:"max_in_flight" default:"0" doc:"Pushes under way at a time. 0: the library's own cap."`
@@ -139,6 +144,14 @@ type Tracing struct {
 // Shutdown is the end of the process.
 type Shutdown struct {
 	Drain time.Duration `yaml:"drain" default:"20s" min:"1s" max:"10m" doc:"After SIGTERM, requests and sends under way may take so long to end; then the process goes all the same. Nothing accepted is lost either way."`
+}
+
+// WebAppURL returns where taps on the notifications of a web app lead.
+func (c Config) WebAppURL(a PushApp) string {
+	if a.AppURL != "" {
+		return a.AppURL
+	}
+	return c.URL() + "/app/"
 }
 
 // LogValue shows that there is a configuration and nothing of it: secrets are in it.

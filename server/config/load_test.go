@@ -96,7 +96,7 @@ func TestShippedConfigurationIsValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Push.Apps) != 2 {
+	if len(c.Push.Apps) != 3 {
 		t.Errorf("%d apps, want one of each platform", len(c.Push.Apps))
 	}
 }
@@ -178,7 +178,17 @@ func TestBadConfigurationsSayWhatToDo(t *testing.T) {
 		{name: "mixed platforms", file: "push: {apps: [{" + ios + ", project: p}, {id: b, platform: android, key_id: KEY1234567}]}", want: []string{
 			"push.apps[0].project: is for android: remove it", "push.apps[1].service_account_file: is missing", "push.apps[1].key_id: is for ios: remove it",
 		}},
-		{name: "no platform", file: "push: {apps: [{id: a}]}", want: []string{"push.apps[0].platform: is missing: write ios or android"}},
+		{name: "no platform", file: "push: {apps: [{id: a}]}", want: []string{"push.apps[0].platform: is missing: write ios, android or web"}},
+		{name: "web without anything", file: "push: {apps: [{id: a, platform: web, environment: sandbox, project: p, key_id: KEY1234567, critical_alerts: true}]}\npublic_url: http://oncall.example.com", want: []string{
+			"push.apps[0].vapid_key_file: is missing", "push.apps[0].vapid_subject: ", "push.apps[0].app_url: is missing: browsers open nothing but https", "push.apps[0].environment: is for ios",
+			"push.apps[0].project: is for android: remove it", "push.apps[0].key_id: is for ios: remove it", "push.apps[0].critical_alerts: is for ios: no browser plays",
+		}},
+		{name: "web in the house", file: "push: {apps: [{id: a, platform: web, vapid_key_file: k, vapid_subject: 'mailto:a@relay.local', app_url: 'ftp://x', allowed_hosts: ['https://push.example.com']}]}", want: []string{
+			"push.apps[0].vapid_subject: the subject \"mailto:a@relay.local\": Apple refuses names that end in .local", "push.apps[0].app_url: the app URL", "push.apps[0].allowed_hosts: push service \"https://push.example.com\": write a host name",
+		}},
+		{name: "web in an app", file: "push: {apps: [{" + ios + ", vapid_key_file: k, allowed_hosts: [a.example]}]}", want: []string{
+			"push.apps[0].vapid_key_file: is for web: remove it", "push.apps[0].allowed_hosts: is for web: remove it",
+		}},
 		{name: "the same app twice", file: "push: {apps: [{" + ios + "}, {" + ios + "}]}", want: []string{"push.apps[1].id: is the same app as push.apps[0]"}},
 		{name: "simulator elsewhere", file: "push: {apps: [{" + ios + ", test_endpoint: \"https://apns.example.com\", test_ca_file: c}]}", want: []string{"push.apps[0].test_endpoint: must be on this machine"}},
 		{name: "simulator without its authority", file: "push: {apps: [{" + ios + ", test_endpoint: \"https://127.0.0.1:1\"}]}", want: []string{"push.apps[0].test_ca_file: is missing"}},

@@ -104,6 +104,10 @@ push:
     - id: oncall
       platform: android
       service_account_file: fcm-service-account.json
+    - id: oncall
+      platform: web
+      vapid_key_file: vapid.json
+      vapid_subject: mailto:oncall@example.com
 smtp:
   host: smtp.example.com
   username: oncall

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tocsin-oncall/tocsin/push/webpush"
 )
 
 // Validate checks everything that can be checked without looking at files or
@@ -34,7 +36,7 @@ func (c Config) validate(sources map[string]string) Problems {
 	v.required("data_dir", c.DataDir, "name a directory")
 	v.redis(c)
 	v.pair("tls.cert_file", c.TLS.CertFile, "tls.key_file", c.TLS.KeyFile)
-	v.apps(c.Push.Apps)
+	v.apps(c)
 	for i, host := range c.Push.LinkHosts {
 		if u, err := url.Parse("https://" + strings.TrimPrefix(host, "*.") + "/"); err != nil || u.Hostname() != strings.TrimPrefix(host, "*.") || strings.Contains(u.Hostname(), "*") || u.Hostname() == "" {
 			v.bad(fmt.Sprintf("push.link_hosts[%d]", i), "write a host such as wiki.example.com, or *.example.com, instead of %q", host)
@@ -176,9 +178,9 @@ var (
 	bundleName = regexp.MustCompile(`^[A-Za-z0-9.-]{1,155}$`)
 )
 
-func (v *validator) apps(apps []PushApp) {
+func (v *validator) apps(c Config) {
 	seen := map[[3]string]int{}
-	for i, a := range apps {
+	for i, a := range c.Push.Apps {
 		key := func(name string) string { return fmt.Sprintf("push.apps[%d].%s", i, name) }
 		if !appID.MatchString(a.ID) {
 			v.bad(key("id"), "write 1 to 63 of a-z, 0-9, dot, dash and underscore, not %q", a.ID)
@@ -193,8 +195,13 @@ func (v *validator) apps(apps []PushApp) {
 			v.ios(a, key)
 		case "android":
 			v.android(a, key)
+		case "web":
+			v.web(c, a, key)
 		default:
-			v.bad(key("platform"), "is missing: write ios or android")
+			v.bad(key("platform"), "is missing: write ios, android or web")
+		}
+		if a.Platform != "web" {
+			v.notWeb(a, key)
 		}
 		v.pair(key("test_endpoint"), a.TestEndpoint, key("test_ca_file"), a.TestCAFile)
 		v.loopback(key("test_endpoint"), a.TestEndpoint)
@@ -234,6 +241,47 @@ func (v *validator) android(a PushApp, key func(string) string) {
 	}
 	if a.Critical {
 		v.bad(key("critical_alerts"), "is for ios: remove it")
+	}
+}
+
+func (v *validator) web(c Config, a PushApp, key func(string) string) {
+	v.required(key("vapid_key_file"), a.VAPIDKeyFile, "name the file that tocsin vapid wrote; make it once and keep it for good")
+	if err := webpush.CheckSubject(a.Subject); err != nil {
+		v.bad(key("vapid_subject"), "%v", err)
+	}
+	switch err := webpush.CheckAppURL(c.WebAppURL(a)); {
+	case err != nil && a.AppURL == "" && a.TestEndpoint == "":
+		v.bad(key("app_url"), "is missing: browsers open nothing but https, and public_url is not; write the URL of the web app")
+	case err != nil && a.AppURL != "":
+		v.bad(key("app_url"), "%v", err)
+	}
+	if err := webpush.CheckHosts(a.AllowedHosts...); err != nil {
+		v.bad(key("allowed_hosts"), "%v", err)
+	}
+	if a.Environment != "production" {
+		v.bad(key("environment"), "is for ios: browsers know only production, remove it")
+	}
+	for _, f := range [][2]string{{"bundle", a.Bundle}, {"team_id", a.TeamID}, {"key_id", a.KeyID}, {"key_file", a.KeyFile}} {
+		if f[1] != "" {
+			v.bad(key(f[0]), "is for ios: remove it")
+		}
+	}
+	if a.Critical {
+		v.bad(key("critical_alerts"), "is for ios: no browser plays a critical sound, remove it")
+	}
+	if a.Project != "" || a.ServiceAccountFile != "" {
+		v.bad(key(cmp.Or(given("project", a.Project), "service_account_file")), "is for android: remove it")
+	}
+}
+
+// notWeb refuses what only a web app has.
+func (v *validator) notWeb(a PushApp, key func(string) string) {
+	for _, f := range [][2]string{
+		{"vapid_key_file", a.VAPIDKeyFile}, {"vapid_subject", a.Subject}, {"app_url", a.AppURL}, {"allowed_hosts", strings.Join(a.AllowedHosts, ",")},
+	} {
+		if f[1] != "" {
+			v.bad(key(f[0]), "is for web: remove it")
+		}
 	}
 }
 
