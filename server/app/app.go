@@ -72,7 +72,6 @@ type server struct {
 	sender    *push.Sender
 	people    people
 	news      *deviceNews
-	phones    *phoneKeeper
 	notifier  *notify.Notifier
 	desk      *respond.Desk
 	engine    *engine.Engine
@@ -202,7 +201,7 @@ func (s *server) openPushes(ctx context.Context) error {
 		},
 	})
 	s.pushes = &pushes{
-		config: s.c.Push.Apps, sender: s.sender, metrics: metrics, log: s.log, step: s.o.step,
+		config: pushApps(s.c), sender: s.sender, metrics: metrics, log: s.log, step: s.o.step,
 		keyring: &apns.Keyring{Vault: newVault(s.store, s.keys, s.clock.Now), Log: s.log},
 	}
 	if err := s.pushes.load(ctx); err != nil {
@@ -254,12 +253,6 @@ func (s *server) startEngine(ctx context.Context) error {
 		log: s.log, every: keepEvery(s.c.Retention),
 	}
 	s.life.background(ctx, "housekeeping", keep.run)
-	s.phones = &phoneKeeper{
-		directory: s.directory, words: s.store.Devices, claim: s.store.ClaimDevice, beat: s.notifier.Heartbeat, tell: s.notifier.Tell,
-		owned: s.engine.Owned, now: s.clock.Now, log: s.log, every: time.Minute,
-	}
-	s.phones.register(s.registry)
-	s.life.background(ctx, "phones", s.phones.run)
 	s.life.background(ctx, "overdue work", late.run)
 	held := &holdWatch{
 		settings: func() *directory.Settings { return s.directory.Snapshot().GetSettings() },

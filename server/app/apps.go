@@ -17,6 +17,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/apns"
 	"github.com/tocsin-oncall/tocsin/push/fcm"
+	"github.com/tocsin-oncall/tocsin/push/webpush"
 	"github.com/tocsin-oncall/tocsin/server/config"
 )
 
@@ -68,6 +69,7 @@ type pushes struct {
 type keyed struct {
 	hash [sha256.Size]byte
 	via  push.Provider
+	web  *webpush.Provider // of a web app: the provider itself
 }
 
 // known returns the apps for [people].
@@ -152,7 +154,7 @@ func pace(c config.PushApp) float64 {
 // provider returns the app's provider: the one it has when the files are the
 // same, or cannot be used.
 func (p *pushes) provider(c config.PushApp, had keyed) (keyed, error) {
-	key, err := os.ReadFile(cmp.Or(c.KeyFile, c.ServiceAccountFile))
+	key, err := os.ReadFile(cmp.Or(c.KeyFile, c.ServiceAccountFile, c.VAPIDKeyFile))
 	if err != nil {
 		return had, fmt.Errorf("read its key: %w", err)
 	}
@@ -170,10 +172,11 @@ func (p *pushes) provider(c config.PushApp, had keyed) (keyed, error) {
 	if err != nil {
 		return had, err
 	}
+	web, _ := via.(*webpush.Provider)
 	if p.step != nil {
 		via = stepped{Provider: via, step: p.step}
 	}
-	return keyed{hash: hash, via: via}, nil
+	return keyed{hash: hash, via: via, web: web}, nil
 }
 
 // stepped reports every attempt before and after it is made.
@@ -199,6 +202,15 @@ func (p *pushes) make(c config.PushApp, key, ca []byte) (push.Provider, error) {
 			conf.TestEndpoint = &apns.TestEndpoint{URL: c.TestEndpoint, CA: ca}
 		}
 		return apns.New(conf)
+	}
+	if c.Platform == string(push.Web) {
+		conf := webpush.Config{
+			App: c.ID, Key: key, Subject: c.Subject, AppURL: c.AppURL, Hosts: c.AllowedHosts, Metrics: p.metrics, Log: p.log,
+		}
+		if c.TestEndpoint != "" {
+			conf.TestEndpoint = &webpush.TestEndpoint{URL: c.TestEndpoint, CA: ca}
+		}
+		return webpush.New(conf)
 	}
 	conf := fcm.Config{App: c.ID, ProjectID: c.Project, ServiceAccount: key, Log: p.log}
 	if conf.ProjectID == "" {

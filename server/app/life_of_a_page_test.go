@@ -27,7 +27,6 @@ type handset struct {
 	devices pb.DeviceServiceClient
 	auth    context.Context // with the device's credential
 	token   string          // at its push service
-	name    string          // of its device
 }
 
 // dial connects to a door of the server.
@@ -77,7 +76,7 @@ func (in *instance) bring(w *world, user string, platform pb.Device_Platform) *h
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	h.auth, h.token, h.name = bearer(ctx, enrolled.GetCredential()), address.GetValue(), enrolled.GetDevice().GetName()
+	h.auth, h.token = bearer(ctx, enrolled.GetCredential()), address.GetValue()
 	return h
 }
 

@@ -133,7 +133,7 @@ func (s *server) pageWithoutStore(ctx context.Context, cause error) {
 		return
 	}
 	sender := push.NewSender(push.Options{Log: s.log, Now: s.clock.Now}) //nolint:contextcheck // what it starts outlives the start
-	apps := &pushes{config: s.c.Push.Apps, sender: sender, log: s.log, keyring: &apns.Keyring{Log: s.log}}
+	apps := &pushes{config: pushApps(s.c), sender: sender, log: s.log, keyring: &apns.Keyring{Log: s.log}}
 	if err := apps.load(ctx); err != nil {
 		s.log.ErrorContext(ctx, "some administrators cannot be told", slog.Any("error", err))
 	}

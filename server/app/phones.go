@@ -81,7 +81,7 @@ func (p people) phone(d *directory.Device) notify.Phone {
 		phone.State = roster.DeviceParked
 		return phone
 	}
-	phone.Push.Token = push.Token(secret.Value)
+	phone.Push.Token, phone.Push.Keys = push.Token(secret.Value), subscriptionKeys(secret)
 	return phone
 }
 

@@ -88,6 +88,7 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 
 	// Of a device: the code of an enrolment, the receipt key and the action token are in the message.
 	"/tocsin.v1.DeviceService/PreviewEnrolment":     proves,
+	"/tocsin.v1.DeviceService/GetWebPushKey":        proves, // it is public: every browser that subscribes is given it
 	"/tocsin.v1.DeviceService/EnrolDevice":          proves,
 	"/tocsin.v1.DeviceService/ReportReceipts":       proves,
 	"/tocsin.v1.DeviceService/Act":                  proves,

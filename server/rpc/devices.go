@@ -41,6 +41,16 @@ type Prover interface {
 	SendCode(ctx context.Context, u roster.User, m roster.Method, code string, until time.Time) error
 }
 
+// Browsers is what the API has to know of pushing to browsers.
+type Browsers interface {
+	// WebKey returns the id of a web app and the public key that its browsers
+	// subscribe with; an empty id is the only web app. ok is false without one.
+	WebKey(app string) (id string, key []byte, ok bool)
+	// CheckSubscription tells what is wrong with a subscription: whoever
+	// registers one chooses where pushes go.
+	CheckSubscription(app string, s directory.AddressSecret) error
+}
+
 // devices is tocsin.v1.DeviceService.
 type devices struct {
 	pb.UnimplementedDeviceServiceServer
@@ -262,6 +272,9 @@ func (s *devices) address(e *directory.Edit, r *registration, d *directory.Devic
 		return nil
 	}
 	kind, secret := directory.AddressKind(m.GetKind()), secretOf(m) //nolint:gosec // checked by the rules
+	if err := s.subscription(d.App, m); err != nil {
+		return err
+	}
 	sealed, err := s.c.Directory.SealAddress(d.ID, kind, secret, e.Now)
 	if err != nil {
 		return err
@@ -298,6 +311,29 @@ func keepConfirmed(was, d *directory.Device) {
 	if d.Confirmed = was.Confirmed && d.Address.Lookup == was.Address.Lookup; d.Confirmed {
 		d.Environment = was.Environment
 	}
+}
+
+// subscription refuses a Web Push address that no browser has made.
+func (s *devices) subscription(app string, m *pb.Device_Address) error {
+	if directory.AddressKind(m.GetKind()) != directory.WebPush { //nolint:gosec // checked by the rules
+		return nil
+	}
+	if s.c.Browsers == nil {
+		return fault.InvalidField("address.kind", "this installation pages no browsers: its administrator has to add a web app under push.apps")
+	}
+	if err := s.c.Browsers.CheckSubscription(app, secretOf(m)); err != nil {
+		return fault.InvalidField("address.value", "%v", err)
+	}
+	return nil
+}
+
+func (s *devices) GetWebPushKey(_ context.Context, req *pb.GetWebPushKeyRequest) (*pb.WebPushKey, error) {
+	if s.c.Browsers != nil {
+		if id, key, ok := s.c.Browsers.WebKey(req.GetAppId()); ok {
+			return &pb.WebPushKey{AppId: id, Key: key}, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "NO_WEB_APP", "this installation pages no browsers; its administrator has to add a web app under push.apps")
 }
 
 // vacate takes its address from a device.

@@ -70,6 +70,9 @@ func (s *devices) EnrolDevice(ctx context.Context, req *pb.EnrolDeviceRequest) (
 	if !ok || u.Inactive {
 		return nil, fault.New(fault.Unauthenticated, "ENROLMENT_CODE", "the person is not here any more; ask for a new link")
 	}
+	if err := s.subscription(req.GetDevice().GetAppId(), req.GetDevice().GetAddress()); err != nil {
+		return nil, inField("device", err)
+	}
 	if en, err = s.enroller().Redeem(ctx, req.GetCode()); err != nil {
 		return nil, err
 	}

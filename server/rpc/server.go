@@ -37,7 +37,8 @@ type Config struct {
 	// Problems returns what is wrong with this instance, one sentence each, and
 	// whether it can page nevertheless. Optional.
 	Problems  func(ctx context.Context) (problems []string, able bool)
-	PublicURL string // where the outside reaches this server; may be empty
+	Browsers  Browsers // how browsers are paged; nil where they are not
+	PublicURL string   // where the outside reaches this server; may be empty
 	Limits    Limits
 	Now       func() time.Time
 	Log       *slog.Logger

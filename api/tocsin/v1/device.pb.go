@@ -440,7 +440,7 @@ func (x Receipt_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Receipt_State.Descriptor instead.
 func (Receipt_State) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{14, 0}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // What happened. A client that meets a value it does not know forgets the receipt.
@@ -505,7 +505,7 @@ func (x ReportReceiptsResponse_Result_Status) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReportReceiptsResponse_Result_Status.Descriptor instead.
 func (ReportReceiptsResponse_Result_Status) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{16, 0, 0}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{18, 0, 0}
 }
 
 // What to do. An unknown value is refused.
@@ -562,7 +562,7 @@ func (x ActRequest_Verb) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActRequest_Verb.Descriptor instead.
 func (ActRequest_Verb) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{17, 0}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{19, 0}
 }
 
 // What happened. A client that meets a value it does not know replaces the
@@ -620,7 +620,7 @@ func (x ActResponse_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActResponse_Outcome.Descriptor instead.
 func (ActResponse_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{18, 0}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{20, 0}
 }
 
 // How the test ended. An unknown value is shown as not passed.
@@ -685,7 +685,7 @@ func (x TestPush_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TestPush_Verdict.Descriptor instead.
 func (TestPush_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{20, 0}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{22, 0}
 }
 
 // One app on one phone, tablet or browser, of one person.
@@ -1207,6 +1207,108 @@ func (x *PreviewEnrolmentRequest) GetCode() string {
 	return ""
 }
 
+// Asks for the key that browsers subscribe with.
+type GetWebPushKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The web app's id in the configuration, at most 64 characters. Default: the
+	// only one.
+	AppId         string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWebPushKeyRequest) Reset() {
+	*x = GetWebPushKeyRequest{}
+	mi := &file_tocsin_v1_device_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWebPushKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWebPushKeyRequest) ProtoMessage() {}
+
+func (x *GetWebPushKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_device_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWebPushKeyRequest.ProtoReflect.Descriptor instead.
+func (*GetWebPushKeyRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetWebPushKeyRequest) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+// The key that browsers subscribe with.
+type WebPushKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The web app's id in the configuration; the device's app_id.
+	AppId string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// The public key (VAPID, RFC 8292): an uncompressed point of P-256, 65 bytes.
+	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebPushKey) Reset() {
+	*x = WebPushKey{}
+	mi := &file_tocsin_v1_device_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebPushKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebPushKey) ProtoMessage() {}
+
+func (x *WebPushKey) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_device_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebPushKey.ProtoReflect.Descriptor instead.
+func (*WebPushKey) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WebPushKey) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *WebPushKey) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 // Asks to exchange a code for a device.
 type EnrolDeviceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1221,7 +1323,7 @@ type EnrolDeviceRequest struct {
 
 func (x *EnrolDeviceRequest) Reset() {
 	*x = EnrolDeviceRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[4]
+	mi := &file_tocsin_v1_device_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1335,7 @@ func (x *EnrolDeviceRequest) String() string {
 func (*EnrolDeviceRequest) ProtoMessage() {}
 
 func (x *EnrolDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[4]
+	mi := &file_tocsin_v1_device_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1348,7 @@ func (x *EnrolDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolDeviceRequest.ProtoReflect.Descriptor instead.
 func (*EnrolDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{4}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EnrolDeviceRequest) GetCode() string {
@@ -1281,7 +1383,7 @@ type EnrolDeviceResponse struct {
 
 func (x *EnrolDeviceResponse) Reset() {
 	*x = EnrolDeviceResponse{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[5]
+	mi := &file_tocsin_v1_device_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1395,7 @@ func (x *EnrolDeviceResponse) String() string {
 func (*EnrolDeviceResponse) ProtoMessage() {}
 
 func (x *EnrolDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[5]
+	mi := &file_tocsin_v1_device_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1408,7 @@ func (x *EnrolDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolDeviceResponse.ProtoReflect.Descriptor instead.
 func (*EnrolDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{5}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EnrolDeviceResponse) GetDevice() *Device {
@@ -1349,7 +1451,7 @@ type RegisterDeviceRequest struct {
 
 func (x *RegisterDeviceRequest) Reset() {
 	*x = RegisterDeviceRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[6]
+	mi := &file_tocsin_v1_device_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1463,7 @@ func (x *RegisterDeviceRequest) String() string {
 func (*RegisterDeviceRequest) ProtoMessage() {}
 
 func (x *RegisterDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[6]
+	mi := &file_tocsin_v1_device_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1476,7 @@ func (x *RegisterDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterDeviceRequest.ProtoReflect.Descriptor instead.
 func (*RegisterDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{6}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RegisterDeviceRequest) GetDevice() *Device {
@@ -1400,7 +1502,7 @@ type RegisterDeviceResponse struct {
 
 func (x *RegisterDeviceResponse) Reset() {
 	*x = RegisterDeviceResponse{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[7]
+	mi := &file_tocsin_v1_device_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1514,7 @@ func (x *RegisterDeviceResponse) String() string {
 func (*RegisterDeviceResponse) ProtoMessage() {}
 
 func (x *RegisterDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[7]
+	mi := &file_tocsin_v1_device_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1527,7 @@ func (x *RegisterDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterDeviceResponse.ProtoReflect.Descriptor instead.
 func (*RegisterDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{7}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RegisterDeviceResponse) GetDevice() *Device {
@@ -1462,7 +1564,7 @@ type ConfirmDeviceAddressRequest struct {
 
 func (x *ConfirmDeviceAddressRequest) Reset() {
 	*x = ConfirmDeviceAddressRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[8]
+	mi := &file_tocsin_v1_device_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1576,7 @@ func (x *ConfirmDeviceAddressRequest) String() string {
 func (*ConfirmDeviceAddressRequest) ProtoMessage() {}
 
 func (x *ConfirmDeviceAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[8]
+	mi := &file_tocsin_v1_device_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1589,7 @@ func (x *ConfirmDeviceAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmDeviceAddressRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmDeviceAddressRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{8}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ConfirmDeviceAddressRequest) GetName() string {
@@ -1520,7 +1622,7 @@ type UpdateDeviceRequest struct {
 
 func (x *UpdateDeviceRequest) Reset() {
 	*x = UpdateDeviceRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[9]
+	mi := &file_tocsin_v1_device_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1634,7 @@ func (x *UpdateDeviceRequest) String() string {
 func (*UpdateDeviceRequest) ProtoMessage() {}
 
 func (x *UpdateDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[9]
+	mi := &file_tocsin_v1_device_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1647,7 @@ func (x *UpdateDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDeviceRequest.ProtoReflect.Descriptor instead.
 func (*UpdateDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{9}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateDeviceRequest) GetDevice() *Device {
@@ -1575,7 +1677,7 @@ type RevokeDeviceRequest struct {
 
 func (x *RevokeDeviceRequest) Reset() {
 	*x = RevokeDeviceRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[10]
+	mi := &file_tocsin_v1_device_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1689,7 @@ func (x *RevokeDeviceRequest) String() string {
 func (*RevokeDeviceRequest) ProtoMessage() {}
 
 func (x *RevokeDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[10]
+	mi := &file_tocsin_v1_device_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1702,7 @@ func (x *RevokeDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeDeviceRequest.ProtoReflect.Descriptor instead.
 func (*RevokeDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{10}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RevokeDeviceRequest) GetName() string {
@@ -1628,7 +1730,7 @@ type GetDeviceRequest struct {
 
 func (x *GetDeviceRequest) Reset() {
 	*x = GetDeviceRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[11]
+	mi := &file_tocsin_v1_device_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1742,7 @@ func (x *GetDeviceRequest) String() string {
 func (*GetDeviceRequest) ProtoMessage() {}
 
 func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[11]
+	mi := &file_tocsin_v1_device_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1755,7 @@ func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceRequest.ProtoReflect.Descriptor instead.
 func (*GetDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{11}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetDeviceRequest) GetName() string {
@@ -1683,7 +1785,7 @@ type ListDevicesRequest struct {
 
 func (x *ListDevicesRequest) Reset() {
 	*x = ListDevicesRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[12]
+	mi := &file_tocsin_v1_device_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1797,7 @@ func (x *ListDevicesRequest) String() string {
 func (*ListDevicesRequest) ProtoMessage() {}
 
 func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[12]
+	mi := &file_tocsin_v1_device_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1810,7 @@ func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesRequest.ProtoReflect.Descriptor instead.
 func (*ListDevicesRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{12}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListDevicesRequest) GetPageSize() int32 {
@@ -1753,7 +1855,7 @@ type ListDevicesResponse struct {
 
 func (x *ListDevicesResponse) Reset() {
 	*x = ListDevicesResponse{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[13]
+	mi := &file_tocsin_v1_device_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1867,7 @@ func (x *ListDevicesResponse) String() string {
 func (*ListDevicesResponse) ProtoMessage() {}
 
 func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[13]
+	mi := &file_tocsin_v1_device_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1880,7 @@ func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesResponse.ProtoReflect.Descriptor instead.
 func (*ListDevicesResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{13}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListDevicesResponse) GetDevices() []*Device {
@@ -1829,7 +1931,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[14]
+	mi := &file_tocsin_v1_device_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +1943,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[14]
+	mi := &file_tocsin_v1_device_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +1956,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{14}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Receipt) GetDeliveryId() string {
@@ -1949,7 +2051,7 @@ type ReportReceiptsRequest struct {
 
 func (x *ReportReceiptsRequest) Reset() {
 	*x = ReportReceiptsRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[15]
+	mi := &file_tocsin_v1_device_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2063,7 @@ func (x *ReportReceiptsRequest) String() string {
 func (*ReportReceiptsRequest) ProtoMessage() {}
 
 func (x *ReportReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[15]
+	mi := &file_tocsin_v1_device_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2076,7 @@ func (x *ReportReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReportReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{15}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReportReceiptsRequest) GetReceipts() []*Receipt {
@@ -2004,7 +2106,7 @@ type ReportReceiptsResponse struct {
 
 func (x *ReportReceiptsResponse) Reset() {
 	*x = ReportReceiptsResponse{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[16]
+	mi := &file_tocsin_v1_device_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2118,7 @@ func (x *ReportReceiptsResponse) String() string {
 func (*ReportReceiptsResponse) ProtoMessage() {}
 
 func (x *ReportReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[16]
+	mi := &file_tocsin_v1_device_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2131,7 @@ func (x *ReportReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ReportReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{16}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReportReceiptsResponse) GetResults() []*ReportReceiptsResponse_Result {
@@ -2074,7 +2176,7 @@ type ActRequest struct {
 
 func (x *ActRequest) Reset() {
 	*x = ActRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[17]
+	mi := &file_tocsin_v1_device_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2188,7 @@ func (x *ActRequest) String() string {
 func (*ActRequest) ProtoMessage() {}
 
 func (x *ActRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[17]
+	mi := &file_tocsin_v1_device_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2201,7 @@ func (x *ActRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActRequest.ProtoReflect.Descriptor instead.
 func (*ActRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{17}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ActRequest) GetActionId() string {
@@ -2178,7 +2280,7 @@ type ActResponse struct {
 
 func (x *ActResponse) Reset() {
 	*x = ActResponse{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[18]
+	mi := &file_tocsin_v1_device_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2292,7 @@ func (x *ActResponse) String() string {
 func (*ActResponse) ProtoMessage() {}
 
 func (x *ActResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[18]
+	mi := &file_tocsin_v1_device_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2305,7 @@ func (x *ActResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActResponse.ProtoReflect.Descriptor instead.
 func (*ActResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{18}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ActResponse) GetOutcome() ActResponse_Outcome {
@@ -2278,7 +2380,7 @@ type SendTestPushRequest struct {
 
 func (x *SendTestPushRequest) Reset() {
 	*x = SendTestPushRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[19]
+	mi := &file_tocsin_v1_device_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2392,7 @@ func (x *SendTestPushRequest) String() string {
 func (*SendTestPushRequest) ProtoMessage() {}
 
 func (x *SendTestPushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[19]
+	mi := &file_tocsin_v1_device_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2405,7 @@ func (x *SendTestPushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendTestPushRequest.ProtoReflect.Descriptor instead.
 func (*SendTestPushRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{19}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SendTestPushRequest) GetName() string {
@@ -2354,7 +2456,7 @@ type TestPush struct {
 
 func (x *TestPush) Reset() {
 	*x = TestPush{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[20]
+	mi := &file_tocsin_v1_device_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2366,7 +2468,7 @@ func (x *TestPush) String() string {
 func (*TestPush) ProtoMessage() {}
 
 func (x *TestPush) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[20]
+	mi := &file_tocsin_v1_device_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2379,7 +2481,7 @@ func (x *TestPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestPush.ProtoReflect.Descriptor instead.
 func (*TestPush) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{20}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TestPush) GetName() string {
@@ -2456,7 +2558,7 @@ type WatchTestPushRequest struct {
 
 func (x *WatchTestPushRequest) Reset() {
 	*x = WatchTestPushRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[21]
+	mi := &file_tocsin_v1_device_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2570,7 @@ func (x *WatchTestPushRequest) String() string {
 func (*WatchTestPushRequest) ProtoMessage() {}
 
 func (x *WatchTestPushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[21]
+	mi := &file_tocsin_v1_device_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2583,7 @@ func (x *WatchTestPushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTestPushRequest.ProtoReflect.Descriptor instead.
 func (*WatchTestPushRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{21}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchTestPushRequest) GetName() string {
@@ -2504,7 +2606,7 @@ type ConfirmTestPushRequest struct {
 
 func (x *ConfirmTestPushRequest) Reset() {
 	*x = ConfirmTestPushRequest{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[22]
+	mi := &file_tocsin_v1_device_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2516,7 +2618,7 @@ func (x *ConfirmTestPushRequest) String() string {
 func (*ConfirmTestPushRequest) ProtoMessage() {}
 
 func (x *ConfirmTestPushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[22]
+	mi := &file_tocsin_v1_device_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2529,7 +2631,7 @@ func (x *ConfirmTestPushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmTestPushRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmTestPushRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{22}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ConfirmTestPushRequest) GetName() string {
@@ -2579,7 +2681,7 @@ type Device_Capabilities struct {
 
 func (x *Device_Capabilities) Reset() {
 	*x = Device_Capabilities{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[23]
+	mi := &file_tocsin_v1_device_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +2693,7 @@ func (x *Device_Capabilities) String() string {
 func (*Device_Capabilities) ProtoMessage() {}
 
 func (x *Device_Capabilities) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[23]
+	mi := &file_tocsin_v1_device_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2713,7 +2815,7 @@ type Device_Address struct {
 
 func (x *Device_Address) Reset() {
 	*x = Device_Address{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[24]
+	mi := &file_tocsin_v1_device_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +2827,7 @@ func (x *Device_Address) String() string {
 func (*Device_Address) ProtoMessage() {}
 
 func (x *Device_Address) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[24]
+	mi := &file_tocsin_v1_device_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +2900,7 @@ type ReportReceiptsResponse_Result struct {
 
 func (x *ReportReceiptsResponse_Result) Reset() {
 	*x = ReportReceiptsResponse_Result{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[25]
+	mi := &file_tocsin_v1_device_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2810,7 +2912,7 @@ func (x *ReportReceiptsResponse_Result) String() string {
 func (*ReportReceiptsResponse_Result) ProtoMessage() {}
 
 func (x *ReportReceiptsResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[25]
+	mi := &file_tocsin_v1_device_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2823,7 +2925,7 @@ func (x *ReportReceiptsResponse_Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportReceiptsResponse_Result.ProtoReflect.Descriptor instead.
 func (*ReportReceiptsResponse_Result) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{16, 0}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{18, 0}
 }
 
 func (x *ReportReceiptsResponse_Result) GetDeliveryId() string {
@@ -2862,7 +2964,7 @@ type TestPush_Step struct {
 
 func (x *TestPush_Step) Reset() {
 	*x = TestPush_Step{}
-	mi := &file_tocsin_v1_device_proto_msgTypes[26]
+	mi := &file_tocsin_v1_device_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +2976,7 @@ func (x *TestPush_Step) String() string {
 func (*TestPush_Step) ProtoMessage() {}
 
 func (x *TestPush_Step) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_device_proto_msgTypes[26]
+	mi := &file_tocsin_v1_device_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +2989,7 @@ func (x *TestPush_Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestPush_Step.ProtoReflect.Descriptor instead.
 func (*TestPush_Step) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{20, 0}
+	return file_tocsin_v1_device_proto_rawDescGZIP(), []int{22, 0}
 }
 
 func (x *TestPush_Step) GetState() Delivery_State {
@@ -3044,7 +3146,14 @@ const file_tocsin_v1_device_proto_rawDesc = "" +
 	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"expireTime\"<\n" +
 	"\x17PreviewEnrolmentRequest\x12!\n" +
-	"\x04code\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x10\x18\x80\x01R\x04code\"\xec\x02\n" +
+	"\x04code\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x10\x18\x80\x01R\x04code\"9\n" +
+	"\x14GetWebPushKeyRequest\x12!\n" +
+	"\x06app_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x05appId\"?\n" +
+	"\n" +
+	"WebPushKey\x12\x1a\n" +
+	"\x06app_id\x18\x01 \x01(\tB\x03\xe0A\x03R\x05appId\x12\x15\n" +
+	"\x03key\x18\x02 \x01(\fB\x03\xe0A\x03R\x03key\"\xec\x02\n" +
 	"\x12EnrolDeviceRequest\x12!\n" +
 	"\x04code\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x10\x18\x80\x01R\x04code\x124\n" +
 	"\x06device\x18\x02 \x01(\v2\x11.tocsin.v1.DeviceB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06device:\xfc\x01\xbaH\xf8\x01\x1a\x83\x01\n" +
@@ -3210,10 +3319,11 @@ const file_tocsin_v1_device_proto_rawDesc = "" +
 	"\x16ConfirmTestPushRequest\x12Q\n" +
 	"\x04name\x18\x01 \x01(\tB=\xe0A\x02\xfaA\x15\n" +
 	"\x13tocsin.dev/TestPush\xbaH\x1fr\x1d2\x1b^testPushes/[a-z0-9]{1,40}$R\x04name\x12\x19\n" +
-	"\x05heard\x18\x02 \x01(\bB\x03\xe0A\x01R\x05heard2\x9a\f\n" +
+	"\x05heard\x18\x02 \x01(\bB\x03\xe0A\x01R\x05heard2\xfb\f\n" +
 	"\rDeviceService\x12o\n" +
 	"\x0fCreateEnrolment\x12!.tocsin.v1.CreateEnrolmentRequest\x1a\x14.tocsin.v1.Enrolment\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/{user=users/*}:enrol\x12u\n" +
-	"\x10PreviewEnrolment\x12\".tocsin.v1.PreviewEnrolmentRequest\x1a\x14.tocsin.v1.Enrolment\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/devices:previewEnrolment\x12j\n" +
+	"\x10PreviewEnrolment\x12\".tocsin.v1.PreviewEnrolmentRequest\x1a\x14.tocsin.v1.Enrolment\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/devices:previewEnrolment\x12_\n" +
+	"\rGetWebPushKey\x12\x1f.tocsin.v1.GetWebPushKeyRequest\x1a\x15.tocsin.v1.WebPushKey\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/webPushKey\x12j\n" +
 	"\vEnrolDevice\x12\x1d.tocsin.v1.EnrolDeviceRequest\x1a\x1e.tocsin.v1.EnrolDeviceResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/devices:enrol\x12v\n" +
 	"\x0eRegisterDevice\x12 .tocsin.v1.RegisterDeviceRequest\x1a!.tocsin.v1.RegisterDeviceResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/devices:register\x12\x81\x01\n" +
 	"\x14ConfirmDeviceAddress\x12&.tocsin.v1.ConfirmDeviceAddressRequest\x1a\x11.tocsin.v1.Device\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=devices/*}:confirmAddress\x12n\n" +
@@ -3240,7 +3350,7 @@ func file_tocsin_v1_device_proto_rawDescGZIP() []byte {
 }
 
 var file_tocsin_v1_device_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_tocsin_v1_device_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_tocsin_v1_device_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_tocsin_v1_device_proto_goTypes = []any{
 	(Device_Platform)(0),                      // 0: tocsin.v1.Device.Platform
 	(Device_Environment)(0),                   // 1: tocsin.v1.Device.Environment
@@ -3257,108 +3367,112 @@ var file_tocsin_v1_device_proto_goTypes = []any{
 	(*CreateEnrolmentRequest)(nil),            // 12: tocsin.v1.CreateEnrolmentRequest
 	(*Enrolment)(nil),                         // 13: tocsin.v1.Enrolment
 	(*PreviewEnrolmentRequest)(nil),           // 14: tocsin.v1.PreviewEnrolmentRequest
-	(*EnrolDeviceRequest)(nil),                // 15: tocsin.v1.EnrolDeviceRequest
-	(*EnrolDeviceResponse)(nil),               // 16: tocsin.v1.EnrolDeviceResponse
-	(*RegisterDeviceRequest)(nil),             // 17: tocsin.v1.RegisterDeviceRequest
-	(*RegisterDeviceResponse)(nil),            // 18: tocsin.v1.RegisterDeviceResponse
-	(*ConfirmDeviceAddressRequest)(nil),       // 19: tocsin.v1.ConfirmDeviceAddressRequest
-	(*UpdateDeviceRequest)(nil),               // 20: tocsin.v1.UpdateDeviceRequest
-	(*RevokeDeviceRequest)(nil),               // 21: tocsin.v1.RevokeDeviceRequest
-	(*GetDeviceRequest)(nil),                  // 22: tocsin.v1.GetDeviceRequest
-	(*ListDevicesRequest)(nil),                // 23: tocsin.v1.ListDevicesRequest
-	(*ListDevicesResponse)(nil),               // 24: tocsin.v1.ListDevicesResponse
-	(*Receipt)(nil),                           // 25: tocsin.v1.Receipt
-	(*ReportReceiptsRequest)(nil),             // 26: tocsin.v1.ReportReceiptsRequest
-	(*ReportReceiptsResponse)(nil),            // 27: tocsin.v1.ReportReceiptsResponse
-	(*ActRequest)(nil),                        // 28: tocsin.v1.ActRequest
-	(*ActResponse)(nil),                       // 29: tocsin.v1.ActResponse
-	(*SendTestPushRequest)(nil),               // 30: tocsin.v1.SendTestPushRequest
-	(*TestPush)(nil),                          // 31: tocsin.v1.TestPush
-	(*WatchTestPushRequest)(nil),              // 32: tocsin.v1.WatchTestPushRequest
-	(*ConfirmTestPushRequest)(nil),            // 33: tocsin.v1.ConfirmTestPushRequest
-	(*Device_Capabilities)(nil),               // 34: tocsin.v1.Device.Capabilities
-	(*Device_Address)(nil),                    // 35: tocsin.v1.Device.Address
-	(*ReportReceiptsResponse_Result)(nil),     // 36: tocsin.v1.ReportReceiptsResponse.Result
-	(*TestPush_Step)(nil),                     // 37: tocsin.v1.TestPush.Step
-	(*timestamppb.Timestamp)(nil),             // 38: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),             // 39: google.protobuf.FieldMask
-	(Delivery_Audible)(0),                     // 40: tocsin.v1.Delivery.Audible
-	(Incident_State)(0),                       // 41: tocsin.v1.Incident.State
-	(Delivery_State)(0),                       // 42: tocsin.v1.Delivery.State
-	(*durationpb.Duration)(nil),               // 43: google.protobuf.Duration
+	(*GetWebPushKeyRequest)(nil),              // 15: tocsin.v1.GetWebPushKeyRequest
+	(*WebPushKey)(nil),                        // 16: tocsin.v1.WebPushKey
+	(*EnrolDeviceRequest)(nil),                // 17: tocsin.v1.EnrolDeviceRequest
+	(*EnrolDeviceResponse)(nil),               // 18: tocsin.v1.EnrolDeviceResponse
+	(*RegisterDeviceRequest)(nil),             // 19: tocsin.v1.RegisterDeviceRequest
+	(*RegisterDeviceResponse)(nil),            // 20: tocsin.v1.RegisterDeviceResponse
+	(*ConfirmDeviceAddressRequest)(nil),       // 21: tocsin.v1.ConfirmDeviceAddressRequest
+	(*UpdateDeviceRequest)(nil),               // 22: tocsin.v1.UpdateDeviceRequest
+	(*RevokeDeviceRequest)(nil),               // 23: tocsin.v1.RevokeDeviceRequest
+	(*GetDeviceRequest)(nil),                  // 24: tocsin.v1.GetDeviceRequest
+	(*ListDevicesRequest)(nil),                // 25: tocsin.v1.ListDevicesRequest
+	(*ListDevicesResponse)(nil),               // 26: tocsin.v1.ListDevicesResponse
+	(*Receipt)(nil),                           // 27: tocsin.v1.Receipt
+	(*ReportReceiptsRequest)(nil),             // 28: tocsin.v1.ReportReceiptsRequest
+	(*ReportReceiptsResponse)(nil),            // 29: tocsin.v1.ReportReceiptsResponse
+	(*ActRequest)(nil),                        // 30: tocsin.v1.ActRequest
+	(*ActResponse)(nil),                       // 31: tocsin.v1.ActResponse
+	(*SendTestPushRequest)(nil),               // 32: tocsin.v1.SendTestPushRequest
+	(*TestPush)(nil),                          // 33: tocsin.v1.TestPush
+	(*WatchTestPushRequest)(nil),              // 34: tocsin.v1.WatchTestPushRequest
+	(*ConfirmTestPushRequest)(nil),            // 35: tocsin.v1.ConfirmTestPushRequest
+	(*Device_Capabilities)(nil),               // 36: tocsin.v1.Device.Capabilities
+	(*Device_Address)(nil),                    // 37: tocsin.v1.Device.Address
+	(*ReportReceiptsResponse_Result)(nil),     // 38: tocsin.v1.ReportReceiptsResponse.Result
+	(*TestPush_Step)(nil),                     // 39: tocsin.v1.TestPush.Step
+	(*timestamppb.Timestamp)(nil),             // 40: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),             // 41: google.protobuf.FieldMask
+	(Delivery_Audible)(0),                     // 42: tocsin.v1.Delivery.Audible
+	(Incident_State)(0),                       // 43: tocsin.v1.Incident.State
+	(Delivery_State)(0),                       // 44: tocsin.v1.Delivery.State
+	(*durationpb.Duration)(nil),               // 45: google.protobuf.Duration
 }
 var file_tocsin_v1_device_proto_depIdxs = []int32{
 	0,  // 0: tocsin.v1.Device.platform:type_name -> tocsin.v1.Device.Platform
 	1,  // 1: tocsin.v1.Device.environment:type_name -> tocsin.v1.Device.Environment
-	35, // 2: tocsin.v1.Device.address:type_name -> tocsin.v1.Device.Address
-	34, // 3: tocsin.v1.Device.capabilities:type_name -> tocsin.v1.Device.Capabilities
+	37, // 2: tocsin.v1.Device.address:type_name -> tocsin.v1.Device.Address
+	36, // 3: tocsin.v1.Device.capabilities:type_name -> tocsin.v1.Device.Capabilities
 	3,  // 4: tocsin.v1.Device.permission:type_name -> tocsin.v1.Device.Permission
 	2,  // 5: tocsin.v1.Device.state:type_name -> tocsin.v1.Device.State
 	4,  // 6: tocsin.v1.Device.health:type_name -> tocsin.v1.Device.Health
-	38, // 7: tocsin.v1.Device.create_time:type_name -> google.protobuf.Timestamp
-	38, // 8: tocsin.v1.Device.last_seen_time:type_name -> google.protobuf.Timestamp
-	38, // 9: tocsin.v1.Device.last_receipt_time:type_name -> google.protobuf.Timestamp
-	38, // 10: tocsin.v1.Device.last_test_time:type_name -> google.protobuf.Timestamp
-	38, // 11: tocsin.v1.Device.last_heartbeat_time:type_name -> google.protobuf.Timestamp
-	38, // 12: tocsin.v1.Enrolment.expire_time:type_name -> google.protobuf.Timestamp
+	40, // 7: tocsin.v1.Device.create_time:type_name -> google.protobuf.Timestamp
+	40, // 8: tocsin.v1.Device.last_seen_time:type_name -> google.protobuf.Timestamp
+	40, // 9: tocsin.v1.Device.last_receipt_time:type_name -> google.protobuf.Timestamp
+	40, // 10: tocsin.v1.Device.last_test_time:type_name -> google.protobuf.Timestamp
+	40, // 11: tocsin.v1.Device.last_heartbeat_time:type_name -> google.protobuf.Timestamp
+	40, // 12: tocsin.v1.Enrolment.expire_time:type_name -> google.protobuf.Timestamp
 	11, // 13: tocsin.v1.EnrolDeviceRequest.device:type_name -> tocsin.v1.Device
 	11, // 14: tocsin.v1.EnrolDeviceResponse.device:type_name -> tocsin.v1.Device
 	11, // 15: tocsin.v1.RegisterDeviceRequest.device:type_name -> tocsin.v1.Device
 	11, // 16: tocsin.v1.RegisterDeviceResponse.device:type_name -> tocsin.v1.Device
 	11, // 17: tocsin.v1.UpdateDeviceRequest.device:type_name -> tocsin.v1.Device
-	39, // 18: tocsin.v1.UpdateDeviceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	41, // 18: tocsin.v1.UpdateDeviceRequest.update_mask:type_name -> google.protobuf.FieldMask
 	11, // 19: tocsin.v1.ListDevicesResponse.devices:type_name -> tocsin.v1.Device
 	6,  // 20: tocsin.v1.Receipt.state:type_name -> tocsin.v1.Receipt.State
-	38, // 21: tocsin.v1.Receipt.device_at:type_name -> google.protobuf.Timestamp
-	40, // 22: tocsin.v1.Receipt.audible:type_name -> tocsin.v1.Delivery.Audible
-	25, // 23: tocsin.v1.ReportReceiptsRequest.receipts:type_name -> tocsin.v1.Receipt
-	36, // 24: tocsin.v1.ReportReceiptsResponse.results:type_name -> tocsin.v1.ReportReceiptsResponse.Result
-	38, // 25: tocsin.v1.ReportReceiptsResponse.server_time:type_name -> google.protobuf.Timestamp
+	40, // 21: tocsin.v1.Receipt.device_at:type_name -> google.protobuf.Timestamp
+	42, // 22: tocsin.v1.Receipt.audible:type_name -> tocsin.v1.Delivery.Audible
+	27, // 23: tocsin.v1.ReportReceiptsRequest.receipts:type_name -> tocsin.v1.Receipt
+	38, // 24: tocsin.v1.ReportReceiptsResponse.results:type_name -> tocsin.v1.ReportReceiptsResponse.Result
+	40, // 25: tocsin.v1.ReportReceiptsResponse.server_time:type_name -> google.protobuf.Timestamp
 	8,  // 26: tocsin.v1.ActRequest.verb:type_name -> tocsin.v1.ActRequest.Verb
-	38, // 27: tocsin.v1.ActRequest.at_device:type_name -> google.protobuf.Timestamp
+	40, // 27: tocsin.v1.ActRequest.at_device:type_name -> google.protobuf.Timestamp
 	9,  // 28: tocsin.v1.ActResponse.outcome:type_name -> tocsin.v1.ActResponse.Outcome
-	41, // 29: tocsin.v1.ActResponse.state:type_name -> tocsin.v1.Incident.State
-	38, // 30: tocsin.v1.ActResponse.server_time:type_name -> google.protobuf.Timestamp
-	42, // 31: tocsin.v1.TestPush.state:type_name -> tocsin.v1.Delivery.State
-	37, // 32: tocsin.v1.TestPush.steps:type_name -> tocsin.v1.TestPush.Step
+	43, // 29: tocsin.v1.ActResponse.state:type_name -> tocsin.v1.Incident.State
+	40, // 30: tocsin.v1.ActResponse.server_time:type_name -> google.protobuf.Timestamp
+	44, // 31: tocsin.v1.TestPush.state:type_name -> tocsin.v1.Delivery.State
+	39, // 32: tocsin.v1.TestPush.steps:type_name -> tocsin.v1.TestPush.Step
 	10, // 33: tocsin.v1.TestPush.verdict:type_name -> tocsin.v1.TestPush.Verdict
-	38, // 34: tocsin.v1.TestPush.create_time:type_name -> google.protobuf.Timestamp
+	40, // 34: tocsin.v1.TestPush.create_time:type_name -> google.protobuf.Timestamp
 	5,  // 35: tocsin.v1.Device.Address.kind:type_name -> tocsin.v1.Device.Address.Kind
-	38, // 36: tocsin.v1.Device.Address.address_time:type_name -> google.protobuf.Timestamp
+	40, // 36: tocsin.v1.Device.Address.address_time:type_name -> google.protobuf.Timestamp
 	7,  // 37: tocsin.v1.ReportReceiptsResponse.Result.status:type_name -> tocsin.v1.ReportReceiptsResponse.Result.Status
-	42, // 38: tocsin.v1.TestPush.Step.state:type_name -> tocsin.v1.Delivery.State
-	38, // 39: tocsin.v1.TestPush.Step.step_time:type_name -> google.protobuf.Timestamp
-	43, // 40: tocsin.v1.TestPush.Step.after:type_name -> google.protobuf.Duration
+	44, // 38: tocsin.v1.TestPush.Step.state:type_name -> tocsin.v1.Delivery.State
+	40, // 39: tocsin.v1.TestPush.Step.step_time:type_name -> google.protobuf.Timestamp
+	45, // 40: tocsin.v1.TestPush.Step.after:type_name -> google.protobuf.Duration
 	12, // 41: tocsin.v1.DeviceService.CreateEnrolment:input_type -> tocsin.v1.CreateEnrolmentRequest
 	14, // 42: tocsin.v1.DeviceService.PreviewEnrolment:input_type -> tocsin.v1.PreviewEnrolmentRequest
-	15, // 43: tocsin.v1.DeviceService.EnrolDevice:input_type -> tocsin.v1.EnrolDeviceRequest
-	17, // 44: tocsin.v1.DeviceService.RegisterDevice:input_type -> tocsin.v1.RegisterDeviceRequest
-	19, // 45: tocsin.v1.DeviceService.ConfirmDeviceAddress:input_type -> tocsin.v1.ConfirmDeviceAddressRequest
-	20, // 46: tocsin.v1.DeviceService.UpdateDevice:input_type -> tocsin.v1.UpdateDeviceRequest
-	21, // 47: tocsin.v1.DeviceService.RevokeDevice:input_type -> tocsin.v1.RevokeDeviceRequest
-	22, // 48: tocsin.v1.DeviceService.GetDevice:input_type -> tocsin.v1.GetDeviceRequest
-	23, // 49: tocsin.v1.DeviceService.ListDevices:input_type -> tocsin.v1.ListDevicesRequest
-	26, // 50: tocsin.v1.DeviceService.ReportReceipts:input_type -> tocsin.v1.ReportReceiptsRequest
-	28, // 51: tocsin.v1.DeviceService.Act:input_type -> tocsin.v1.ActRequest
-	30, // 52: tocsin.v1.DeviceService.SendTestPush:input_type -> tocsin.v1.SendTestPushRequest
-	32, // 53: tocsin.v1.DeviceService.WatchTestPush:input_type -> tocsin.v1.WatchTestPushRequest
-	33, // 54: tocsin.v1.DeviceService.ConfirmTestPush:input_type -> tocsin.v1.ConfirmTestPushRequest
-	13, // 55: tocsin.v1.DeviceService.CreateEnrolment:output_type -> tocsin.v1.Enrolment
-	13, // 56: tocsin.v1.DeviceService.PreviewEnrolment:output_type -> tocsin.v1.Enrolment
-	16, // 57: tocsin.v1.DeviceService.EnrolDevice:output_type -> tocsin.v1.EnrolDeviceResponse
-	18, // 58: tocsin.v1.DeviceService.RegisterDevice:output_type -> tocsin.v1.RegisterDeviceResponse
-	11, // 59: tocsin.v1.DeviceService.ConfirmDeviceAddress:output_type -> tocsin.v1.Device
-	11, // 60: tocsin.v1.DeviceService.UpdateDevice:output_type -> tocsin.v1.Device
-	11, // 61: tocsin.v1.DeviceService.RevokeDevice:output_type -> tocsin.v1.Device
-	11, // 62: tocsin.v1.DeviceService.GetDevice:output_type -> tocsin.v1.Device
-	24, // 63: tocsin.v1.DeviceService.ListDevices:output_type -> tocsin.v1.ListDevicesResponse
-	27, // 64: tocsin.v1.DeviceService.ReportReceipts:output_type -> tocsin.v1.ReportReceiptsResponse
-	29, // 65: tocsin.v1.DeviceService.Act:output_type -> tocsin.v1.ActResponse
-	31, // 66: tocsin.v1.DeviceService.SendTestPush:output_type -> tocsin.v1.TestPush
-	31, // 67: tocsin.v1.DeviceService.WatchTestPush:output_type -> tocsin.v1.TestPush
-	31, // 68: tocsin.v1.DeviceService.ConfirmTestPush:output_type -> tocsin.v1.TestPush
-	55, // [55:69] is the sub-list for method output_type
-	41, // [41:55] is the sub-list for method input_type
+	15, // 43: tocsin.v1.DeviceService.GetWebPushKey:input_type -> tocsin.v1.GetWebPushKeyRequest
+	17, // 44: tocsin.v1.DeviceService.EnrolDevice:input_type -> tocsin.v1.EnrolDeviceRequest
+	19, // 45: tocsin.v1.DeviceService.RegisterDevice:input_type -> tocsin.v1.RegisterDeviceRequest
+	21, // 46: tocsin.v1.DeviceService.ConfirmDeviceAddress:input_type -> tocsin.v1.ConfirmDeviceAddressRequest
+	22, // 47: tocsin.v1.DeviceService.UpdateDevice:input_type -> tocsin.v1.UpdateDeviceRequest
+	23, // 48: tocsin.v1.DeviceService.RevokeDevice:input_type -> tocsin.v1.RevokeDeviceRequest
+	24, // 49: tocsin.v1.DeviceService.GetDevice:input_type -> tocsin.v1.GetDeviceRequest
+	25, // 50: tocsin.v1.DeviceService.ListDevices:input_type -> tocsin.v1.ListDevicesRequest
+	28, // 51: tocsin.v1.DeviceService.ReportReceipts:input_type -> tocsin.v1.ReportReceiptsRequest
+	30, // 52: tocsin.v1.DeviceService.Act:input_type -> tocsin.v1.ActRequest
+	32, // 53: tocsin.v1.DeviceService.SendTestPush:input_type -> tocsin.v1.SendTestPushRequest
+	34, // 54: tocsin.v1.DeviceService.WatchTestPush:input_type -> tocsin.v1.WatchTestPushRequest
+	35, // 55: tocsin.v1.DeviceService.ConfirmTestPush:input_type -> tocsin.v1.ConfirmTestPushRequest
+	13, // 56: tocsin.v1.DeviceService.CreateEnrolment:output_type -> tocsin.v1.Enrolment
+	13, // 57: tocsin.v1.DeviceService.PreviewEnrolment:output_type -> tocsin.v1.Enrolment
+	16, // 58: tocsin.v1.DeviceService.GetWebPushKey:output_type -> tocsin.v1.WebPushKey
+	18, // 59: tocsin.v1.DeviceService.EnrolDevice:output_type -> tocsin.v1.EnrolDeviceResponse
+	20, // 60: tocsin.v1.DeviceService.RegisterDevice:output_type -> tocsin.v1.RegisterDeviceResponse
+	11, // 61: tocsin.v1.DeviceService.ConfirmDeviceAddress:output_type -> tocsin.v1.Device
+	11, // 62: tocsin.v1.DeviceService.UpdateDevice:output_type -> tocsin.v1.Device
+	11, // 63: tocsin.v1.DeviceService.RevokeDevice:output_type -> tocsin.v1.Device
+	11, // 64: tocsin.v1.DeviceService.GetDevice:output_type -> tocsin.v1.Device
+	26, // 65: tocsin.v1.DeviceService.ListDevices:output_type -> tocsin.v1.ListDevicesResponse
+	29, // 66: tocsin.v1.DeviceService.ReportReceipts:output_type -> tocsin.v1.ReportReceiptsResponse
+	31, // 67: tocsin.v1.DeviceService.Act:output_type -> tocsin.v1.ActResponse
+	33, // 68: tocsin.v1.DeviceService.SendTestPush:output_type -> tocsin.v1.TestPush
+	33, // 69: tocsin.v1.DeviceService.WatchTestPush:output_type -> tocsin.v1.TestPush
+	33, // 70: tocsin.v1.DeviceService.ConfirmTestPush:output_type -> tocsin.v1.TestPush
+	56, // [56:71] is the sub-list for method output_type
+	41, // [41:56] is the sub-list for method input_type
 	41, // [41:41] is the sub-list for extension type_name
 	41, // [41:41] is the sub-list for extension extendee
 	0,  // [0:41] is the sub-list for field type_name
@@ -3376,7 +3490,7 @@ func file_tocsin_v1_device_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_device_proto_rawDesc), len(file_tocsin_v1_device_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	DeviceService_CreateEnrolment_FullMethodName      = "/tocsin.v1.DeviceService/CreateEnrolment"
 	DeviceService_PreviewEnrolment_FullMethodName     = "/tocsin.v1.DeviceService/PreviewEnrolment"
+	DeviceService_GetWebPushKey_FullMethodName        = "/tocsin.v1.DeviceService/GetWebPushKey"
 	DeviceService_EnrolDevice_FullMethodName          = "/tocsin.v1.DeviceService/EnrolDevice"
 	DeviceService_RegisterDevice_FullMethodName       = "/tocsin.v1.DeviceService/RegisterDevice"
 	DeviceService_ConfirmDeviceAddress_FullMethodName = "/tocsin.v1.DeviceService/ConfirmDeviceAddress"
@@ -65,6 +66,13 @@ type DeviceServiceClient interface {
 	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
 	PreviewEnrolment(ctx context.Context, in *PreviewEnrolmentRequest, opts ...grpc.CallOption) (*Enrolment, error)
+	// Returns the key that a browser has to subscribe with: the web app passes it
+	// to pushManager.subscribe as applicationServerKey, and compares it with the
+	// one of the subscription that it has. When they differ, it subscribes anew:
+	// pushes to the old subscription are refused. Needs no credential.
+	//
+	// Errors: as for the service; NOT_FOUND (NO_WEB_APP) where browsers are not paged.
+	GetWebPushKey(ctx context.Context, in *GetWebPushKeyRequest, opts ...grpc.CallOption) (*WebPushKey, error)
 	// Exchanges a code for a device and its credential, which is shown this once.
 	// Needs no other credential. When the answer is lost, the code is used up: ask
 	// for a new link.
@@ -181,6 +189,16 @@ func (c *deviceServiceClient) PreviewEnrolment(ctx context.Context, in *PreviewE
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Enrolment)
 	err := c.cc.Invoke(ctx, DeviceService_PreviewEnrolment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *deviceServiceClient) GetWebPushKey(ctx context.Context, in *GetWebPushKeyRequest, opts ...grpc.CallOption) (*WebPushKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WebPushKey)
+	err := c.cc.Invoke(ctx, DeviceService_GetWebPushKey_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -344,6 +362,13 @@ type DeviceServiceServer interface {
 	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
 	PreviewEnrolment(context.Context, *PreviewEnrolmentRequest) (*Enrolment, error)
+	// Returns the key that a browser has to subscribe with: the web app passes it
+	// to pushManager.subscribe as applicationServerKey, and compares it with the
+	// one of the subscription that it has. When they differ, it subscribes anew:
+	// pushes to the old subscription are refused. Needs no credential.
+	//
+	// Errors: as for the service; NOT_FOUND (NO_WEB_APP) where browsers are not paged.
+	GetWebPushKey(context.Context, *GetWebPushKeyRequest) (*WebPushKey, error)
 	// Exchanges a code for a device and its credential, which is shown this once.
 	// Needs no other credential. When the answer is lost, the code is used up: ask
 	// for a new link.
@@ -452,6 +477,9 @@ func (UnimplementedDeviceServiceServer) CreateEnrolment(context.Context, *Create
 func (UnimplementedDeviceServiceServer) PreviewEnrolment(context.Context, *PreviewEnrolmentRequest) (*Enrolment, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewEnrolment not implemented")
 }
+func (UnimplementedDeviceServiceServer) GetWebPushKey(context.Context, *GetWebPushKeyRequest) (*WebPushKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetWebPushKey not implemented")
+}
 func (UnimplementedDeviceServiceServer) EnrolDevice(context.Context, *EnrolDeviceRequest) (*EnrolDeviceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnrolDevice not implemented")
 }
@@ -541,6 +569,24 @@ func _DeviceService_PreviewEnrolment_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(DeviceServiceServer).PreviewEnrolment(ctx, req.(*PreviewEnrolmentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DeviceService_GetWebPushKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetWebPushKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DeviceServiceServer).GetWebPushKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DeviceService_GetWebPushKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DeviceServiceServer).GetWebPushKey(ctx, req.(*GetWebPushKeyRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -768,6 +814,10 @@ var DeviceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PreviewEnrolment",
 			Handler:    _DeviceService_PreviewEnrolment_Handler,
+		},
+		{
+			MethodName: "GetWebPushKey",
+			Handler:    _DeviceService_GetWebPushKey_Handler,
 		},
 		{
 			MethodName: "EnrolDevice",
