@@ -62,6 +62,7 @@ type check func(ctx context.Context, in Input) []Finding
 func Run(ctx context.Context, in Input) []Finding {
 	checks := []check{files, redis, listener, server, mail, webhooks, deadMan, wayOut}
 	for _, app := range in.Config.Push.Apps {
+		app.AppURL = in.Config.WebAppURL(app)
 		checks = append(checks, pushApp(app))
 	}
 	results := make([][]Finding, len(checks))

@@ -21,6 +21,7 @@ import (
 
 	api "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
+	"github.com/tocsin-oncall/tocsin/push/webpush"
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/redisd"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
@@ -253,7 +254,24 @@ func TestPushApps(t *testing.T) {
 		ID: "oncall", Platform: "android", Environment: "production", ServiceAccountFile: secret(t, "fcm.json", google.ServiceAccountJSON()),
 		TestEndpoint: google.URL(), TestCAFile: secret(t, "google.pem", google.CA()),
 	}
-	for _, a := range []config.PushApp{ios, android} {
+	browsers, err := pushtest.NewWebPush(pushtest.WebPushOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(browsers.Close)
+	vapid, err := webpush.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := vapid.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := config.PushApp{
+		ID: "oncall", Platform: "web", Environment: "production", VAPIDKeyFile: secret(t, "vapid.json", file), Subject: "mailto:oncall@example.com",
+		AppURL: "https://oncall.example.com/app/", TestEndpoint: browsers.URL(), TestCAFile: secret(t, "browsers.pem", browsers.CA()),
+	}
+	for _, a := range []config.PushApp{ios, android, web} {
 		all := pushApp(a)(t.Context(), Input{})
 		if len(all) != 3 {
 			t.Fatalf("%s: %d findings, want 3: %+v", a.Platform, len(all), all)
@@ -265,6 +283,13 @@ func TestPushApps(t *testing.T) {
 	wrong := ios
 	wrong.KeyFile = android.ServiceAccountFile
 	want(t, pushApp(wrong)(t.Context(), Input{})[0], Fail, "download the key again")
+	lost := web
+	lost.VAPIDKeyFile = "/nonexistent"
+	want(t, pushApp(lost)(t.Context(), Input{})[0], Fail, "bring it back from the backup")
+	lost.VAPIDKeyFile = key
+	want(t, pushApp(lost)(t.Context(), Input{})[0], OK, "the key signs") // any key of P-256 is one
+	lost.VAPIDKeyFile = android.ServiceAccountFile
+	want(t, pushApp(lost)(t.Context(), Input{})[0], Fail, "no privateKey")
 	wrong.KeyFile = "/nonexistent"
 	want(t, pushApp(wrong)(t.Context(), Input{})[0], Fail, "put the key where")
 	wrong = android

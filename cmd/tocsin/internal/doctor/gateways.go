@@ -16,6 +16,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/apns"
 	"github.com/tocsin-oncall/tocsin/push/fcm"
+	"github.com/tocsin-oncall/tocsin/push/webpush"
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/notify"
 )
@@ -25,6 +26,7 @@ var hosts = map[string][]string{ //nolint:gochecknoglobals // look-up table
 	"ios/production":     {"api.push.apple.com:443"},
 	"ios/sandbox":        {"api.sandbox.push.apple.com:443"},
 	"android/production": {"fcm.googleapis.com:443", "oauth2.googleapis.com:443"},
+	"web/production":     {"fcm.googleapis.com:443", "updates.push.services.mozilla.com:443", "web.push.apple.com:443"},
 }
 
 // pushApp checks one app: its key signs, and its service answers.
@@ -56,8 +58,11 @@ func pushApp(a config.PushApp) check {
 
 // credential makes the provider as the server will; that reads and uses the key.
 func credential(name string, a config.PushApp) Finding {
-	file := cmp.Or(a.KeyFile, a.ServiceAccountFile)
+	file := cmp.Or(a.KeyFile, a.ServiceAccountFile, a.VAPIDKeyFile)
 	info, err := os.Stat(file)
+	if errors.Is(err, os.ErrNotExist) && a.Platform == "web" {
+		return fail(name, "bring it back from the backup, since every browser has subscribed with it; for a first web app, make one: tocsin vapid "+file, "%v", err)
+	}
 	if err != nil {
 		return fail(name, "put the key where the configuration says, readable for the user that runs tocsin serve", "%v", err)
 	}
@@ -65,7 +70,9 @@ func credential(name string, a config.PushApp) Finding {
 	if err != nil {
 		return fail(name, "make it readable for the user that runs tocsin serve", "%v", err)
 	}
-	if err := usable(a, text); err != nil {
+	if err := usable(a, text); err != nil && a.Platform == "web" {
+		return fail(name, "mend the file or the keys of the app in the configuration", "the credential cannot be used: %v", err)
+	} else if err != nil {
 		return fail(name, "download the key again and compare the ids in the configuration with it", "the credential cannot be used: %v", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
@@ -92,6 +99,12 @@ func usable(a config.PushApp, key []byte) error {
 			c.TestEndpoint = &apns.TestEndpoint{URL: a.TestEndpoint, CA: ca}
 		}
 		p, err = apns.New(c)
+	} else if a.Platform == "web" {
+		c := webpush.Config{App: a.ID, Key: key, Subject: a.Subject, AppURL: a.AppURL, Hosts: a.AllowedHosts}
+		if a.TestEndpoint != "" {
+			c.TestEndpoint = &webpush.TestEndpoint{URL: a.TestEndpoint, CA: ca}
+		}
+		p, err = webpush.New(c)
 	} else {
 		c := fcm.Config{App: a.ID, ProjectID: cmp.Or(a.Project, projectOf(key)), ServiceAccount: key}
 		if a.TestEndpoint != "" {
