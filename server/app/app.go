@@ -72,6 +72,7 @@ type server struct {
 	sender    *push.Sender
 	people    people
 	news      *deviceNews
+	phones    *phoneKeeper
 	notifier  *notify.Notifier
 	desk      *respond.Desk
 	engine    *engine.Engine
@@ -253,6 +254,12 @@ func (s *server) startEngine(ctx context.Context) error {
 		log: s.log, every: keepEvery(s.c.Retention),
 	}
 	s.life.background(ctx, "housekeeping", keep.run)
+	s.phones = &phoneKeeper{
+		directory: s.directory, words: s.store.Devices, claim: s.store.ClaimDevice, beat: s.notifier.Heartbeat, tell: s.notifier.Tell,
+		owned: s.engine.Owned, now: s.clock.Now, log: s.log, every: time.Minute,
+	}
+	s.phones.register(s.registry)
+	s.life.background(ctx, "phones", s.phones.run)
 	s.life.background(ctx, "overdue work", late.run)
 	held := &holdWatch{
 		settings: func() *directory.Settings { return s.directory.Snapshot().GetSettings() },

@@ -27,6 +27,7 @@ type handset struct {
 	devices pb.DeviceServiceClient
 	auth    context.Context // with the device's credential
 	token   string          // at its push service
+	name    string          // of its device
 }
 
 // dial connects to a door of the server.
@@ -76,7 +77,7 @@ func (in *instance) bring(w *world, user string, platform pb.Device_Platform) *h
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	h.auth, h.token = bearer(ctx, enrolled.GetCredential()), address.GetValue()
+	h.auth, h.token, h.name = bearer(ctx, enrolled.GetCredential()), address.GetValue(), enrolled.GetDevice().GetName()
 	return h
 }
 

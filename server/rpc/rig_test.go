@@ -169,6 +169,7 @@ func (p people) Fate(context.Context, notify.Fate) error { return nil }
 func (p people) Unopened(context.Context, roster.DeviceID, time.Time) error {
 	return nil
 }
+
 func (p people) Bounced(context.Context, roster.UserID, roster.MethodID, string) error {
 	return nil
 }
