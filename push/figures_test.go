@@ -169,7 +169,7 @@ func newFigures(b *testing.B, latency time.Duration) *figures {
 	f.sender = push.NewSender(push.Options{})
 	b.Cleanup(func() { _ = f.sender.Close(context.Background()) })
 	err = f.sender.SetApps([]push.App{
-		{ID: "ios", Provider: "apns", Via: via}, {ID: "android", Provider: "fcm", Via: google}, {ID: "web", Provider: "webpush", Via: web},
+		{ID: "ios", Provider: "apns", Via: via, MaxInFlight: 100}, {ID: "android", Provider: "fcm", Via: google}, {ID: "web", Provider: "webpush", Via: web},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -104,9 +104,11 @@ func (s *Sender) record(now time.Time, b *bulkhead, j *job, o *Outcome, began ti
 		s.ended = append(s.ended, ending{tell: j.d.Progress, what: Progress{Try: t}})
 	}
 	s.metrics.attempt(b.key, j.d.Message.Kind, o)
-	s.log.Debug("push attempted",
-		slog.String("provider", b.key.provider), slog.String("app", b.key.app), slog.String("delivery", j.d.Message.DeliveryID),
-		slog.String("class", o.Class.String()), slog.Int("status", o.Status), slog.String("reason", o.Reason), slog.Duration("took", now.Sub(began)))
+	if s.log.Enabled(context.Background(), slog.LevelDebug) { // asked first, as the values alone would cost eight allocations
+		s.log.Debug("push attempted",
+			slog.String("provider", b.key.provider), slog.String("app", b.key.app), slog.String("delivery", j.d.Message.DeliveryID),
+			slog.String("class", o.Class.String()), slog.Int("status", o.Status), slog.String("reason", o.Reason), slog.Duration("took", now.Sub(began)))
+	}
 }
 
 // consequences are what the outcome means beyond this job.
