@@ -8,7 +8,6 @@ type SealKey struct {
 	Device string // the server's id of the device
 	ID     string // the app's name for the key
 	Key    seal.PrivateKey
-	Locked bool // cannot be read: nobody has unlocked the phone since it was started
 }
 
 // SetSealKey gives the phone's apps the key that they open sealed pushes with.
@@ -27,9 +26,6 @@ func (k *SealKey) open(n *Notification) {
 		return
 	case k == nil:
 		n.Unopened = "decrypt"
-		return
-	case k.Locked:
-		n.Unopened = "locked"
 		return
 	}
 	b := seal.Binding{Delivery: n.DeliveryID, Incident: n.IncidentID, Device: k.Device, Key: n.SealedKeyID, Deadline: n.Expires.Unix()}

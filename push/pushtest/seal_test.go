@@ -34,7 +34,6 @@ func TestPhoneOpensWhatIsSealed(t *testing.T) {
 		{"another key", &SealKey{Device: "dev", ID: "k1", Key: other}, "Page", "decrypt"},
 		{"a key of another name", &SealKey{Device: "dev", ID: "k2", Key: key}, "Page", "decrypt"},
 		{"no key", nil, "Page", "decrypt"},
-		{"not unlocked yet", &SealKey{Device: "dev", ID: "k1", Key: key, Locked: true}, "Page", "locked"},
 	} {
 		p := NewPhone(PhoneOptions{Name: c.name})
 		if c.key != nil {

@@ -307,8 +307,8 @@ func (c *checker) device(d *Device) {
 		}
 	}
 	if len(d.SealKey) > 0 {
-		if err := seal.CheckKey(d.SealKey); err != nil {
-			c.bad("seal_key", "%v", err)
+		if seal.CheckKey(d.SealKey) != nil {
+			c.bad("seal_key", "is no uncompressed point of P-256, which is %d bytes long and begins with 4", seal.KeySize)
 		}
 	}
 	if d.Zone != "" {

@@ -35,7 +35,7 @@ func deviceMessage(d *directory.Device, w roster.Word, now time.Time) *pb.Device
 		Capabilities: capabilities(d.Can), Permission: pb.Device_Permission(d.Permission), State: deviceStates[d.State],
 		StateReason: d.StateReason, Health: healths[health], HealthReason: why, CreateTime: stamp(d.Created), LastSeenTime: stamp(w.Seen),
 		LastReceiptTime: stamp(w.Receipt), LastTestTime: stamp(w.Test), LastTestPassed: w.Passed,
-		LastHeartbeatTime: stamp(w.Heartbeat), Epoch: int32(d.Epoch), Etag: quote(d.ETag()), //nolint:gosec // counts revocations
+		LastHeartbeatTime: stamp(w.Heartbeat), SealKeyFailedTime: stamp(d.SealFailed), Epoch: int32(d.Epoch), Etag: quote(d.ETag()), //nolint:gosec // counts revocations
 	}
 	if d.Address.Kind != 0 { // the address itself is never read back
 		m.Address = &pb.Device_Address{Kind: pb.Device_Address_Kind(d.Address.Kind), Hint: d.Address.Hint, AddressTime: stamp(d.Address.At)}

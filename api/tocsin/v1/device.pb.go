@@ -759,6 +759,9 @@ type Device struct {
 	HealthReason string `protobuf:"bytes,29,opt,name=health_reason,json=healthReason,proto3" json:"health_reason,omitempty"`
 	// When it last answered a heartbeat.
 	LastHeartbeatTime *timestamppb.Timestamp `protobuf:"bytes,30,opt,name=last_heartbeat_time,json=lastHeartbeatTime,proto3" json:"last_heartbeat_time,omitempty"`
+	// When it said that it cannot open what is sealed for seal_key; absent while it
+	// can. From then on its pages are redacted, until it registers another key.
+	SealKeyFailedTime *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=seal_key_failed_time,json=sealKeyFailedTime,proto3" json:"seal_key_failed_time,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -999,6 +1002,13 @@ func (x *Device) GetHealthReason() string {
 func (x *Device) GetLastHeartbeatTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.LastHeartbeatTime
+	}
+	return nil
+}
+
+func (x *Device) GetSealKeyFailedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SealKeyFailedTime
 	}
 	return nil
 }
@@ -3017,7 +3027,7 @@ var File_tocsin_v1_device_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_device_proto_rawDesc = "" +
 	"\n" +
-	"\x16tocsin/v1/device.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tocsin/v1/incident.proto\"\xf6\x1a\n" +
+	"\x16tocsin/v1/device.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tocsin/v1/incident.proto\"\xc8\x1b\n" +
 	"\x06Device\x129\n" +
 	"\x04name\x18\x01 \x01(\tB%\xe0A\b\xbaH\x1f\xd8\x01\x01r\x1a2\x18^devices/[a-z0-9]{1,40}$R\x04name\x12+\n" +
 	"\x04user\x18\x02 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
@@ -3064,7 +3074,8 @@ const file_tocsin_v1_device_proto_rawDesc = "" +
 	"\x05epoch\x18\x1b \x01(\x05B\x03\xe0A\x03R\x05epoch\x12\x17\n" +
 	"\x04etag\x18\x1c \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
 	"\rhealth_reason\x18\x1d \x01(\tB\x03\xe0A\x03R\fhealthReason\x12O\n" +
-	"\x13last_heartbeat_time\x18\x1e \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x11lastHeartbeatTime\x1a\xd8\x03\n" +
+	"\x13last_heartbeat_time\x18\x1e \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x11lastHeartbeatTime\x12P\n" +
+	"\x14seal_key_failed_time\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x11sealKeyFailedTime\x1a\xd8\x03\n" +
 	"\fCapabilities\x12\x1f\n" +
 	"\bcritical\x18\x01 \x01(\bB\x03\xe0A\x01R\bcritical\x12*\n" +
 	"\x0etime_sensitive\x18\x02 \x01(\bB\x03\xe0A\x01R\rtimeSensitive\x12$\n" +
@@ -3412,70 +3423,71 @@ var file_tocsin_v1_device_proto_depIdxs = []int32{
 	40, // 9: tocsin.v1.Device.last_receipt_time:type_name -> google.protobuf.Timestamp
 	40, // 10: tocsin.v1.Device.last_test_time:type_name -> google.protobuf.Timestamp
 	40, // 11: tocsin.v1.Device.last_heartbeat_time:type_name -> google.protobuf.Timestamp
-	40, // 12: tocsin.v1.Enrolment.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 13: tocsin.v1.EnrolDeviceRequest.device:type_name -> tocsin.v1.Device
-	11, // 14: tocsin.v1.EnrolDeviceResponse.device:type_name -> tocsin.v1.Device
-	11, // 15: tocsin.v1.RegisterDeviceRequest.device:type_name -> tocsin.v1.Device
-	11, // 16: tocsin.v1.RegisterDeviceResponse.device:type_name -> tocsin.v1.Device
-	11, // 17: tocsin.v1.UpdateDeviceRequest.device:type_name -> tocsin.v1.Device
-	41, // 18: tocsin.v1.UpdateDeviceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	11, // 19: tocsin.v1.ListDevicesResponse.devices:type_name -> tocsin.v1.Device
-	6,  // 20: tocsin.v1.Receipt.state:type_name -> tocsin.v1.Receipt.State
-	40, // 21: tocsin.v1.Receipt.device_at:type_name -> google.protobuf.Timestamp
-	42, // 22: tocsin.v1.Receipt.audible:type_name -> tocsin.v1.Delivery.Audible
-	27, // 23: tocsin.v1.ReportReceiptsRequest.receipts:type_name -> tocsin.v1.Receipt
-	38, // 24: tocsin.v1.ReportReceiptsResponse.results:type_name -> tocsin.v1.ReportReceiptsResponse.Result
-	40, // 25: tocsin.v1.ReportReceiptsResponse.server_time:type_name -> google.protobuf.Timestamp
-	8,  // 26: tocsin.v1.ActRequest.verb:type_name -> tocsin.v1.ActRequest.Verb
-	40, // 27: tocsin.v1.ActRequest.at_device:type_name -> google.protobuf.Timestamp
-	9,  // 28: tocsin.v1.ActResponse.outcome:type_name -> tocsin.v1.ActResponse.Outcome
-	43, // 29: tocsin.v1.ActResponse.state:type_name -> tocsin.v1.Incident.State
-	40, // 30: tocsin.v1.ActResponse.server_time:type_name -> google.protobuf.Timestamp
-	44, // 31: tocsin.v1.TestPush.state:type_name -> tocsin.v1.Delivery.State
-	39, // 32: tocsin.v1.TestPush.steps:type_name -> tocsin.v1.TestPush.Step
-	10, // 33: tocsin.v1.TestPush.verdict:type_name -> tocsin.v1.TestPush.Verdict
-	40, // 34: tocsin.v1.TestPush.create_time:type_name -> google.protobuf.Timestamp
-	5,  // 35: tocsin.v1.Device.Address.kind:type_name -> tocsin.v1.Device.Address.Kind
-	40, // 36: tocsin.v1.Device.Address.address_time:type_name -> google.protobuf.Timestamp
-	7,  // 37: tocsin.v1.ReportReceiptsResponse.Result.status:type_name -> tocsin.v1.ReportReceiptsResponse.Result.Status
-	44, // 38: tocsin.v1.TestPush.Step.state:type_name -> tocsin.v1.Delivery.State
-	40, // 39: tocsin.v1.TestPush.Step.step_time:type_name -> google.protobuf.Timestamp
-	45, // 40: tocsin.v1.TestPush.Step.after:type_name -> google.protobuf.Duration
-	12, // 41: tocsin.v1.DeviceService.CreateEnrolment:input_type -> tocsin.v1.CreateEnrolmentRequest
-	14, // 42: tocsin.v1.DeviceService.PreviewEnrolment:input_type -> tocsin.v1.PreviewEnrolmentRequest
-	15, // 43: tocsin.v1.DeviceService.GetWebPushKey:input_type -> tocsin.v1.GetWebPushKeyRequest
-	17, // 44: tocsin.v1.DeviceService.EnrolDevice:input_type -> tocsin.v1.EnrolDeviceRequest
-	19, // 45: tocsin.v1.DeviceService.RegisterDevice:input_type -> tocsin.v1.RegisterDeviceRequest
-	21, // 46: tocsin.v1.DeviceService.ConfirmDeviceAddress:input_type -> tocsin.v1.ConfirmDeviceAddressRequest
-	22, // 47: tocsin.v1.DeviceService.UpdateDevice:input_type -> tocsin.v1.UpdateDeviceRequest
-	23, // 48: tocsin.v1.DeviceService.RevokeDevice:input_type -> tocsin.v1.RevokeDeviceRequest
-	24, // 49: tocsin.v1.DeviceService.GetDevice:input_type -> tocsin.v1.GetDeviceRequest
-	25, // 50: tocsin.v1.DeviceService.ListDevices:input_type -> tocsin.v1.ListDevicesRequest
-	28, // 51: tocsin.v1.DeviceService.ReportReceipts:input_type -> tocsin.v1.ReportReceiptsRequest
-	30, // 52: tocsin.v1.DeviceService.Act:input_type -> tocsin.v1.ActRequest
-	32, // 53: tocsin.v1.DeviceService.SendTestPush:input_type -> tocsin.v1.SendTestPushRequest
-	34, // 54: tocsin.v1.DeviceService.WatchTestPush:input_type -> tocsin.v1.WatchTestPushRequest
-	35, // 55: tocsin.v1.DeviceService.ConfirmTestPush:input_type -> tocsin.v1.ConfirmTestPushRequest
-	13, // 56: tocsin.v1.DeviceService.CreateEnrolment:output_type -> tocsin.v1.Enrolment
-	13, // 57: tocsin.v1.DeviceService.PreviewEnrolment:output_type -> tocsin.v1.Enrolment
-	16, // 58: tocsin.v1.DeviceService.GetWebPushKey:output_type -> tocsin.v1.WebPushKey
-	18, // 59: tocsin.v1.DeviceService.EnrolDevice:output_type -> tocsin.v1.EnrolDeviceResponse
-	20, // 60: tocsin.v1.DeviceService.RegisterDevice:output_type -> tocsin.v1.RegisterDeviceResponse
-	11, // 61: tocsin.v1.DeviceService.ConfirmDeviceAddress:output_type -> tocsin.v1.Device
-	11, // 62: tocsin.v1.DeviceService.UpdateDevice:output_type -> tocsin.v1.Device
-	11, // 63: tocsin.v1.DeviceService.RevokeDevice:output_type -> tocsin.v1.Device
-	11, // 64: tocsin.v1.DeviceService.GetDevice:output_type -> tocsin.v1.Device
-	26, // 65: tocsin.v1.DeviceService.ListDevices:output_type -> tocsin.v1.ListDevicesResponse
-	29, // 66: tocsin.v1.DeviceService.ReportReceipts:output_type -> tocsin.v1.ReportReceiptsResponse
-	31, // 67: tocsin.v1.DeviceService.Act:output_type -> tocsin.v1.ActResponse
-	33, // 68: tocsin.v1.DeviceService.SendTestPush:output_type -> tocsin.v1.TestPush
-	33, // 69: tocsin.v1.DeviceService.WatchTestPush:output_type -> tocsin.v1.TestPush
-	33, // 70: tocsin.v1.DeviceService.ConfirmTestPush:output_type -> tocsin.v1.TestPush
-	56, // [56:71] is the sub-list for method output_type
-	41, // [41:56] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	40, // 12: tocsin.v1.Device.seal_key_failed_time:type_name -> google.protobuf.Timestamp
+	40, // 13: tocsin.v1.Enrolment.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 14: tocsin.v1.EnrolDeviceRequest.device:type_name -> tocsin.v1.Device
+	11, // 15: tocsin.v1.EnrolDeviceResponse.device:type_name -> tocsin.v1.Device
+	11, // 16: tocsin.v1.RegisterDeviceRequest.device:type_name -> tocsin.v1.Device
+	11, // 17: tocsin.v1.RegisterDeviceResponse.device:type_name -> tocsin.v1.Device
+	11, // 18: tocsin.v1.UpdateDeviceRequest.device:type_name -> tocsin.v1.Device
+	41, // 19: tocsin.v1.UpdateDeviceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	11, // 20: tocsin.v1.ListDevicesResponse.devices:type_name -> tocsin.v1.Device
+	6,  // 21: tocsin.v1.Receipt.state:type_name -> tocsin.v1.Receipt.State
+	40, // 22: tocsin.v1.Receipt.device_at:type_name -> google.protobuf.Timestamp
+	42, // 23: tocsin.v1.Receipt.audible:type_name -> tocsin.v1.Delivery.Audible
+	27, // 24: tocsin.v1.ReportReceiptsRequest.receipts:type_name -> tocsin.v1.Receipt
+	38, // 25: tocsin.v1.ReportReceiptsResponse.results:type_name -> tocsin.v1.ReportReceiptsResponse.Result
+	40, // 26: tocsin.v1.ReportReceiptsResponse.server_time:type_name -> google.protobuf.Timestamp
+	8,  // 27: tocsin.v1.ActRequest.verb:type_name -> tocsin.v1.ActRequest.Verb
+	40, // 28: tocsin.v1.ActRequest.at_device:type_name -> google.protobuf.Timestamp
+	9,  // 29: tocsin.v1.ActResponse.outcome:type_name -> tocsin.v1.ActResponse.Outcome
+	43, // 30: tocsin.v1.ActResponse.state:type_name -> tocsin.v1.Incident.State
+	40, // 31: tocsin.v1.ActResponse.server_time:type_name -> google.protobuf.Timestamp
+	44, // 32: tocsin.v1.TestPush.state:type_name -> tocsin.v1.Delivery.State
+	39, // 33: tocsin.v1.TestPush.steps:type_name -> tocsin.v1.TestPush.Step
+	10, // 34: tocsin.v1.TestPush.verdict:type_name -> tocsin.v1.TestPush.Verdict
+	40, // 35: tocsin.v1.TestPush.create_time:type_name -> google.protobuf.Timestamp
+	5,  // 36: tocsin.v1.Device.Address.kind:type_name -> tocsin.v1.Device.Address.Kind
+	40, // 37: tocsin.v1.Device.Address.address_time:type_name -> google.protobuf.Timestamp
+	7,  // 38: tocsin.v1.ReportReceiptsResponse.Result.status:type_name -> tocsin.v1.ReportReceiptsResponse.Result.Status
+	44, // 39: tocsin.v1.TestPush.Step.state:type_name -> tocsin.v1.Delivery.State
+	40, // 40: tocsin.v1.TestPush.Step.step_time:type_name -> google.protobuf.Timestamp
+	45, // 41: tocsin.v1.TestPush.Step.after:type_name -> google.protobuf.Duration
+	12, // 42: tocsin.v1.DeviceService.CreateEnrolment:input_type -> tocsin.v1.CreateEnrolmentRequest
+	14, // 43: tocsin.v1.DeviceService.PreviewEnrolment:input_type -> tocsin.v1.PreviewEnrolmentRequest
+	15, // 44: tocsin.v1.DeviceService.GetWebPushKey:input_type -> tocsin.v1.GetWebPushKeyRequest
+	17, // 45: tocsin.v1.DeviceService.EnrolDevice:input_type -> tocsin.v1.EnrolDeviceRequest
+	19, // 46: tocsin.v1.DeviceService.RegisterDevice:input_type -> tocsin.v1.RegisterDeviceRequest
+	21, // 47: tocsin.v1.DeviceService.ConfirmDeviceAddress:input_type -> tocsin.v1.ConfirmDeviceAddressRequest
+	22, // 48: tocsin.v1.DeviceService.UpdateDevice:input_type -> tocsin.v1.UpdateDeviceRequest
+	23, // 49: tocsin.v1.DeviceService.RevokeDevice:input_type -> tocsin.v1.RevokeDeviceRequest
+	24, // 50: tocsin.v1.DeviceService.GetDevice:input_type -> tocsin.v1.GetDeviceRequest
+	25, // 51: tocsin.v1.DeviceService.ListDevices:input_type -> tocsin.v1.ListDevicesRequest
+	28, // 52: tocsin.v1.DeviceService.ReportReceipts:input_type -> tocsin.v1.ReportReceiptsRequest
+	30, // 53: tocsin.v1.DeviceService.Act:input_type -> tocsin.v1.ActRequest
+	32, // 54: tocsin.v1.DeviceService.SendTestPush:input_type -> tocsin.v1.SendTestPushRequest
+	34, // 55: tocsin.v1.DeviceService.WatchTestPush:input_type -> tocsin.v1.WatchTestPushRequest
+	35, // 56: tocsin.v1.DeviceService.ConfirmTestPush:input_type -> tocsin.v1.ConfirmTestPushRequest
+	13, // 57: tocsin.v1.DeviceService.CreateEnrolment:output_type -> tocsin.v1.Enrolment
+	13, // 58: tocsin.v1.DeviceService.PreviewEnrolment:output_type -> tocsin.v1.Enrolment
+	16, // 59: tocsin.v1.DeviceService.GetWebPushKey:output_type -> tocsin.v1.WebPushKey
+	18, // 60: tocsin.v1.DeviceService.EnrolDevice:output_type -> tocsin.v1.EnrolDeviceResponse
+	20, // 61: tocsin.v1.DeviceService.RegisterDevice:output_type -> tocsin.v1.RegisterDeviceResponse
+	11, // 62: tocsin.v1.DeviceService.ConfirmDeviceAddress:output_type -> tocsin.v1.Device
+	11, // 63: tocsin.v1.DeviceService.UpdateDevice:output_type -> tocsin.v1.Device
+	11, // 64: tocsin.v1.DeviceService.RevokeDevice:output_type -> tocsin.v1.Device
+	11, // 65: tocsin.v1.DeviceService.GetDevice:output_type -> tocsin.v1.Device
+	26, // 66: tocsin.v1.DeviceService.ListDevices:output_type -> tocsin.v1.ListDevicesResponse
+	29, // 67: tocsin.v1.DeviceService.ReportReceipts:output_type -> tocsin.v1.ReportReceiptsResponse
+	31, // 68: tocsin.v1.DeviceService.Act:output_type -> tocsin.v1.ActResponse
+	33, // 69: tocsin.v1.DeviceService.SendTestPush:output_type -> tocsin.v1.TestPush
+	33, // 70: tocsin.v1.DeviceService.WatchTestPush:output_type -> tocsin.v1.TestPush
+	33, // 71: tocsin.v1.DeviceService.ConfirmTestPush:output_type -> tocsin.v1.TestPush
+	57, // [57:72] is the sub-list for method output_type
+	42, // [42:57] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_device_proto_init() }
