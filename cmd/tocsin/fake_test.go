@@ -292,6 +292,7 @@ func (f *server) GetStatus(ctx context.Context, r *api.GetStatusRequest) (*api.S
 		UnsentAge: durationpb.New(65 * time.Second), DeadLetterCount: 2, OpenIncidentCount: 3, TriggeredIncidentCount: 1, UnownedPartitionCount: 1,
 		Partitions:    []*api.SystemStatus_Partition{{Partition: 7, InboxLength: 12, InboxAge: durationpb.New(42 * time.Second), DeadLetterCount: 2}},
 		Unreachable:   []*api.SystemStatus_Unreachable{{User: "users/bob", DisplayName: "Bob Beispiel", Reason: "No device since the last one was revoked.", EscalationPolicies: []string{"escalationPolicies/shop"}}},
+		Doubtful:      []*api.SystemStatus_Unreachable{{User: "users/ann", DisplayName: "Ann Example", Reason: "Pixel: Nothing was heard of it within 7 days: open the app, or test it.", EscalationPolicies: []string{"escalationPolicies/shop"}}},
 		RedisWarnings: []string{"appendfsync is everysec: the last second may be lost with the power."}, RedisVersion: "7.0.15",
 		ConfigurationAge: durationpb.New(200 * time.Millisecond), StatusTime: timestamppb.New(noon),
 	}, nil

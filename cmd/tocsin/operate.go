@@ -135,15 +135,23 @@ func (s *session) partitions(st *api.SystemStatus) error {
 }
 
 func (s *session) unreachable(st *api.SystemStatus) error {
-	if len(st.GetUnreachable()) == 0 {
-		return nil
+	for _, list := range []struct {
+		title  string
+		people []*api.SystemStatus_Unreachable
+	}{{"Cannot be woken", st.GetUnreachable()}, {"May not be woken", st.GetDoubtful()}} {
+		if len(list.people) == 0 {
+			continue
+		}
+		fmt.Fprintln(s.out, "\n"+list.title)
+		t := s.listing()
+		for _, u := range list.people {
+			t.row(display(u.GetDisplayName(), u.GetUser()), ids(u.GetEscalationPolicies()), u.GetReason())
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintln(s.out, "\nCannot be woken")
-	t := s.listing()
-	for _, u := range st.GetUnreachable() {
-		t.row(display(u.GetDisplayName(), u.GetUser()), ids(u.GetEscalationPolicies()), u.GetReason())
-	}
-	return t.flush()
+	return nil
 }
 
 type dlqCmd struct {

@@ -124,7 +124,7 @@ func (u User) Green(devices []Device, health func(Device) Health) bool {
 		return false
 	}
 	for _, d := range devices {
-		if d.Native() && health(d) == HealthGreen {
+		if health(d) == HealthGreen && d.Native() {
 			return true
 		}
 	}

@@ -71,6 +71,34 @@ func TestStatus(t *testing.T) {
 	wants(t, err, codes.InvalidArgument, "INVALID_FIELD")
 }
 
+// Whoever can be paged and would perhaps not wake up is named until a phone
+// shows that it is alive.
+func TestStatusNamesTheDoubtful(t *testing.T) {
+	r := newRig(t)
+	names := func() map[string]string {
+		t.Helper()
+		got, err := r.operator().GetStatus(r.as(admin), &pb.GetStatusRequest{})
+		if err != nil || len(got.GetUnreachable()) > 0 {
+			t.Fatalf("the status is %v (%v)", got, err)
+		}
+		who := map[string]string{}
+		for _, u := range got.GetDoubtful() {
+			who[u.GetUser()] = u.GetReason()
+		}
+		return who
+	}
+	before := names()
+	if len(before) != 2 || !strings.Contains(before["users/ben"], "Nothing was heard of it") {
+		t.Errorf("before anything was heard these are doubtful: %v", before)
+	}
+	if _, err := r.devices().GetDevice(r.as(phone), &pb.GetDeviceRequest{Name: "devices/me"}); err != nil {
+		t.Fatal(err)
+	}
+	if after := names(); len(after) != 1 || after["users/ben"] != "" {
+		t.Errorf("after Ben has opened the app these are doubtful: %v", after)
+	}
+}
+
 func TestDeadLetters(t *testing.T) {
 	r := newRig(t)
 	in := r.fire("a", "disk full")

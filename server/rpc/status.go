@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -12,6 +13,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -46,6 +48,7 @@ func (s *operator) GetStatus(ctx context.Context, req *pb.GetStatusRequest) (*pb
 	s.incidents(ask, m)
 	s.redis(ask, m)
 	s.people(m, snap)
+	s.doubtful(ask, m, snap)
 	m.Hold = shaper{snap}.hold(snap.GetSettings())
 	if m.GetHold().GetHeld() {
 		m.Problems = append(m.Problems, "All paging is held; resume it with: tocsin resume")
@@ -207,15 +210,57 @@ func (s *operator) people(m *pb.SystemStatus, snap *directory.Snapshot) {
 	if len(list) > 0 {
 		m.Problems = append(m.Problems, fmt.Sprintf("%d people who are counted on cannot be woken.", len(list)))
 	}
-	sh := shaper{names: snap}
 	for _, u := range list[:min(len(list), mostUnreachable)] {
-		row := &pb.SystemStatus_Unreachable{User: userName(u.User), DisplayName: sh.display(u.User), Reason: u.Why}
-		for _, k := range u.By {
-			if k.Kind == directory.KindPolicy {
-				row.EscalationPolicies = append(row.EscalationPolicies, k.String())
-			}
+		m.Unreachable = append(m.Unreachable, unreachable(snap, u.User, u.By, u.Why))
+	}
+}
+
+func unreachable(snap *directory.Snapshot, u roster.UserID, by []directory.Key, why string) *pb.SystemStatus_Unreachable {
+	row := &pb.SystemStatus_Unreachable{User: userName(u), DisplayName: shaper{names: snap}.display(u), Reason: why}
+	for _, k := range by {
+		if k.Kind == directory.KindPolicy {
+			row.EscalationPolicies = append(row.EscalationPolicies, k.String())
 		}
-		m.Unreachable = append(m.Unreachable, row)
+	}
+	return row
+}
+
+// doubtful names those who are counted on and can be paged, and of whom nothing
+// says that they would wake up.
+func (s *operator) doubtful(ctx context.Context, m *pb.SystemStatus, snap *directory.Snapshot) {
+	out := map[roster.UserID]bool{}
+	for _, u := range snap.Unreachable() {
+		out[u.User] = true
+	}
+	var ids []roster.DeviceID
+	people := slices.DeleteFunc(snap.Counted(), func(u roster.UserID) bool { return out[u] })
+	for _, u := range people {
+		for _, d := range snap.DevicesOf(u) {
+			ids = append(ids, d.ID)
+		}
+	}
+	words := map[roster.DeviceID][]byte{}
+	if len(ids) > 0 {
+		var err error
+		if words, err = s.c.Store.Devices(ctx, ids...); err != nil {
+			return // Redis is out, which is said below
+		}
+	}
+	now := s.c.Now()
+	for _, id := range people {
+		u, _ := snap.User(id)
+		why := "only by mail, which wakes nobody: enrol a phone"
+		best := roster.HealthRed + 1
+		green := u.Green(snap.Devices(id), func(d roster.Device) roster.Health {
+			health, reason := d.Health(wordOf(words[d.ID]), now)
+			if d.State != roster.DeviceRevoked && health < best {
+				best, why = health, d.Name+": "+reason
+			}
+			return health
+		})
+		if !green && len(m.GetDoubtful()) < mostUnreachable {
+			m.Doubtful = append(m.Doubtful, unreachable(snap, id, snap.CountedOn(id), why))
+		}
 	}
 }
 

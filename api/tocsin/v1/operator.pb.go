@@ -242,7 +242,10 @@ type SystemStatus struct {
 	// The version of Redis; empty when it does not answer.
 	RedisVersion string `protobuf:"bytes,17,opt,name=redis_version,json=redisVersion,proto3" json:"redis_version,omitempty"`
 	// When this was put together.
-	StatusTime    *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=status_time,json=statusTime,proto3" json:"status_time,omitempty"`
+	StatusTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=status_time,json=statusTime,proto3" json:"status_time,omitempty"`
+	// Who counts in a policy and can be paged, and has neither a phone that is
+	// green nor a webhook: nobody knows whether a page would wake them. At most 100.
+	Doubtful      []*SystemStatus_Unreachable `protobuf:"bytes,19,rep,name=doubtful,proto3" json:"doubtful,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -399,6 +402,13 @@ func (x *SystemStatus) GetRedisVersion() string {
 func (x *SystemStatus) GetStatusTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.StatusTime
+	}
+	return nil
+}
+
+func (x *SystemStatus) GetDoubtful() []*SystemStatus_Unreachable {
+	if x != nil {
+		return x.Doubtful
 	}
 	return nil
 }
@@ -1613,7 +1623,7 @@ const file_tocsin_v1_operator_proto_rawDesc = "" +
 	"\n" +
 	"\x18tocsin/v1/operator.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tocsin/v1/event.proto\x1a\x18tocsin/v1/incident.proto\"1\n" +
 	"\x10GetStatusRequest\x12\x1d\n" +
-	"\averbose\x18\x01 \x01(\bB\x03\xe0A\x01R\averbose\"\xf2\x10\n" +
+	"\averbose\x18\x01 \x01(\bB\x03\xe0A\x01R\averbose\"\xb8\x11\n" +
 	"\fSystemStatus\x12D\n" +
 	"\treadiness\x18\x01 \x01(\x0e2!.tocsin.v1.SystemStatus.ReadinessB\x03\xe0A\x03R\treadiness\x12\x1f\n" +
 	"\bproblems\x18\x02 \x03(\tB\x03\xe0A\x03R\bproblems\x12(\n" +
@@ -1637,7 +1647,8 @@ const file_tocsin_v1_operator_proto_rawDesc = "" +
 	"\x0eredis_warnings\x18\x10 \x03(\tB\x03\xe0A\x03R\rredisWarnings\x12(\n" +
 	"\rredis_version\x18\x11 \x01(\tB\x03\xe0A\x03R\fredisVersion\x12@\n" +
 	"\vstatus_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"statusTime\x1a\xfe\x02\n" +
+	"statusTime\x12D\n" +
+	"\bdoubtful\x18\x13 \x03(\v2#.tocsin.v1.SystemStatus.UnreachableB\x03\xe0A\x03R\bdoubtful\x1a\xfe\x02\n" +
 	"\bInstance\x12$\n" +
 	"\vinstance_id\x18\x01 \x01(\tB\x03\xe0A\x03R\n" +
 	"instanceId\x12\x17\n" +
@@ -1832,46 +1843,47 @@ var file_tocsin_v1_operator_proto_depIdxs = []int32{
 	19, // 7: tocsin.v1.SystemStatus.unreachable:type_name -> tocsin.v1.SystemStatus.Unreachable
 	21, // 8: tocsin.v1.SystemStatus.configuration_age:type_name -> google.protobuf.Duration
 	22, // 9: tocsin.v1.SystemStatus.status_time:type_name -> google.protobuf.Timestamp
-	22, // 10: tocsin.v1.Hold.hold_time:type_name -> google.protobuf.Timestamp
-	22, // 11: tocsin.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
-	22, // 12: tocsin.v1.DeadLetter.dead_time:type_name -> google.protobuf.Timestamp
-	7,  // 13: tocsin.v1.ListDeadLettersResponse.dead_letters:type_name -> tocsin.v1.DeadLetter
-	22, // 14: tocsin.v1.ExportIncidentsRequest.start_time:type_name -> google.protobuf.Timestamp
-	22, // 15: tocsin.v1.ExportIncidentsRequest.end_time:type_name -> google.protobuf.Timestamp
-	23, // 16: tocsin.v1.ExportedIncident.incident:type_name -> tocsin.v1.Incident
-	24, // 17: tocsin.v1.ExportedIncident.alerts:type_name -> tocsin.v1.Alert
-	25, // 18: tocsin.v1.ExportedIncident.timeline:type_name -> tocsin.v1.TimelineEntry
-	26, // 19: tocsin.v1.ExportedIncident.deliveries:type_name -> tocsin.v1.Delivery
-	22, // 20: tocsin.v1.DroppedEvent.drop_time:type_name -> google.protobuf.Timestamp
-	1,  // 21: tocsin.v1.DroppedEvent.cause:type_name -> tocsin.v1.DroppedEvent.Cause
-	27, // 22: tocsin.v1.DroppedEvent.action:type_name -> tocsin.v1.Event.Action
-	14, // 23: tocsin.v1.ListDroppedEventsResponse.dropped_events:type_name -> tocsin.v1.DroppedEvent
-	20, // 24: tocsin.v1.ListDroppedEventsResponse.totals:type_name -> tocsin.v1.ListDroppedEventsResponse.TotalsEntry
-	22, // 25: tocsin.v1.SystemStatus.Instance.start_time:type_name -> google.protobuf.Timestamp
-	22, // 26: tocsin.v1.SystemStatus.Instance.heartbeat_time:type_name -> google.protobuf.Timestamp
-	21, // 27: tocsin.v1.SystemStatus.Instance.clock_offset:type_name -> google.protobuf.Duration
-	21, // 28: tocsin.v1.SystemStatus.Partition.inbox_age:type_name -> google.protobuf.Duration
-	21, // 29: tocsin.v1.SystemStatus.Partition.timer_lag:type_name -> google.protobuf.Duration
-	21, // 30: tocsin.v1.SystemStatus.Partition.work_age:type_name -> google.protobuf.Duration
-	2,  // 31: tocsin.v1.OperatorService.GetStatus:input_type -> tocsin.v1.GetStatusRequest
-	8,  // 32: tocsin.v1.OperatorService.ListDeadLetters:input_type -> tocsin.v1.ListDeadLettersRequest
-	10, // 33: tocsin.v1.OperatorService.RetryDeadLetters:input_type -> tocsin.v1.RetryDeadLettersRequest
-	5,  // 34: tocsin.v1.OperatorService.HoldPaging:input_type -> tocsin.v1.HoldPagingRequest
-	6,  // 35: tocsin.v1.OperatorService.ResumePaging:input_type -> tocsin.v1.ResumePagingRequest
-	12, // 36: tocsin.v1.OperatorService.ExportIncidents:input_type -> tocsin.v1.ExportIncidentsRequest
-	15, // 37: tocsin.v1.OperatorService.ListDroppedEvents:input_type -> tocsin.v1.ListDroppedEventsRequest
-	3,  // 38: tocsin.v1.OperatorService.GetStatus:output_type -> tocsin.v1.SystemStatus
-	9,  // 39: tocsin.v1.OperatorService.ListDeadLetters:output_type -> tocsin.v1.ListDeadLettersResponse
-	11, // 40: tocsin.v1.OperatorService.RetryDeadLetters:output_type -> tocsin.v1.RetryDeadLettersResponse
-	4,  // 41: tocsin.v1.OperatorService.HoldPaging:output_type -> tocsin.v1.Hold
-	4,  // 42: tocsin.v1.OperatorService.ResumePaging:output_type -> tocsin.v1.Hold
-	28, // 43: tocsin.v1.OperatorService.ExportIncidents:output_type -> google.api.HttpBody
-	16, // 44: tocsin.v1.OperatorService.ListDroppedEvents:output_type -> tocsin.v1.ListDroppedEventsResponse
-	38, // [38:45] is the sub-list for method output_type
-	31, // [31:38] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	19, // 10: tocsin.v1.SystemStatus.doubtful:type_name -> tocsin.v1.SystemStatus.Unreachable
+	22, // 11: tocsin.v1.Hold.hold_time:type_name -> google.protobuf.Timestamp
+	22, // 12: tocsin.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
+	22, // 13: tocsin.v1.DeadLetter.dead_time:type_name -> google.protobuf.Timestamp
+	7,  // 14: tocsin.v1.ListDeadLettersResponse.dead_letters:type_name -> tocsin.v1.DeadLetter
+	22, // 15: tocsin.v1.ExportIncidentsRequest.start_time:type_name -> google.protobuf.Timestamp
+	22, // 16: tocsin.v1.ExportIncidentsRequest.end_time:type_name -> google.protobuf.Timestamp
+	23, // 17: tocsin.v1.ExportedIncident.incident:type_name -> tocsin.v1.Incident
+	24, // 18: tocsin.v1.ExportedIncident.alerts:type_name -> tocsin.v1.Alert
+	25, // 19: tocsin.v1.ExportedIncident.timeline:type_name -> tocsin.v1.TimelineEntry
+	26, // 20: tocsin.v1.ExportedIncident.deliveries:type_name -> tocsin.v1.Delivery
+	22, // 21: tocsin.v1.DroppedEvent.drop_time:type_name -> google.protobuf.Timestamp
+	1,  // 22: tocsin.v1.DroppedEvent.cause:type_name -> tocsin.v1.DroppedEvent.Cause
+	27, // 23: tocsin.v1.DroppedEvent.action:type_name -> tocsin.v1.Event.Action
+	14, // 24: tocsin.v1.ListDroppedEventsResponse.dropped_events:type_name -> tocsin.v1.DroppedEvent
+	20, // 25: tocsin.v1.ListDroppedEventsResponse.totals:type_name -> tocsin.v1.ListDroppedEventsResponse.TotalsEntry
+	22, // 26: tocsin.v1.SystemStatus.Instance.start_time:type_name -> google.protobuf.Timestamp
+	22, // 27: tocsin.v1.SystemStatus.Instance.heartbeat_time:type_name -> google.protobuf.Timestamp
+	21, // 28: tocsin.v1.SystemStatus.Instance.clock_offset:type_name -> google.protobuf.Duration
+	21, // 29: tocsin.v1.SystemStatus.Partition.inbox_age:type_name -> google.protobuf.Duration
+	21, // 30: tocsin.v1.SystemStatus.Partition.timer_lag:type_name -> google.protobuf.Duration
+	21, // 31: tocsin.v1.SystemStatus.Partition.work_age:type_name -> google.protobuf.Duration
+	2,  // 32: tocsin.v1.OperatorService.GetStatus:input_type -> tocsin.v1.GetStatusRequest
+	8,  // 33: tocsin.v1.OperatorService.ListDeadLetters:input_type -> tocsin.v1.ListDeadLettersRequest
+	10, // 34: tocsin.v1.OperatorService.RetryDeadLetters:input_type -> tocsin.v1.RetryDeadLettersRequest
+	5,  // 35: tocsin.v1.OperatorService.HoldPaging:input_type -> tocsin.v1.HoldPagingRequest
+	6,  // 36: tocsin.v1.OperatorService.ResumePaging:input_type -> tocsin.v1.ResumePagingRequest
+	12, // 37: tocsin.v1.OperatorService.ExportIncidents:input_type -> tocsin.v1.ExportIncidentsRequest
+	15, // 38: tocsin.v1.OperatorService.ListDroppedEvents:input_type -> tocsin.v1.ListDroppedEventsRequest
+	3,  // 39: tocsin.v1.OperatorService.GetStatus:output_type -> tocsin.v1.SystemStatus
+	9,  // 40: tocsin.v1.OperatorService.ListDeadLetters:output_type -> tocsin.v1.ListDeadLettersResponse
+	11, // 41: tocsin.v1.OperatorService.RetryDeadLetters:output_type -> tocsin.v1.RetryDeadLettersResponse
+	4,  // 42: tocsin.v1.OperatorService.HoldPaging:output_type -> tocsin.v1.Hold
+	4,  // 43: tocsin.v1.OperatorService.ResumePaging:output_type -> tocsin.v1.Hold
+	28, // 44: tocsin.v1.OperatorService.ExportIncidents:output_type -> google.api.HttpBody
+	16, // 45: tocsin.v1.OperatorService.ListDroppedEvents:output_type -> tocsin.v1.ListDroppedEventsResponse
+	39, // [39:46] is the sub-list for method output_type
+	32, // [32:39] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_operator_proto_init() }
