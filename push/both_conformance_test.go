@@ -65,6 +65,7 @@ func TestCase15_LongTextIsShrunk(t *testing.T) {
 			t.Errorf("%d bytes of data arrived, want at most %d", size, push.MaxPayload)
 		}
 	})
+	t.Run("webpush", webLongText)
 }
 
 // TestCase16_TooLargeAnyway: the service calls a payload too large that was
@@ -99,6 +100,7 @@ func TestCase16_TooLargeAnyway(t *testing.T) {
 		r.want(r.send(large(r), d), push.EndAccepted)
 		smaller(t, r.google.Requests())
 	})
+	t.Run("webpush", webTooLarge)
 }
 
 // TestCase23_OddAnswers: an HTML page of a proxy, and a 410 whose timestamp is
@@ -137,6 +139,7 @@ func TestCase23_OddAnswers(t *testing.T) {
 		r.google.Script(string(d.Token), pushtest.Page(http.StatusInternalServerError))
 		retried(t, r, r.send(r.page(), d))
 	})
+	t.Run("webpush", webOddAnswers)
 }
 
 // TestCase24_UnknownReasons: a reason that nobody has heard of, with 400: no
@@ -177,6 +180,7 @@ func TestCase24_UnknownReasons(t *testing.T) {
 		later(t, r, d, r.google.Script)
 		check(t, r, d, r.google.Script, 2)
 	})
+	t.Run("webpush", webUnknownReasons)
 }
 
 // TestCase26_ExpirationIsAlwaysThere: what is to be shown now or never says so,
@@ -216,6 +220,7 @@ func TestCase26_ExpirationIsAlwaysThere(t *testing.T) {
 			}
 		}
 	})
+	t.Run("webpush", webTTL)
 }
 
 // TestCase27_MalformedTokenNeverOnTheWire: a token with characters that no token
@@ -250,4 +255,5 @@ func TestCase27_MalformedTokenNeverOnTheWire(t *testing.T) {
 			t.Errorf("%d requests, want none", n)
 		}
 	})
+	t.Run("webpush", webMalformed)
 }

@@ -79,6 +79,7 @@ func TestCase72_RandomTrouble(t *testing.T) {
 	if n := sum(t, registry, "push_deliveries_ended_total"); n != pages {
 		t.Errorf("push_deliveries_ended_total is %d, want %d", n, pages)
 	}
+	t.Run("webpush", webRandomTrouble)
 }
 
 func sum(t *testing.T, g prometheus.Gatherer, name string) int {
@@ -116,6 +117,7 @@ func TestCase64_DevicesInParallel(t *testing.T) {
 	if third != "silent accepted" || (first != "dead rejected" && second != "dead rejected") {
 		t.Errorf("ended in the order %s, %s, %s; want the silent one last, by its second try", first, second, third)
 	}
+	t.Run("webpush", webDevicesInParallel)
 }
 
 // TestCase69_BlackHole: a silent Apple does not slow Google down, and what
