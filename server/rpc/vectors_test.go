@@ -96,6 +96,12 @@ func page(t *testing.T) push.Message {
 	}
 }
 
+// silent makes a page into a push that shows nothing.
+func silent(m *push.Message) {
+	m.Kind, m.Sound, m.Level, m.IncidentID, m.IncidentNumber, m.Revision, m.Severity = push.KindHeartbeat, push.SoundNone, push.LevelPassive, "", 0, 0, ""
+	m.Title, m.Subtitle, m.Body, m.ReceiptKey, m.Badge, m.ThreadID, m.OpenPages, m.CollapseID = "", "", "", "", nil, "", 0, "heartbeat"
+}
+
 func TestVectorsOfPayloads(t *testing.T) {
 	device := func(p push.Platform) *push.Device {
 		return &push.Device{ID: "d7pixel8", Platform: p, Capabilities: push.Capabilities{Critical: true, TimeSensitive: true}}
@@ -133,6 +139,11 @@ func TestVectorsOfPayloads(t *testing.T) {
 			m.Kind, m.Sound, m.Level, m.IncidentID, m.IncidentNumber, m.Revision, m.Severity = push.KindInfo, push.SoundNone, push.LevelPassive, "", 0, 0, ""
 			m.Title, m.Subtitle, m.Body, m.ReceiptPath, m.ReceiptKey, m.Badge = "Confirm this phone", "", "Open the app to finish.", "", "", nil
 			m.Details, m.CollapseID = map[string]string{"nonce": "q3Zk0m9bT2uN5xY8cV1aRw"}, "confirm-d7pixel8"
+		}},
+		{"heartbeat", silent},
+		{"wipe", func(m *push.Message) {
+			silent(m)
+			m.ReceiptPath, m.Details, m.CollapseID = "", map[string]string{"wipe": "d7pixel8"}, "wipe"
 		}},
 	} {
 		m := page(t)
