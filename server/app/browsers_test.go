@@ -21,30 +21,8 @@ import (
 // takes the page's place. Subscriptions of strangers are refused.
 func TestAnEventRingsTheBrowser(t *testing.T) {
 	w := newWorld(t, redistest.Start(t).URL())
-	browsers, err := pushtest.NewWebPush(pushtest.WebPushOptions{Now: w.watch.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(browsers.Close)
-	vapid, err := webpush.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := vapid.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string][]byte{"vapid.json": file, "browsers.pem": browsers.CA()} {
-		if err := os.WriteFile(w.file(name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	in := w.start(func(o *Options) {
-		o.Config.Push.Apps = append(o.Config.Push.Apps, config.PushApp{
-			ID: "oncall", Platform: "web", Environment: "production", VAPIDKeyFile: w.file("vapid.json"), Subject: "mailto:oncall@example.com",
-			TestEndpoint: browsers.URL(), TestCAFile: w.file("browsers.pem"),
-		})
-	})
+	browsers := w.browsers()
+	in := w.start(func(o *Options) { o.Config.Push.Apps = append(o.Config.Push.Apps, browsers.app) })
 	in.apply(organisation)
 	in.enrol(w, "cy", roster.Android)
 
@@ -54,16 +32,10 @@ func TestAnEventRingsTheBrowser(t *testing.T) {
 		t.Fatalf("the key: %d %s", status, body)
 	}
 	public := base64.RawURLEncoding.EncodeToString(key.Key)
-	if public != vapid.PublicKey() {
-		t.Fatalf("the key is %s, want %s", public, vapid.PublicKey())
+	if public != browsers.public {
+		t.Fatalf("the key is %s, want %s", public, browsers.public)
 	}
-	phone := pushtest.NewPhone(pushtest.PhoneOptions{Name: "ann's browser", Now: w.watch.Now})
-	t.Cleanup(phone.Close)
-	sub, err := browsers.SubscribeWith(public, pushtest.ServiceMozilla, phone)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret := directory.AddressSecret{Value: sub.Endpoint, P256dh: decoded(t, sub.P256dh), Auth: decoded(t, sub.Auth)}
+	phone, secret := in.browse(w, browsers, "ann")
 	if err := in.server.pushes.CheckSubscription("oncall", secret); err != nil {
 		t.Errorf("the browser's own subscription: %v", err)
 	}
@@ -71,16 +43,6 @@ func TestAnEventRingsTheBrowser(t *testing.T) {
 	strange.Value = "https://evil.example/x"
 	if err := in.server.pushes.CheckSubscription("oncall", strange); err == nil {
 		t.Error("an endpoint of a stranger may be registered")
-	}
-	d := directory.Device{
-		Device: roster.Device{ID: "dann", User: "ann", Name: "browser", Platform: roster.Web, State: roster.DeviceActive},
-		App:    "oncall", Install: newUUID(), Permission: directory.PermissionGranted, Can: directory.Capabilities{Alert: true, Actions: true},
-	}
-	if d.Address, err = in.server.directory.SealAddress(d.ID, directory.WebPush, secret, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := in.server.directory.Change(t.Context(), by("test"), func(e *directory.Edit) error { return e.Create(&d) }); err != nil {
-		t.Fatal(err)
 	}
 
 	in.send("trigger", "db-1", "disk full")
@@ -93,6 +55,62 @@ func TestAnEventRingsTheBrowser(t *testing.T) {
 	if !over.Replaced || over.Audible() || over.CollapseID != n.CollapseID {
 		t.Errorf("the clear is %+v, want it silently in the page's place", over)
 	}
+}
+
+// browsers is a push service of browsers, and the app by which they are paged.
+type browsers struct {
+	*pushtest.WebPush
+	app    config.PushApp
+	public string // VAPID
+}
+
+func (w *world) browsers() *browsers {
+	w.t.Helper()
+	service, err := pushtest.NewWebPush(pushtest.WebPushOptions{Now: w.watch.Now})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(service.Close)
+	vapid, err := webpush.NewKey()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	file, err := vapid.File()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"vapid.json": file, "browsers.pem": service.CA()} {
+		if err := os.WriteFile(w.file(name), text, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return &browsers{WebPush: service, public: vapid.PublicKey(), app: config.PushApp{
+		ID: "oncall", Platform: "web", Environment: "production", VAPIDKeyFile: w.file("vapid.json"), Subject: "mailto:oncall@example.com",
+		TestEndpoint: service.URL(), TestCAFile: w.file("browsers.pem"),
+	}}
+}
+
+// browse gives a person a browser, and returns what it subscribed to.
+func (in *instance) browse(w *world, b *browsers, user roster.UserID) (*pushtest.Phone, directory.AddressSecret) {
+	in.t.Helper()
+	phone := pushtest.NewPhone(pushtest.PhoneOptions{Name: string(user) + "'s browser", Now: w.watch.Now})
+	in.t.Cleanup(phone.Close)
+	sub, err := b.SubscribeWith(b.public, pushtest.ServiceMozilla, phone)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	secret := directory.AddressSecret{Value: sub.Endpoint, P256dh: decoded(in.t, sub.P256dh), Auth: decoded(in.t, sub.Auth)}
+	d := directory.Device{
+		Device: roster.Device{ID: roster.DeviceID("b" + user), User: user, Name: "browser", Platform: roster.Web, State: roster.DeviceActive},
+		App:    "oncall", Install: newUUID(), Permission: directory.PermissionGranted, Can: directory.Capabilities{Alert: true, Actions: true},
+	}
+	if d.Address, err = in.server.directory.SealAddress(d.ID, directory.WebPush, secret, time.Now()); err != nil {
+		in.t.Fatal(err)
+	}
+	if _, err := in.server.directory.Change(in.t.Context(), by("test"), func(e *directory.Edit) error { return e.Create(&d) }); err != nil {
+		in.t.Fatal(err)
+	}
+	return phone, secret
 }
 
 func decoded(t *testing.T, s string) []byte {

@@ -58,6 +58,12 @@ func (j *journal) Write(b []byte) (int, error) {
 	return j.text.Write(b)
 }
 
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
 func (j *journal) count(text string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -1,14 +1,12 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -19,24 +17,6 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
-
-// logbook is a log that can be searched.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 // everything returns what Redis holds, by key.
 func everything(t *testing.T, url string) map[string]string {
@@ -127,12 +107,14 @@ func TestCase65_MinimalTellsNothing(t *testing.T) {
 	t.Parallel()
 	r := redistest.Start(t)
 	w := newWorld(t, r.URL())
-	log := &logbook{}
+	log, web := &journal{}, w.browsers()
 	in := w.start(func(o *Options) {
+		o.Config.Push.Apps = append(o.Config.Push.Apps, web.app)
 		o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
 	in.apply(strings.Replace(organisation, "settings: {", "settings: {privacy: minimal, ", 1))
-	phones := map[string]*pushtest.Phone{"apns": in.enrol(w, "ann", roster.IOS), "fcm": in.enrol(w, "bo", roster.Android)}
+	browser, _ := in.browse(w, web, "ann")
+	phones := map[string]*pushtest.Phone{"apns": in.enrol(w, "ann", roster.IOS), "fcm": in.enrol(w, "bo", roster.Android), "webpush": browser}
 
 	in.send("trigger", "db", "zebra database is full, password=hunter2xyz, ask ann@zebra.example")
 	first := gets(t, phones["apns"], "the page", page)
@@ -140,6 +122,7 @@ func TestCase65_MinimalTellsNothing(t *testing.T) {
 	gets(t, phones["apns"], "the storm card", func(n pushtest.Notification) bool { return page(n) && n.DeliveryID != first.DeliveryID })
 	w.watch.forward(patience * 12) // the second level is asked
 	gets(t, phones["fcm"], "the page of the next level", page)
+	gets(t, phones["webpush"], "the page", page)
 	in.send("resolve", "db", "zebra database is well, hunter2xyz")
 	in.send("resolve", "db2", "zebra queue is well, hunter2xyz")
 	gets(t, phones["fcm"], "the clear", func(n pushtest.Notification) bool { return n.Kind == "clear" })

@@ -254,7 +254,8 @@ func TestMayOpen(t *testing.T) {
 // with the wrong one each shows the minimal text and reports "decrypt", whereupon
 // the page comes once more in its minimal form with nothing sealed and the key
 // is given up; with the right one it shows the full text. Two sealed forms of
-// the same text differ, and their sizes move in steps of 512 bytes.
+// the same text differ, and their sizes move in steps of 512 bytes. Browsers are
+// not in it: they register no key, as every push to them is encrypted anyway.
 func TestCase66_SealedPayload(t *testing.T) {
 	for name, device := range map[string]roster.DeviceID{"apns": "iphone", "fcm": "pixel"} {
 		t.Run(name, func(t *testing.T) {

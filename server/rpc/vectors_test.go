@@ -79,6 +79,8 @@ type shown struct {
 	Audible      bool   `json:"audible"`
 	Critical     bool   `json:"critical"`
 	Acknowledges bool   `json:"offers_acknowledge"`
+	Sealed       string `json:"sealed,omitempty"`
+	SealedKey    string `json:"sealed_key,omitempty"`
 }
 
 // page is the message that most payloads are variations of.
@@ -121,6 +123,10 @@ func TestVectorsOfPayloads(t *testing.T) {
 		{"page that hides its text", func(m *push.Message) {
 			m.Title, m.Subtitle, m.Body, m.Severity, m.Redacted = "You are needed", "", "Incident #42", "", true
 		}},
+		{"page whose text is sealed", func(m *push.Message) {
+			m.Title, m.Subtitle, m.Body, m.Severity, m.Redacted = "Page", "", "1 incident needs you (#42)", "", true
+			m.ThreadID, m.Sealed, m.SealedKeyID = "a46a8a287e46", sealedVector(t), "k1"
+		}},
 		{"page again", func(m *push.Message) { m.Again, m.Revision = true, 5 }},
 		{"clear", func(m *push.Message) {
 			m.Kind, m.Sound, m.Level, m.Title, m.Subtitle, m.Body = push.KindClear, push.SoundNone, push.LevelPassive, "Acknowledged", "", "by Ben Baker"
@@ -152,6 +158,7 @@ func TestVectorsOfPayloads(t *testing.T) {
 			Kind: m.Kind.String(), DeliveryID: m.DeliveryID, IncidentID: m.IncidentID, Number: m.IncidentNumber, Revision: m.Revision, Severity: m.Severity,
 			Title: m.Title, Subtitle: m.Subtitle, Body: m.Body, ExpireTime: m.Deadline.Format(time.RFC3339), ReceiptPath: m.ReceiptPath, ReceiptKey: m.ReceiptKey,
 			ActionToken: m.ActionToken, Audible: m.Sound != push.SoundNone, Critical: m.Sound == push.SoundCritical, Acknowledges: m.Kind == push.KindPage,
+			Sealed: m.Sealed, SealedKey: m.SealedKeyID,
 		}
 		body, shrunk, err := apns.Build(&m, device(push.IOS), push.FormFull, true)
 		if err != nil || shrunk != "" {
@@ -167,6 +174,17 @@ func TestVectorsOfPayloads(t *testing.T) {
 	}
 	checkPayloads(t, cases)
 	keep(t, "payloads.json", "Pushes as they reach the app: on iOS the whole payload, on Android the data of the message. want is what the app reads in it. The keys and the table of fields are in docs/push.md.", cases)
+}
+
+// sealedVector is a sealed text as it looks; what opens is in sealed.json, where
+// each has its key.
+func sealedVector(t *testing.T) string {
+	t.Helper()
+	var all struct{ Cases []struct{ Sealed string } }
+	if err := json.Unmarshal(must(os.ReadFile(filepath.Join(vectors, "sealed.json"))), &all); err != nil {
+		t.Fatal(err)
+	}
+	return all.Cases[0].Sealed
 }
 
 func pretty(t *testing.T, body []byte) json.RawMessage {
@@ -207,7 +225,7 @@ func checkPayloads(t *testing.T, cases []payload) {
 				t.Errorf("%s %s: the %s is %q, want %q", c.Platform, c.Name, key, got, want)
 			}
 		}
-		for key, want := range map[string]string{"d": c.Want.DeliveryID, "k": c.Want.Kind, "i": c.Want.IncidentID, "uk": c.Want.ReceiptKey, "a": c.Want.ActionToken, "u": c.Want.ReceiptPath, "s": c.Want.Severity} {
+		for key, want := range map[string]string{"d": c.Want.DeliveryID, "k": c.Want.Kind, "i": c.Want.IncidentID, "uk": c.Want.ReceiptKey, "a": c.Want.ActionToken, "u": c.Want.ReceiptPath, "s": c.Want.Severity, "e": c.Want.Sealed, "ek": c.Want.SealedKey} {
 			var got string
 			if raw, ok := fields[key]; ok {
 				if err := json.Unmarshal(raw, &got); err != nil {
