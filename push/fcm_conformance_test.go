@@ -3,14 +3,19 @@ package push_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/fcm"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 )
 
@@ -28,6 +33,25 @@ type sent struct {
 	}
 }
 
+// badToken is Google's answer to a token that is none: nothing names the field.
+func (r *rig) badToken() pushtest.Answer {
+	return pushtest.Answer{Status: http.StatusBadRequest, Body: []byte(`{"error":{"code":400,` +
+		`"message":"The registration token is not a valid FCM registration token","status":"INVALID_ARGUMENT",` +
+		`"details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"INVALID_ARGUMENT"}]}}`)}
+}
+
+// app is how the provider's app fares.
+func (r *rig) app(provider string) push.AppState {
+	r.t.Helper()
+	for _, st := range r.sender.State() {
+		if st.Provider == provider {
+			return st
+		}
+	}
+	r.t.Fatalf("no app of %s", provider)
+	return push.AppState{}
+}
+
 func (r *rig) lastFCM() sent {
 	r.t.Helper()
 	all := r.google.Requests()
@@ -41,6 +65,9 @@ func (r *rig) lastFCM() sent {
 	return s
 }
 
+// TestCase31_FCMPage: a page goes to Android as data only, with high priority,
+// a time to live of what is left until its deadline, strings alone and at most
+// 4,096 bytes of them, and without a collapse key unless it is sent again.
 func TestCase31_FCMPage(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -81,6 +108,9 @@ func TestCase31_FCMPage(t *testing.T) {
 	}
 }
 
+// TestCase32_UnavailableIsRetriedByUsAlone: 503 without a Retry-After costs as
+// many requests as our own schedule has attempts, not five for each as the
+// Firebase SDK would make, and the page is accepted when FCM is back.
 func TestCase32_UnavailableIsRetriedByUsAlone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -93,6 +123,9 @@ func TestCase32_UnavailableIsRetriedByUsAlone(t *testing.T) {
 	}
 }
 
+// TestCase33_RetryAfter: a 503 that asks for two seconds gets the next try not
+// before them; one that asks for longer than the deadline gets none, and the
+// person is reached another way at once.
 func TestCase33_RetryAfter(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -112,6 +145,9 @@ func TestCase33_RetryAfter(t *testing.T) {
 	}
 }
 
+// TestCase34_ProcessedThenCut: FCM takes the page and the connection ends before
+// the answer; our next try makes a second push of the same delivery, which the
+// phone receipts and does not show again.
 func TestCase34_ProcessedThenCut(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]pushtest.Fault{"closed": pushtest.CloseConnection, "reset": pushtest.ResetStream} {
@@ -141,6 +177,9 @@ func TestCase34_ProcessedThenCut(t *testing.T) {
 	}
 }
 
+// TestCase35_NotFound: 404 UNREGISTERED drops the address, unless the app has
+// registered again since; a 404 that does not say so, from a proxy or for a
+// project that is not there, keeps it and raises an alert.
 func TestCase35_NotFound(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -150,6 +189,10 @@ func TestCase35_NotFound(t *testing.T) {
 	r.want(res, push.EndRejected)
 	if res.Address != push.AddressKeep || len(r.alerted()) == 0 {
 		t.Errorf("404 of a proxy: address %v, alerts %q; want it kept and an alert", res.Address, r.alerted())
+	}
+	r.google.Script(string(d.Token), pushtest.Reject(404, "")) // Google's own, without a code: the project is not there
+	if res = r.send(r.page(), d); res.End != push.EndRejected || res.Address != push.AddressKeep {
+		t.Errorf("404 without a code: %v, address %v; want it rejected and kept", res.End, res.Address)
 	}
 	r.google.Unregister(string(d.Token))
 	res = r.send(r.page(), d)
@@ -163,6 +206,11 @@ func TestCase35_NotFound(t *testing.T) {
 	}
 }
 
+// TestCase36_InvalidArgument: a token that Google calls no registration token is
+// dropped after a second, minimal message met the same, and parked when there
+// was no second word; a 400 about anything else is tried once more in the
+// minimal form and never costs an address. The first hit alone drops nothing,
+// since Google answers a bad token with the same code as a bad message.
 func TestCase36_InvalidArgument(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -176,6 +224,15 @@ func TestCase36_InvalidArgument(t *testing.T) {
 	}
 	if body := r.lastFCM().Message.Data["subtitle"]; body != "" {
 		t.Errorf("the second request was not minimal: subtitle %q", body)
+	}
+	r.google.Script(string(d.Token), r.badToken())
+	res = r.send(r.page(), d)
+	r.want(res, push.EndAccepted) // the second, minimal one
+	r.google.Script(string(d.Token), r.badToken(), pushtest.Reject(503, "UNAVAILABLE"))
+	res = r.send(r.page(), d)
+	r.want(res, push.EndRejected)
+	if res.Address != push.AddressPark || res.Attempts != 2 {
+		t.Errorf("called dead and then no word: address %v after %d attempts, want it parked after 2", res.Address, res.Attempts)
 	}
 	field := pushtest.Reject(400, "INVALID_ARGUMENT")
 	field.Detail = []any{
@@ -203,6 +260,9 @@ func TestCase36_InvalidArgument(t *testing.T) {
 	}
 }
 
+// TestCase37_SenderAndPartner: 403 SENDER_ID_MISMATCH parks the phone; 401
+// THIRD_PARTY_AUTH_ERROR opens a breaker for the phones that get it, which are
+// another platform's, and Android phones go on.
 func TestCase37_SenderAndPartner(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -214,15 +274,33 @@ func TestCase37_SenderAndPartner(t *testing.T) {
 		t.Errorf("SENDER_ID_MISMATCH: address %v, want park", res.Address)
 	}
 	r.want(r.send(r.page(), d), push.EndAccepted)
-	r.google.Script(string(d.Token), pushtest.Reject(401, "THIRD_PARTY_AUTH_ERROR"))
+	partner := pushtest.Reject(401, "THIRD_PARTY_AUTH_ERROR")
+	r.google.Always(string(d.Token), partner) // an iPhone that registered as Android
 	r.want(r.send(r.page(), d), push.EndProviderDown)
 	r.google.Forget()
 	r.want(r.send(r.page(), d), push.EndProviderDown)
 	if n := r.google.Count(); n != 0 {
 		t.Errorf("%d requests with the breaker open, want none", n)
 	}
+	well, _ := r.android()
+	r.want(r.send(r.page(), well), push.EndAccepted)
+	if st := r.app("fcm"); st.Breaker != push.BreakerClosed {
+		t.Errorf("the app's breaker is %v: one phone of another platform stopped all of Android", st.Breaker)
+	}
+	if a := r.alerted(); !slices.ContainsFunc(a, func(s string) bool { return strings.Contains(s, "another platform") }) {
+		t.Errorf("alerts %q, want one that says what to mend", a)
+	}
+	again := d
+	again.Token = push.Token(r.google.Register(nil, pkg)) // the app, mended, registers anew
+	r.want(r.send(r.page(), again), push.EndAccepted)
+	r.google.Heal(string(d.Token))
+	r.want(r.send(r.page(), d), push.EndAccepted) // that success has closed the breaker
 }
 
+// TestCase38_QuotaExceeded: a 429 pauses the phone that it is about, and the
+// project once three phones got one within ten seconds or Google names the
+// project; then pages are told to go another way, one of high urgency asks
+// every five seconds, and APNs goes on.
 func TestCase38_QuotaExceeded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -266,8 +344,155 @@ func TestCase38_QuotaExceeded(t *testing.T) {
 	}
 	d, _ := r.iphone()
 	r.want(r.send(r.page(), d), push.EndAccepted) // the other provider goes on
+	// A page of high urgency asks again after five seconds, and goes through.
+	down, through := make(chan push.Progress, 1), make(chan push.Result, 1)
+	r.sender.Submit(push.Delivery{Message: r.page(), Device: well, Persist: true, Progress: func(p push.Progress) {
+		if p.Down {
+			down <- p
+		}
+	}}, func(res push.Result) { through <- res })
+	<-down
+	res := <-through
+	r.want(res, push.EndAccepted)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the probe went %v after the pause began, want about 5 s", took)
+	}
+	if n := r.google.Count(); n != 1 {
+		t.Errorf("%d requests in the pause, want the probe alone", n)
+	}
 }
 
+// Google says which quota it was: the project's pauses all phones at the first
+// answer, one phone's never counts towards the project.
+func TestFCMQuotaByName(t *testing.T) {
+	t.Parallel()
+	quota := func(subject string) pushtest.Answer {
+		a := pushtest.WithRetryAfter("60", pushtest.Reject(429, "QUOTA_EXCEEDED"))
+		a.Detail = []any{
+			map[string]any{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "QUOTA_EXCEEDED"},
+			map[string]any{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": []any{map[string]any{"subject": subject}}},
+		}
+		return a
+	}
+	for _, tc := range []struct {
+		subject string
+		phones  int
+		want    push.End
+	}{{"project:1234", 1, push.EndProviderDown}, {"device:x", 5, push.EndAccepted}} {
+		t.Run(tc.subject, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			ordinary := r.page()
+			ordinary.HighUrgency = false
+			for range tc.phones {
+				d, _ := r.android()
+				r.google.Script(string(d.Token), quota(tc.subject))
+				told := make(chan push.Progress, 4)
+				m := ordinary
+				m.DeliveryID, m.CollapseID = uuid(), "inc-"+uuid()
+				r.sender.Submit(push.Delivery{Message: m, Device: d, Progress: func(p push.Progress) { told <- p }}, func(push.Result) {})
+				<-told
+			}
+			well, _ := r.android()
+			if res := r.send(ordinary, well); res.End != tc.want {
+				t.Errorf("another phone's page ended %v, want %v", res.End, tc.want)
+			}
+		})
+	}
+}
+
+// TestCase39_WrappingChangesNothing: an answer means the same whether it is read
+// from the wire or comes out of the Firebase SDK, whose own predicates no longer
+// recognise an error that somebody has wrapped; a provider returns outcomes, not
+// errors, so there is nothing left to wrap.
+func TestCase39_WrappingChangesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	d, _ := r.android()
+	r.want(r.send(r.page(), d), push.EndAccepted)
+	now := r.clock.Now()
+	date := map[string]string{"date": now.UTC().Format(http.TimeFormat)}
+	for _, a := range []pushtest.Answer{
+		{Status: 200, Body: []byte("<html>accepted</html>")},
+		{Status: 202, Body: []byte{}},
+		pushtest.Reject(404, "UNREGISTERED"), pushtest.Page(404),
+		r.badToken(), pushtest.Reject(400, "INVALID_ARGUMENT"), pushtest.Page(400),
+		pushtest.Reject(403, "SENDER_ID_MISMATCH"), pushtest.Reject(403, ""), pushtest.Reject(401, "THIRD_PARTY_AUTH_ERROR"),
+		pushtest.Page(413), pushtest.WithRetryAfter("7", pushtest.Reject(429, "QUOTA_EXCEEDED")),
+		pushtest.Reject(500, "INTERNAL"), pushtest.WithRetryAfter("3", pushtest.Reject(503, "UNAVAILABLE")), pushtest.Page(502), pushtest.Page(302),
+	} {
+		if a.Body == nil {
+			a.Body = fmt.Appendf(nil, `{"error":{"code":%d,"status":"X","details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":%q}]}}`, a.Status, a.Reason)
+		}
+		maps.Copy(date, a.Header)
+		a.Header = maps.Clone(date)
+		r.google.Script(string(d.Token), a)
+		m := r.page()
+		got := r.fcm.Send(t.Context(), push.Attempt{Message: &m, Device: &d, Number: 1})
+		header := http.Header{}
+		header.Set("Retry-After", a.Header["retry-after"])
+		delete(date, "retry-after")
+		want := fcm.Classify(a.Status, header, a.Body, now)
+		want.Via, want.Bytes, want.Elapsed, want.Deadness = got.Via, got.Bytes, got.Elapsed, got.Deadness
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d %s (-wire +SDK):\n%s", a.Status, a.Reason, diff)
+		}
+	}
+}
+
+// Six incidents that are told again while the phone is away take four collapse
+// keys: what would need a fifth is stored beside them, and all arrive.
+func TestFCMFiveCollapseKeys(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	d, phone := r.android()
+	phone.Offline(true)
+	want := map[string]bool{}
+	for range 6 {
+		m := r.page()
+		m.Again = true
+		r.want(r.send(m, d), push.EndAccepted)
+		want[m.DeliveryID] = true
+	}
+	stored := map[string]bool{}
+	for _, q := range r.google.Requests() {
+		var s sent
+		if err := json.Unmarshal(q.Body, &s); err != nil {
+			t.Fatal(err)
+		}
+		stored[s.Message.Android.CollapseKey] = true
+	}
+	delete(stored, "")
+	if len(stored) != 4 {
+		t.Errorf("%d collapse keys for one phone, want 4: %v", len(stored), stored)
+	}
+	phone.Offline(false)
+	for len(want) > 0 {
+		n, err := phone.Wait(t.Context(), func(n pushtest.Notification) bool { return want[n.DeliveryID] })
+		if err != nil {
+			t.Fatalf("%d of 6 pages were lost while the phone was away: %v", len(want), err)
+		}
+		delete(want, n.DeliveryID)
+	}
+}
+
+// A device over its quota holds back its own ordinary pages for as long as
+// Google asks; one of high urgency asks every five seconds.
+func TestFCMDeviceQuotaIsProbed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	d, _ := r.android()
+	r.google.Script(string(d.Token), pushtest.WithRetryAfter("60", pushtest.Reject(429, "QUOTA_EXCEEDED")))
+	began := time.Now()
+	res := r.send(r.page(), d)
+	r.want(res, push.EndAccepted)
+	if took := time.Since(began); res.Attempts != 2 || took < 4*time.Second || took > 12*time.Second {
+		t.Errorf("%d attempts in %v, want a second after 5 s", res.Attempts, took)
+	}
+}
+
+// TestCase40_OneInvalidAmongMany: one phone of a hundred has a token that is
+// none; the other ninety-nine are paged.
 func TestCase40_OneInvalidAmongMany(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -286,6 +511,9 @@ func TestCase40_OneInvalidAmongMany(t *testing.T) {
 	}
 }
 
+// TestCase41_TokenServiceDown: while Google's token service is down the cached
+// token is used as long as it lasts; then the breaker opens, and no attempt
+// hangs for more than five seconds.
 func TestCase41_TokenServiceDown(t *testing.T) {
 	t.Parallel()
 	t.Run("the cached token is used", func(t *testing.T) {
@@ -348,6 +576,10 @@ func TestCase41_TokenServiceDown(t *testing.T) {
 	})
 }
 
+// TestCase42_SilentKindsAreNeverHighPriority: only what a person sees at once has
+// high priority: pages, tests, and the line that takes the place of a page less
+// than fifteen minutes old. Every other clear, information and heartbeats are
+// normal, or Google lowers the priority of the whole app.
 func TestCase42_SilentKindsAreNeverHighPriority(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
