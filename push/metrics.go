@@ -37,14 +37,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	m := &Metrics{
 		requests:  counter("push_requests_total", "Attempts, by what they came to.", "kind", "outcome", "reason"),
-		seconds:   histogram("push_request_seconds", "Duration of an attempt.", prometheus.ExponentialBuckets(0.002, 2, 13)),
+		seconds:   histogram("push_request_seconds", "Duration of an attempt.", prometheus.ExponentialBuckets(0.002, 2, 13), "kind"),
 		acceptAge: histogram("push_accept_age_seconds", "From the intent to the push service accepting it.", prometheus.ExponentialBuckets(0.005, 2, 16), "kind"),
 		deliver:   counter("push_deliveries_ended_total", "Deliveries, by how they ended.", "kind", "end"),
-		retries:   counter("push_retries_total", "Attempts that were followed by another.", "reason"),
+		retries:   counter("push_retries_total", "Attempts that were followed by another.", "kind", "reason"),
 		expired:   counter("push_expired_total", "Deliveries whose deadline passed before anybody accepted them.", "kind"),
 		drops:     counter("push_tokens_dropped_total", "Addresses proven dead.", "reason"),
-		bytes:     histogram("push_payload_bytes", "Size of a payload as sent.", []float64{256, 512, 1024, 2048, 3072, 4096}),
-		shrunk:    counter("push_payload_shrunk_total", "Payloads that had to lose something to fit."),
+		bytes:     histogram("push_payload_bytes", "Size of a payload as sent.", []float64{256, 512, 1024, 2048, 3072, 4096}, "kind"),
+		shrunk:    counter("push_payload_shrunk_total", "Payloads that had to lose something to fit.", "kind"),
 		closes:    counter("push_connection_closes_total", "Connections that ended, by why.", "goaway_reason"),
 		reasons:   make(map[string]struct{}),
 	}
@@ -64,12 +64,12 @@ func (m *Metrics) ConnectionClosed(provider, app string, env Environment, reason
 
 func (m *Metrics) attempt(k appKey, kind Kind, o *Outcome) {
 	m.requests.WithLabelValues(k.provider, k.app, string(k.env), kind.String(), o.Class.String(), m.label(o.Reason)).Inc()
-	m.seconds.WithLabelValues(k.provider, k.app, string(k.env)).Observe(o.Elapsed.Seconds())
+	m.seconds.WithLabelValues(k.provider, k.app, string(k.env), kind.String()).Observe(o.Elapsed.Seconds())
 	if o.Bytes > 0 {
-		m.bytes.WithLabelValues(k.provider, k.app, string(k.env)).Observe(float64(o.Bytes))
+		m.bytes.WithLabelValues(k.provider, k.app, string(k.env), kind.String()).Observe(float64(o.Bytes))
 	}
 	if o.Shrunk != "" {
-		m.shrunk.WithLabelValues(k.provider, k.app, string(k.env)).Inc()
+		m.shrunk.WithLabelValues(k.provider, k.app, string(k.env), kind.String()).Inc()
 	}
 }
 
@@ -84,8 +84,8 @@ func (m *Metrics) ended(k appKey, kind Kind, e End) {
 	}
 }
 
-func (m *Metrics) retry(k appKey, o *Outcome) {
-	m.retries.WithLabelValues(k.provider, k.app, string(k.env), m.label(o.Reason)).Inc()
+func (m *Metrics) retry(k appKey, kind Kind, o *Outcome) {
+	m.retries.WithLabelValues(k.provider, k.app, string(k.env), kind.String(), m.label(o.Reason)).Inc()
 }
 
 func (m *Metrics) dropped(k appKey, reason string) {
@@ -138,8 +138,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 //nolint:gochecknoglobals // descriptions of metrics are immutable
 var (
 	breakerDesc = desc("push_breaker_state", "0 closed, 1 open for trouble, 2 open for a refused credential.")
-	depthDesc   = desc("push_queue_depth", "Deliveries in the sender that have not ended.", "priority")
-	oldestDesc  = desc("push_queue_oldest_seconds", "How long the oldest page that has not ended has been in the sender.")
+	depthDesc   = desc("push_outbox_depth", "Deliveries in the sender that have not ended.", "priority")
+	oldestDesc  = desc("push_outbox_oldest_seconds", "How long the oldest page that has not ended has been in the sender.")
 	flightDesc  = desc("push_attempts_inflight", "Attempts being made.")
 	streamsDesc = desc("push_streams_inflight", "Requests on the wire.")
 	connsDesc   = desc("push_connections", "Connections to the push service.", "state")

@@ -81,13 +81,14 @@ func newRig(t testing.TB, options ...rigOption) *rig {
 	}
 	t.Cleanup(r.google.Close)
 	o.config.Key = r.apple.NewKey(team, keyID)
+	o.config.Metrics = o.options.Metrics
 	o.config.TestEndpoint = &apns.TestEndpoint{URL: r.apple.URL(), CA: r.apple.CA()}
 	if r.apns, err = apns.New(o.config); err != nil {
 		t.Fatal(err)
 	}
 	r.fcm, err = fcm.New(fcm.Config{
 		App: "android", ProjectID: r.google.Project(), ServiceAccount: r.google.ServiceAccountJSON(), Now: r.clock.Now,
-		TestEndpoint: &fcm.TestEndpoint{URL: r.google.URL(), CA: r.google.CA()},
+		TestEndpoint: &fcm.TestEndpoint{URL: r.google.URL(), CA: r.google.CA()}, Metrics: o.options.Metrics,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -54,7 +54,7 @@ func (s *Sender) settle(now time.Time, b *bulkhead, j *job, o Outcome, end End, 
 		s.end(now, j, EndRejected, AddressPark)
 	case RetryNow:
 		if o.Local && o.Elapsed >= minWaited { // there was no place, and it has done its waiting
-			s.metrics.retry(b.key, &o)
+			s.metrics.retry(b.key, j.d.Message.Kind, &o)
 			j.place = placeQueued
 			b.queueFor(j).pushFront(j)
 			return
@@ -236,7 +236,7 @@ func (s *Sender) move(now time.Time, from, to *bulkhead, j *job) {
 
 // again queues a job for a retry, if the retry budget lets it.
 func (s *Sender) again(now time.Time, b *bulkhead, j *job, o *Outcome) {
-	s.metrics.retry(b.key, o)
+	s.metrics.retry(b.key, j.d.Message.Kind, o)
 	m := &j.d.Message
 	j.unpaid = !m.HighUrgency || !m.Kind.Loud()
 	if b.breaker.state != BreakerClosed { // a probe that failed does not take the next one too
@@ -269,7 +269,7 @@ func (s *Sender) retryLater(now time.Time, b *bulkhead, j *job, o *Outcome) {
 		}
 		down = throttled && (now.Before(b.pause.until) || !now.Add(o.RetryAfter).Before(m.Deadline))
 	}
-	s.metrics.retry(b.key, o)
+	s.metrics.retry(b.key, j.d.Message.Kind, o)
 	if !o.Local {
 		j.unpaid = !m.HighUrgency || !m.Kind.Loud()
 	}

@@ -212,7 +212,7 @@ func (p *pushes) make(c config.PushApp, key, ca []byte) (push.Provider, error) {
 		}
 		return webpush.New(conf)
 	}
-	conf := fcm.Config{App: c.ID, ProjectID: c.Project, ServiceAccount: key, Log: p.log}
+	conf := fcm.Config{App: c.ID, ProjectID: c.Project, ServiceAccount: key, Metrics: p.metrics, Log: p.log}
 	if conf.ProjectID == "" {
 		conf.ProjectID = projectOf(key)
 	}
