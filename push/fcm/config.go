@@ -36,7 +36,7 @@ const DefaultPerSecond = 9000
 // Config is one Firebase project.
 type Config struct {
 	App            string // the id that devices and metrics name it by
-	ProjectID      string // the Firebase project; must be the service account's
+	ProjectID      string // the Firebase project; must be the service account's, and is when empty
 	ServiceAccount []byte // the JSON key file as downloaded
 
 	TestEndpoint *TestEndpoint // a simulator instead of Google; only on loopback
@@ -73,6 +73,7 @@ const (
 )
 
 // parseAccount reads a key file, and says what it is when it is something else.
+// An empty project is any.
 func parseAccount(file []byte, project string) (account, error) {
 	var a account
 	if len(file) > maxAccount {
@@ -88,7 +89,9 @@ func parseAccount(file []byte, project string) (account, error) {
 	switch {
 	case a.Type != "service_account":
 		return a, fmt.Errorf("the service account file is of type %q, not \"service_account\"; %s", short(a.Type), wanted)
-	case a.ProjectID != project:
+	case project == "" && !projectPattern.MatchString(a.ProjectID):
+		return a, fmt.Errorf("the service account file names no project but %q; %s", short(a.ProjectID), wanted)
+	case project != "" && a.ProjectID != project:
 		return a, fmt.Errorf("the service account belongs to project %q, the app is configured for %q: one of them is wrong", short(a.ProjectID), project)
 	case !strings.Contains(a.ClientEmail, "@"):
 		return a, errors.New("the service account file has no client_email; " + wanted)
@@ -184,7 +187,7 @@ func (c *Config) validate() error {
 	switch {
 	case c.App == "":
 		return errors.New("the app has no id")
-	case !projectPattern.MatchString(c.ProjectID):
+	case c.ProjectID != "" && !projectPattern.MatchString(c.ProjectID):
 		return fmt.Errorf("project id %q: the project's id is wanted, for example oncall-1a2b3, not its name or number", c.ProjectID)
 	}
 	return nil

@@ -382,7 +382,9 @@ func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
 	}
 	withMark := good // as some editors save it
 	withMark.ServiceAccount = append([]byte("\xef\xbb\xbf"), good.ServiceAccount...)
-	for _, c := range []Config{good, withMark} {
+	ofTheFile := good // the project is the account's
+	ofTheFile.ProjectID = ""
+	for _, c := range []Config{good, withMark, ofTheFile} {
 		p, err := New(c)
 		if err != nil {
 			t.Fatal(err)

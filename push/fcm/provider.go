@@ -49,6 +49,7 @@ func New(c Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fcm app %q: %w", c.App, err)
 	}
+	c.ProjectID = a.ProjectID
 	base, token, trust, err := c.endpoints(a)
 	if err != nil {
 		return nil, fmt.Errorf("fcm app %q: %w", c.App, err)

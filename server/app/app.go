@@ -195,7 +195,7 @@ func (s *server) snapshotFile() string { return filepath.Join(s.c.DataDir, "dire
 func (s *server) openPushes(ctx context.Context) error {
 	metrics := push.NewMetrics(s.registry)
 	s.sender = push.NewSender(push.Options{ //nolint:contextcheck // what it starts outlives the start
-		Log: s.log, Metrics: metrics, Now: s.clock.Now,
+		Log: s.log, Metrics: metrics, Registerer: s.registry, Now: s.clock.Now,
 		OnAlert: func(a push.Alert) {
 			s.log.ErrorContext(ctx, "push needs mending", slog.String("app", a.App), slog.String("provider", a.Provider),
 				slog.String("environment", string(a.Environment)), slog.String("what", a.Text), slog.String("reason", a.Reason))

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -154,7 +153,7 @@ func pace(c config.PushApp) float64 {
 // provider returns the app's provider: the one it has when the files are the
 // same, or cannot be used.
 func (p *pushes) provider(c config.PushApp, had keyed) (keyed, error) {
-	key, err := os.ReadFile(cmp.Or(c.KeyFile, c.ServiceAccountFile, c.VAPIDKeyFile))
+	key, err := readKeyFile(cmp.Or(c.KeyFile, c.ServiceAccountFile, c.VAPIDKeyFile))
 	if err != nil {
 		return had, fmt.Errorf("read its key: %w", err)
 	}
@@ -213,23 +212,25 @@ func (p *pushes) make(c config.PushApp, key, ca []byte) (push.Provider, error) {
 		return webpush.New(conf)
 	}
 	conf := fcm.Config{App: c.ID, ProjectID: c.Project, ServiceAccount: key, Metrics: p.metrics, Log: p.log}
-	if conf.ProjectID == "" {
-		conf.ProjectID = projectOf(key)
-	}
 	if c.TestEndpoint != "" {
 		conf.TestEndpoint = &fcm.TestEndpoint{URL: c.TestEndpoint, CA: ca}
 	}
 	return fcm.New(conf)
 }
 
-// projectOf returns the project that a service account belongs to, "" when the
-// file does not say; fcm.New then says what is wrong with it.
-func projectOf(key []byte) string {
-	var account struct {
-		Project string `json:"project_id"`
+// maxKeyFile bounds what is read of a key file, in bytes: those of Apple and
+// Google have a few thousand.
+const maxKeyFile = 1 << 20
+
+func readKeyFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
 	}
-	if err := json.NewDecoder(io.LimitReader(bytes.NewReader(key), 1<<20)).Decode(&account); err != nil {
-		return ""
+	defer func() { _ = f.Close() }() // it was only read
+	key, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err == nil && len(key) > maxKeyFile {
+		err = fmt.Errorf("%s has over %d bytes: that is no key", name, maxKeyFile)
 	}
-	return account.Project
+	return key, err
 }

@@ -1,11 +1,9 @@
 package doctor
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -106,7 +104,7 @@ func usable(a config.PushApp, key []byte) error {
 		}
 		p, err = webpush.New(c)
 	} else {
-		c := fcm.Config{App: a.ID, ProjectID: cmp.Or(a.Project, projectOf(key)), ServiceAccount: key}
+		c := fcm.Config{App: a.ID, ProjectID: a.Project, ServiceAccount: key}
 		if a.TestEndpoint != "" {
 			c.TestEndpoint = &fcm.TestEndpoint{URL: a.TestEndpoint, CA: ca}
 		}
@@ -116,16 +114,6 @@ func usable(a config.PushApp, key []byte) error {
 		return err
 	}
 	return p.Close()
-}
-
-func projectOf(key []byte) string {
-	var account struct {
-		Project string `json:"project_id"`
-	}
-	if err := json.NewDecoder(bytes.NewReader(key)).Decode(&account); err != nil {
-		return "" // fcm.New says what is wrong with the file
-	}
-	return account.Project
 }
 
 // reach makes a TLS connection as the providers do: HTTP/2 or nothing.
