@@ -9,7 +9,8 @@
 //   - https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
 //   - https://firebase.google.com/docs/cloud-messaging/android/message-priority
 //
-// The single request of an attempt goes through the narrow interface
-// [Client], see docs/adr/0002. One call is one request: retries are the
-// sender's.
+// An attempt goes through firebase-admin-go's messaging.Client.Send, over a
+// transport of ours that keeps its retries off: one call is one request, and
+// trying again is the sender's. What of the SDK is not used, and why, is in
+// docs/adr/0007.
 package fcm
