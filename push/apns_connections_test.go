@@ -199,6 +199,7 @@ func TestCase21_LimitDropsInABurst(t *testing.T) {
 		e.ID = uuid()
 		r.sender.Submit(push.Delivery{Message: r.page(), Device: e}, func(res push.Result) { accepted <- res })
 	}
+	held := withheld(t)
 	var longest time.Duration
 	last := time.Now()
 	for range 1000 {
@@ -206,7 +207,37 @@ func TestCase21_LimitDropsInABurst(t *testing.T) {
 		longest, last = max(longest, time.Since(last)), time.Now()
 	}
 	dropping.Wait()
-	if longest > 2*time.Second {
-		t.Errorf("nothing was accepted for %v, want no stall above 2 s", longest)
+	// Between two requests on a connection that takes one at a time the page is
+	// handed on by about ten goroutines, each of which may wait for the machine.
+	if lag := held(); longest-10*lag > 2*time.Second {
+		t.Errorf("nothing was accepted for %v, want no stall above 2 s; the machine itself was late by up to %v", longest, lag)
+	}
+}
+
+// withheld measures how long the machine keeps this process waiting for a
+// processor. The function that it returns tells the longest such time, and ends
+// the measuring.
+func withheld(t *testing.T) func() time.Duration {
+	t.Helper()
+	var wg sync.WaitGroup
+	var longest time.Duration
+	stop := make(chan struct{})
+	wg.Go(func() {
+		const every = 10 * time.Millisecond
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for last := time.Now(); ; {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				longest, last = max(longest, time.Since(last)-every), time.Now()
+			}
+		}
+	})
+	return func() time.Duration {
+		close(stop)
+		wg.Wait()
+		return longest
 	}
 }

@@ -117,7 +117,7 @@ func (p *Pool) Acquire(ctx context.Context, urgent bool, avoid string) (*Lane, e
 		return nil, errClosed
 	}
 	if l := p.best(avoid); l != nil {
-		p.take(l)
+		p.take(l) //nolint:contextcheck // the ping belongs to the connection, not to the request
 		p.mu.Unlock()
 		return l, nil
 	}

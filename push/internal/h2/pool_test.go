@@ -256,8 +256,14 @@ func TestCarry(t *testing.T) {
 		after time.Duration
 		want  bool
 	}{
-		{"a", 0, true}, {"a", time.Minute, true}, {"b", 19 * time.Minute, false}, {"a", 19 * time.Minute, true},
-		{"b", 20 * time.Minute, true}, {"a", 21 * time.Minute, false}, {"b", 39 * time.Minute, true}, {"c", 40 * time.Minute, true},
+		{"a", 0, true},
+		{"a", time.Minute, true},
+		{"b", 19 * time.Minute, false},
+		{"a", 19 * time.Minute, true},
+		{"b", 20 * time.Minute, true},
+		{"a", 21 * time.Minute, false},
+		{"b", 39 * time.Minute, true},
+		{"c", 40 * time.Minute, true},
 	} {
 		if got := l.Carry(tc.text, at.Add(tc.after), 20*time.Minute); got != tc.want {
 			t.Errorf("%s after %v: %v, want %v", tc.text, tc.after, got, tc.want)
