@@ -96,11 +96,11 @@ func (n *Notifier) tell(j job, u roster.UserID, t telling) (<-chan bool, error) 
 		ended <- true
 		return ended, nil
 	}
-	n.send(j.ctx, n.noticeEnvelope(j, user, method, text, t, outcome.Sound, level, ended))
+	n.send(j.ctx, n.noticeEnvelope(j, user, method, text, t, outcome, level, ended))
 	return ended, nil
 }
 
-func (n *Notifier) noticeEnvelope(j job, user roster.User, method roster.Method, text words, t telling, sound bool, level roster.Privacy, ended chan<- bool) envelope {
+func (n *Notifier) noticeEnvelope(j job, user roster.User, method roster.Method, text words, t telling, outcome attention.Outcome, level roster.Privacy, ended chan<- bool) envelope {
 	e := envelope{
 		work: t.name, user: user, method: method, urgency: incident.Low, doc: store.IncidentDoc(j.in.ID),
 		unguarded: !t.urgent, generation: j.work.Generation, alive: j.ctx.Err, incident: j.in, words: text,
@@ -112,9 +112,10 @@ func (n *Notifier) noticeEnvelope(j job, user roster.User, method roster.Method,
 	e.sound, e.level = push.SoundNone, push.LevelPassive
 	if t.urgent {
 		e.kind, e.urgency, e.collapse, e.deadline = push.KindPage, incident.High, collapseID(j.in.ID), n.deadline(j.work.Deadline)
+		e.open, e.badge = outcome.Open+1, &outcome.Open // the one that is asked about is acknowledged
 		e.details = map[string]string{"ask": "confirm"}
 		e.sealed = n.fuller(level, j.in, func(p roster.Privacy) words { return noticeWords(j.in, n.serviceName(j.in), t.text, p) })
-		e.sound, e.level = loudness(incident.High, sound, false)
+		e.sound, e.level = loudness(incident.High, outcome.Sound, false)
 	}
 	return e
 }

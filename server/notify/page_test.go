@@ -480,8 +480,8 @@ func TestNotices(t *testing.T) {
 		}
 	}
 	asks := r.push.to(push.KindPage, "iphone")
-	if len(asks) != 1 || asks[0].Sound != push.SoundNormal || asks[0].Details["ask"] != "confirm" {
-		t.Errorf("confirmations = %+v, want one, heard", asks)
+	if len(asks) != 1 || asks[0].Sound != push.SoundNormal || asks[0].Details["ask"] != "confirm" || asks[0].OpenPages == 0 {
+		t.Errorf("confirmations = %+v, want one, heard, with the count of open pages", asks)
 	}
 	if got := r.chans[roster.Email].sent(); len(got) != 2 || got[0].Kind != "notice" {
 		t.Errorf("mails = %+v, want bob's two: he has no device", got)
