@@ -122,13 +122,13 @@ type ActResult struct {
 	ServerTime     time.Time `json:"serverTime"`
 }
 
-// Refusal is an answer of the server other than 200.
-type Refusal struct {
+// RefusedError is an answer of the server other than 200.
+type RefusedError struct {
 	Status int
 	Text   string
 }
 
-func (r *Refusal) Error() string { return fmt.Sprintf("HTTP %d: %s", r.Status, r.Text) }
+func (r *RefusedError) Error() string { return fmt.Sprintf("HTTP %d: %s", r.Status, r.Text) }
 
 // NewAgent makes an agent, with a key of its own for what needs an unlocked
 // phone. Close it after its phone.
@@ -381,7 +381,7 @@ func temporary(err error) bool {
 	if err == nil || errors.Is(err, errNoServer) {
 		return false
 	}
-	r, answered := errors.AsType[*Refusal](err)
+	r, answered := errors.AsType[*RefusedError](err)
 	return !answered || r.Status >= http.StatusInternalServerError || r.Status == http.StatusTooManyRequests
 }
 
@@ -416,7 +416,7 @@ func (a *Agent) post(ctx context.Context, path string, in, out any) error {
 		return err
 	}
 	if answer.StatusCode != http.StatusOK {
-		return &Refusal{Status: answer.StatusCode, Text: refusalText(text)}
+		return &RefusedError{Status: answer.StatusCode, Text: refusalText(text)}
 	}
 	if out == nil {
 		return nil

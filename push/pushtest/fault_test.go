@@ -85,7 +85,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 				r.Header = http.Header{"Apns-Topic": {bundle}, "Apns-Push-Type": {"alert"}}
 				return c.Do(r)
 			}
-			res, err := send(ctx) //nolint:bodyclose // closed below
+			res, err := send(ctx)
 			check(t, res, err)
 			if err == nil {
 				_ = res.Body.Close()

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -109,9 +110,7 @@ func (b *fcmBench) assertion(changes claims) string {
 		"iss": account.ClientEmail, "aud": account.TokenURI, "scope": "https://www.googleapis.com/auth/firebase.messaging",
 		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 	}
-	for k, v := range changes {
-		all[k] = v
-	}
+	maps.Copy(all, changes)
 	body, err := json.Marshal(all)
 	if err != nil {
 		b.t.Fatal(err)

@@ -154,3 +154,18 @@ func randomHex(bytes int) string {
 	_, _ = rand.Read(b) // never fails: crypto/rand ends the process instead
 	return hex.EncodeToString(b)
 }
+
+// ReadP8 reads the public half of an APNs authentication key, for
+// [APNs.AddKey].
+func ReadP8(file []byte) (*ecdsa.PublicKey, error) {
+	block, _ := pem.Decode(file)
+	if block == nil {
+		return nil, errors.New("read the APNs key: the file is no PEM")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if err != nil || !ok || key.Curve != elliptic.P256() {
+		return nil, errors.New("read the APNs key: the file is no P-256 key in PKCS #8")
+	}
+	return &key.PublicKey, nil
+}

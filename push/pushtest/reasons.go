@@ -67,3 +67,20 @@ func FCMReasons() []Reason {
 		{400, "UNSPECIFIED_ERROR", "nothing more is known", ""},
 	}
 }
+
+// WebPushReasons are the answers of browsers' push services by status; their
+// texts differ, and nothing depends on them. [Reject] scripts any of them.
+func WebPushReasons() []Reason {
+	return []Reason{
+		{400, "bad request", "a header is missing or malformed", "TTL, Urgency, Topic or Content-Encoding is wrong"},
+		{401, "no VAPID", "the VAPID token is missing", "no Authorization header; another key, at Mozilla"},
+		{403, "VAPID refused", "the VAPID token is not valid", "a wrong audience, expiry, subject, signature; another key, at Google"},
+		{404, "no such subscription", "there is no such subscription", "an endpoint that nobody made; Unsubscribe with 404"},
+		{406, "throttled", "too many messages, at Microsoft", ""},
+		{410, "gone", "the subscription has ended", "Unsubscribe, Uninstall, RotateToken, pushes that show nothing"},
+		{413, "too large", "the body is too large", "a body of more than 4,096 bytes"},
+		{429, "too many requests", "too many messages", ""},
+		{500, "internal error", "an error at the service", "SetWeather"},
+		{503, "unavailable", "the service is out", "SetWeather"},
+	}
+}
