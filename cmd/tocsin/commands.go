@@ -37,10 +37,11 @@ type grammar struct {
 	DataDir string   `group:"settings" placeholder:"DIR" help:"Data directory of the server on this machine. Default: data."`
 	Set     []string `group:"settings" placeholder:"KEY=VALUE" sep:"none" help:"Set any key of the configuration; may be repeated."`
 
-	Serve   serveCmd   `cmd:"" group:"run" help:"Run the server."`
-	Demo    demoCmd    `cmd:"" group:"run" help:"Watch an alert become a push and be acknowledged, all on this machine."`
-	Doctor  doctorCmd  `cmd:"" group:"run" help:"Check settings, clock, credentials and gateways; print cause and cure."`
-	Version versionCmd `cmd:"" group:"run" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" group:"run" help:"Run the server."`
+	Demo     demoCmd     `cmd:"" group:"run" help:"Watch an alert become a push and be acknowledged, all on this machine."`
+	Doctor   doctorCmd   `cmd:"" group:"run" help:"Check settings, clock, credentials and gateways; print cause and cure."`
+	Simulate simulateCmd `cmd:"" group:"run" help:"Stand in for Apple, Google or a browser, with phones behind it."`
+	Version  versionCmd  `cmd:"" group:"run" help:"Print the version."`
 
 	Apply  applyCmd  `cmd:"" group:"configure" help:"Bring people, teams, services and policies to what a YAML file says."`
 	Export exportCmd `cmd:"" group:"configure" help:"Print people, teams, services and policies as that YAML."`
