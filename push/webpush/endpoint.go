@@ -14,21 +14,22 @@ const maxEndpoint = 2048 // bytes; the longest known are Microsoft's, some 600
 
 // host is a push service that endpoints may be at.
 type host struct {
-	name    string // of the service, for people
-	domain  string
-	subs    bool // names under the domain; else the domain itself
-	declare bool // its browsers understand Declarative Web Push
+	name   string // of the service, for people
+	domain string
+	subs   bool // names under the domain; else the domain itself
 }
 
 // known are the push services of browsers.
 //
 //nolint:gochecknoglobals // look-up table
 var known = []host{
+	apple,
 	{name: "google", domain: "fcm.googleapis.com"},
 	{name: "mozilla", domain: "updates.push.services.mozilla.com"},
 	{name: "microsoft", domain: "notify.windows.com", subs: true},
-	{name: "apple", domain: "push.apple.com", subs: true, declare: true},
 }
+
+var apple = host{name: "apple", domain: "push.apple.com", subs: true} //nolint:gochecknoglobals // look-up table
 
 func (h *host) is(name string) bool {
 	if h.subs {

@@ -62,7 +62,7 @@ type fields struct {
 // always. shrunk names what had to go for that, "" for nothing. appURL is the
 // web app, where a tap on a declarative notification leads.
 func Build(m *push.Message, d *push.Device, form push.Form, appURL string) (plain []byte, shrunk string, err error) {
-	declare := declares(d.Token)
+	declare := AtApple(d.Token)
 	t := push.Trim(m, form, func(t *push.Trimmed) bool {
 		plain, err = marshal(compose(t, declare, appURL))
 		return err != nil || len(plain) <= MaxClear
@@ -70,19 +70,11 @@ func Build(m *push.Message, d *push.Device, form push.Form, appURL string) (plai
 	return plain, t.Cut, err
 }
 
-// declares tells whether the browser behind an endpoint shows declarations.
-func declares(endpoint push.Token) bool {
+// AtApple tells whether an endpoint is that of a browser on one of Apple's
+// systems. Those show declarations.
+func AtApple(endpoint push.Token) bool {
 	u, err := url.Parse(string(endpoint))
-	if err != nil {
-		return false
-	}
-	name := strings.ToLower(u.Hostname())
-	for i := range known {
-		if known[i].declare && known[i].is(name) {
-			return true
-		}
-	}
-	return false
+	return err == nil && apple.is(strings.ToLower(u.Hostname()))
 }
 
 func compose(t *push.Trimmed, declare bool, appURL string) *payload {

@@ -19,8 +19,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 const (
 	testAppURL = "https://oncall.example.com/app/"
-	google     = push.Token("https://fcm.googleapis.com/fcm/send/x")
-	apple      = push.Token("https://web.push.apple.com/QX")
+	chrome     = push.Token("https://fcm.googleapis.com/fcm/send/x")
+	safari     = push.Token("https://web.push.apple.com/QX")
 )
 
 func sample() push.Message {
@@ -40,24 +40,24 @@ func TestPayloadGolden(t *testing.T) {
 		form   push.Form
 		change func(*push.Message)
 	}{
-		"page":             {google, push.FormFull, func(*push.Message) {}},
-		"page-declarative": {apple, push.FormFull, func(*push.Message) {}},
-		"page-critical":    {google, push.FormFull, func(m *push.Message) { m.Sound = push.SoundCritical }}, // no browser plays it
-		"page-redacted": {google, push.FormFull, func(m *push.Message) {
+		"page":             {chrome, push.FormFull, func(*push.Message) {}},
+		"page-declarative": {safari, push.FormFull, func(*push.Message) {}},
+		"page-critical":    {chrome, push.FormFull, func(m *push.Message) { m.Sound = push.SoundCritical }}, // no browser plays it
+		"page-redacted": {chrome, push.FormFull, func(m *push.Message) {
 			m.Title, m.Subtitle, m.Body, m.Redacted, m.Details = "Page", "", "1 incident needs you: #42", true, nil
 		}},
-		"test": {google, push.FormFull, func(m *push.Message) { m.Kind, m.IncidentID = push.KindTest, "" }},
-		"clear": {google, push.FormFull, func(m *push.Message) {
+		"test": {chrome, push.FormFull, func(m *push.Message) { m.Kind, m.IncidentID = push.KindTest, "" }},
+		"clear": {chrome, push.FormFull, func(m *push.Message) {
 			m.Kind, m.Title, m.Subtitle, m.Body, m.Details, m.ReceiptPath, m.ActionToken = push.KindClear, "Acked by Ann", "", "#42 CRITICAL checkout", nil, "", ""
 		}},
-		"clear-declarative": {apple, push.FormFull, func(m *push.Message) {
+		"clear-declarative": {safari, push.FormFull, func(m *push.Message) {
 			m.Kind, m.Title, m.Subtitle, m.Body, m.Details, m.ReceiptPath, m.ActionToken = push.KindClear, "Acked by Ann", "", "#42 CRITICAL checkout", nil, "", ""
 		}},
-		"info": {google, push.FormFull, func(m *push.Message) {
+		"info": {chrome, push.FormFull, func(m *push.Message) {
 			m.Kind, m.Title, m.Subtitle, m.Body, m.Sound, m.Details, m.ActionToken = push.KindInfo, "You are on call", "", "From 09:00", push.SoundNone, nil, ""
 		}},
-		"body-alone": {google, push.FormFull, func(m *push.Message) { m.Title, m.Subtitle = "", "" }},
-		"minimal":    {apple, push.FormMinimal, func(*push.Message) {}},
+		"body-alone": {chrome, push.FormFull, func(m *push.Message) { m.Title, m.Subtitle = "", "" }},
+		"minimal":    {safari, push.FormMinimal, func(*push.Message) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := sample()
@@ -137,9 +137,9 @@ func FuzzBuild(f *testing.F) {
 		m.Kind, m.Title, m.Body, m.CollapseID, m.Sound = push.Kind(kind%4+1), title, body, collapse, push.Sound(uint8(sound)%3)
 		m.Details = map[string]string{detail: detail}
 		m.IncidentID, m.ReceiptPath = title, body
-		to := google
+		to := chrome
 		if declared {
-			to = apple
+			to = safari
 		}
 		plain, _, err := Build(&m, &push.Device{Token: to}, push.Form(form%3), testAppURL)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/webpush"
 	"github.com/tocsin-oncall/tocsin/server/attention"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -48,7 +49,7 @@ func (n *Notifier) replace(j job) error {
 	stopped := false
 	var mu sync.Mutex
 	for u, s := range users {
-		if len(s.devices) == 0 {
+		if n.spare(j.work.Actor, u, s); len(s.devices) == 0 {
 			continue
 		}
 		waiting.Add(1)
@@ -66,6 +67,20 @@ func (n *Notifier) replace(j job) error {
 		}
 	})
 	return nil
+}
+
+// spare leaves out the browsers on Apple's systems of whoever acted. The tap has
+// taken the notification away, and a push there has to show something: it would
+// tell him what he has just done.
+func (n *Notifier) spare(actor incident.Actor, u roster.UserID, s *shown) {
+	if actor.Kind != incident.ActorUser || actor.ID != string(u) {
+		return
+	}
+	for _, p := range n.o.Directory.Phones(u) {
+		if p.Push.Platform == push.Web && webpush.AtApple(p.Push.Token) {
+			delete(s.devices, p.ID)
+		}
+	}
 }
 
 // paged returns who may be showing a page of the incident from before the

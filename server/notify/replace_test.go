@@ -67,3 +67,26 @@ func TestAcknowledgingAStormIsAFewPushes(t *testing.T) {
 		t.Errorf("%d on the badge after the last of them, want 0", *last.Badge)
 	}
 }
+
+// Whoever acts sees it on the screen before him: a browser on Apple's systems,
+// which would have to show a further notification, is left out. The other
+// devices, and other people's browsers, are told.
+func TestWhoActedIsNotToldByHisIPhonesBrowser(t *testing.T) {
+	for actor, want := range map[roster.UserID]int{"ann": 0, "bob": 1} {
+		r := newRig(t)
+		for i := range r.dir.phones["ann"] {
+			if p := &r.dir.phones["ann"][i]; p.ID == "browser" {
+				p.Push.Token = "https://web.push.apple.com/QX"
+			}
+		}
+		in, work := r.trigger("Disk full", page("ann", roster.PushAll))
+		r.must(work...)
+		r.must(r.acknowledge(in, actor)...)
+		if got := len(r.push.to(push.KindClear, "browser")); got != want {
+			t.Errorf("acknowledged by %s: %d clears to the browser, want %d", actor, got, want)
+		}
+		if got := len(r.push.to(push.KindClear, "pixel")); got != 1 {
+			t.Errorf("acknowledged by %s: %d clears to the phone, want 1", actor, got)
+		}
+	}
+}

@@ -88,7 +88,8 @@ func usable(a config.PushApp, key []byte) error {
 			return err
 		}
 	}
-	if a.Platform == "ios" {
+	switch a.Platform {
+	case "ios":
 		c := apns.Config{
 			App: a.ID, BundleID: a.Bundle, Environment: push.Environment(a.Environment), TeamID: a.TeamID, KeyID: a.KeyID, Key: key,
 			CriticalEntitled: a.Critical,
@@ -97,13 +98,13 @@ func usable(a config.PushApp, key []byte) error {
 			c.TestEndpoint = &apns.TestEndpoint{URL: a.TestEndpoint, CA: ca}
 		}
 		p, err = apns.New(c)
-	} else if a.Platform == "web" {
+	case "web":
 		c := webpush.Config{App: a.ID, Key: key, Subject: a.Subject, AppURL: a.AppURL, Hosts: a.AllowedHosts}
 		if a.TestEndpoint != "" {
 			c.TestEndpoint = &webpush.TestEndpoint{URL: a.TestEndpoint, CA: ca}
 		}
 		p, err = webpush.New(c)
-	} else {
+	default:
 		c := fcm.Config{App: a.ID, ProjectID: a.Project, ServiceAccount: key}
 		if a.TestEndpoint != "" {
 			c.TestEndpoint = &fcm.TestEndpoint{URL: a.TestEndpoint, CA: ca}
