@@ -159,7 +159,7 @@ type Outcome struct {
 	Sound   bool
 	Card    string    // the card that shows it, for OnCard
 	Until   time.Time // for Bundled and HeldBack
-	Open    int       // pages that still need the person, of a page with this one, of Settle without it
+	Open    int       // pages that still need the person, this one included
 }
 
 // Due returns the earliest instant at which the person has to be decided

@@ -31,7 +31,6 @@ func Decide(p *Person, cmd Command, view View, now time.Time) (Decision, error) 
 		t.once(c.Work, func() Outcome { return t.notice(c) })
 	case Settle:
 		t.settle(c.Incident)
-		t.outcome.Open = len(t.p.Open)
 	case Sent:
 		t.sent(c.Card)
 	case Tick:

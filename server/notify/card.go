@@ -51,19 +51,19 @@ func (n *Notifier) card(ctx context.Context, u roster.UserID, c attention.Card) 
 	n.send(ctx, e)
 }
 
-// badge is how many pages of the person are open, nil when that cannot be read:
-// a card goes out without it.
+// badge is how many incidents still need the person of those that he was paged
+// for, nil when that cannot be read: the message goes out without it.
 func (n *Notifier) badge(ctx context.Context, u roster.UserID) *int {
 	p, err := n.o.Ledger.Person(ctx, u)
 	if err != nil {
 		return nil
 	}
-	return openPages(p)
-}
-
-func openPages(p *attention.Person) *int {
-	open := len(p.Open)
-	return &open
+	_, open, err := n.listed(ctx, u, attention.Card{Items: p.Open})
+	if err != nil {
+		return nil
+	}
+	count := len(open)
+	return &count
 }
 
 // listed returns the incidents of a card that still need the person.

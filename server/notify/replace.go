@@ -22,7 +22,6 @@ const clearLife = 10 * time.Minute
 type shown struct {
 	devices map[roster.DeviceID]bool
 	last    time.Time
-	open    int // pages that still need the person without this one
 }
 
 // Clears of one phone are not gathered first, which would make every one of
@@ -38,12 +37,10 @@ func (n *Notifier) replace(j job) error {
 		return err
 	}
 	users := n.paged(j, all)
-	for u, s := range users {
-		settled, err := n.attend(j.ctx, u, attention.Settle{Incident: j.in.ID})
-		if err != nil {
+	for u := range users {
+		if _, err := n.attend(j.ctx, u, attention.Settle{Incident: j.in.ID}); err != nil {
 			return fmt.Errorf("settle what %s was told: %w", u, err)
 		}
-		s.open = settled.Open
 	}
 	var waiting sync.WaitGroup
 	stopped := false
@@ -137,7 +134,7 @@ func (n *Notifier) clear(j job, u roster.UserID, s *shown, ended func(context.Co
 		work: j.name(), user: user, method: method, urgency: incident.Low, doc: store.IncidentDoc(j.in.ID), unguarded: true,
 		alive: j.ctx.Err, kind: push.KindClear, incident: j.in, collapse: collapseID(j.in.ID),
 		words:   clearWords(j.in, j.work, n.personName(j.work.Actor), level),
-		privacy: level, badge: &s.open, pagedAt: s.last, at: j.at, deadline: n.now().Add(clearLife),
+		privacy: level, badge: n.badge(j.ctx, u), pagedAt: s.last, at: j.at, deadline: n.now().Add(clearLife),
 		only:  func(p Phone) bool { return s.devices[p.ID] },
 		ended: ended,
 	}

@@ -153,7 +153,7 @@ func (n *Notifier) plain(ctx context.Context, user roster.User, dv incident.Deli
 	e := envelope{
 		work: dv.Work + plainly, user: user, method: method, urgency: dv.Urgency, page: true, again: true,
 		doc: store.IncidentDoc(in.ID), generation: in.Generation, kind: push.KindPage, incident: in, privacy: roster.PrivacyMinimal,
-		open: max(len(p.Open), 1), badge: openPages(p), details: map[string]string{"ask": "seal_key"}, at: n.now(), deadline: dv.Deadline,
+		open: max(len(p.Open), 1), badge: n.badge(ctx, user.ID), details: map[string]string{"ask": "seal_key"}, at: n.now(), deadline: dv.Deadline,
 	}
 	e.sound, e.level = loudness(dv.Urgency, dv.Audible, false)
 	switch number, storm := p.UpdateNumber(dv.Work); {
