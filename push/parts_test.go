@@ -93,7 +93,7 @@ func TestPartsHaveTheirOwnPlaces(t *testing.T) {
 		p := &parted{}
 		p.answer = func(_ int, a Attempt) Outcome {
 			if strings.HasPrefix(string(a.Device.Token), "mozilla:") {
-				pass(5 * time.Second)
+				pass(3 * time.Second) // less than the sender drains for
 				return Outcome{Class: RetryNow, Reason: "Timeout", Unknown: true}
 			}
 			return Outcome{Class: Accepted, Status: 201}
