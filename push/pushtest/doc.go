@@ -22,8 +22,15 @@
 //
 // A [Phone] shows what a phone would: it merges notifications by collapse id,
 // keeps one stored page per app while offline, drops what is too late, marks
-// what is stale or a duplicate. What it got is told by a callback, so that a
-// test or a demo can report receipts and act in its name.
+// what is stale or a duplicate. Its [Behaviour] can be changed while it runs:
+// offline, Doze, Do Not Disturb, notifications off, the app not run. What it
+// got is told by a callback; with an [Agent] it reports receipts and acts, as
+// the app of a tocsin server does.
+//
+// What can be asked for: [Answer] and [Fault] for single requests, [Weather]
+// for a share of all, and the methods of the simulators for connections. All
+// types may be used by several goroutines. Package control drives a simulator
+// over HTTP; docs/simulators.md is about both.
 //
 // What is simulated is what is known from documents and from others'
 // experience. Passing here is no proof about a real phone.
