@@ -60,20 +60,3 @@ func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
 	}
 	newProvider(t, func(c *webpush.Config) { c.AppURL = "http://localhost:8080/app/" }) // a secure context too
 }
-
-// A push service whose name leads into the house is never connected to, and the
-// subscription is kept: it is the resolver that is at fault.
-func TestNameThatLeadsInside(t *testing.T) {
-	p := newProvider(t, func(c *webpush.Config) { c.Hosts = []string{"localhost.localdomain"} })
-	k, err := webpush.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := page()
-	o := p.Send(t.Context(), push.Attempt{Message: &m, Number: 1, Device: &push.Device{
-		Platform: push.Web, Token: "https://localhost.localdomain/x", Keys: push.SubscriptionKeys{P256dh: k.PublicKey(), Auth: "BTBZMqHH6r4Tts7J_aSIgg"},
-	}})
-	if o.Class != push.RetryLater || o.Unknown || (o.Reason != "AddressInside" && o.Reason != "NoConnection") {
-		t.Errorf("outcome %+v, want nothing sent and the subscription kept", o)
-	}
-}
