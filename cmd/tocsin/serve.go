@@ -17,7 +17,7 @@ type serveCmd struct {
 }
 
 // Run serves until SIGTERM or Ctrl-C, and then comes to rest. SIGHUP makes it
-// read certificates and push keys again.
+// read certificates, push apps and their keys again.
 func (c *serveCmd) Run(ctx context.Context, s *session, g *grammar) error {
 	var flags []config.Setting
 	for _, f := range []config.Setting{
@@ -38,5 +38,9 @@ func (c *serveCmd) Run(ctx context.Context, s *session, g *grammar) error {
 	defer signal.Stop(hangup)
 	return app.Run(ctx, app.Options{
 		Config: cfg, Version: s.build.Version, Log: app.NewLog(cfg.Log, s.err), Reload: hangup,
+		Reread: func() (config.Config, error) {
+			again, _, err := g.load(s, flags...)
+			return again, err
+		},
 	})
 }

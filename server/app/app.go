@@ -32,8 +32,11 @@ type Options struct {
 	Config  config.Config // validated
 	Version string
 	Log     *slog.Logger // nil: made as Config.Log says, to standard error
-	// Reload makes Run read certificates and push keys again: SIGHUP.
+	// Reload makes Run read certificates, push apps and their keys again: SIGHUP.
 	Reload <-chan os.Signal
+	// Reread reads the configuration again at a Reload. Only its push apps are
+	// taken: what else it says counts from the next start. nil: they stay.
+	Reread func() (config.Config, error)
 	// Started is called once, when every door is open. nil is fine.
 	Started func(Doors)
 	// Now replaces this machine's clock, which is then compared with no other:
@@ -157,6 +160,7 @@ func (s *server) prepare(ctx context.Context) error {
 
 // openDirectory loads the configuration of the organisation and follows it.
 func (s *server) openDirectory(ctx context.Context) error {
+	s.pushes = newPushes(pushApps(s.c), s.log)
 	o := directory.Options{
 		Log: directory.StoreLog{Store: s.store}, Keys: s.keys, File: s.snapshotFile(), InUse: inUse(s.store),
 		Channels: directory.Channels{Sends: s.sends, Pushes: s.pushesTo}, Now: s.clock.Now, Logger: s.log,
@@ -185,7 +189,7 @@ func (s *server) sends(kind roster.MethodKind) bool {
 
 // pushesTo reports whether an app is set up, by what its phones call it.
 func (s *server) pushesTo(p roster.Platform, app string) bool {
-	return apps(s.c.Push.Apps).serves(platform(p), app)
+	return s.pushes.known().serves(platform(p), app)
 }
 
 func (s *server) snapshotFile() string { return filepath.Join(s.c.DataDir, "directory.snapshot") }
@@ -201,10 +205,8 @@ func (s *server) openPushes(ctx context.Context) error {
 				slog.String("environment", string(a.Environment)), slog.String("what", a.Text), slog.String("reason", a.Reason))
 		},
 	})
-	s.pushes = &pushes{
-		config: pushApps(s.c), sender: s.sender, metrics: metrics, log: s.log, step: s.o.step,
-		keyring: &apns.Keyring{Vault: newVault(s.store, s.keys, s.clock.Now), Log: s.log},
-	}
+	s.pushes.sender, s.pushes.metrics, s.pushes.now, s.pushes.step = s.sender, metrics, s.clock.Now, s.o.step
+	s.pushes.keyring = &apns.Keyring{Vault: newVault(s.store, s.keys, s.clock.Now), Log: s.log}
 	if err := s.pushes.load(ctx); err != nil {
 		if !s.pushes.usable() {
 			return err

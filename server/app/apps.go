@@ -12,6 +12,8 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/apns"
@@ -53,40 +55,56 @@ func (a apps) serves(platform push.Platform, name string) bool {
 
 // pushes keeps the sender's apps as the configuration and its key files say.
 type pushes struct {
-	config  []config.PushApp
+	config  atomic.Pointer[apps] // of the configuration as it was read last
 	sender  *push.Sender
 	metrics *push.Metrics
 	keyring *apns.Keyring // of all apps and all their reloads
 	log     *slog.Logger
+	now     func() time.Time   // of provider tokens: all instances make the same; nil is this machine's
 	step    func(point string) // see Options; nil in every real server
 
 	mu     sync.Mutex
 	active map[string]keyed // by identity
 }
 
-// keyed is a provider and the hash of the files that it was made of.
+// keyed is a provider and the hash of what it was made of.
 type keyed struct {
 	hash [sha256.Size]byte
 	via  push.Provider
 	web  *webpush.Provider // of a web app: the provider itself
 }
 
+// newPushes returns the apps of the configuration. None is served before load,
+// which needs a sender.
+func newPushes(configured []config.PushApp, log *slog.Logger) *pushes {
+	p := &pushes{log: log}
+	p.configure(configured)
+	return p
+}
+
+// configure replaces the apps of the configuration; load makes them served.
+func (p *pushes) configure(configured []config.PushApp) {
+	all := apps(configured)
+	p.config.Store(&all)
+}
+
 // known returns the apps for [people].
-func (p *pushes) known() apps { return p.config }
+func (p *pushes) known() apps { return *p.config.Load() }
 
 // identity names an app of the configuration apart from all others.
 func identity(c config.PushApp) string { return c.Platform + "/" + c.ID + "/" + c.Environment }
 
-// load makes the sender serve the apps as they are on disk now. An app whose
-// files have not changed keeps its connections. When a file cannot be used, the
-// app goes on with what it had, or is [unusable], and load says so.
+// load makes the sender serve the apps as they are configured, and their files
+// are on disk, now. An app of which nothing has changed keeps its connections.
+// When a file cannot be used, the app goes on with what it had, or is
+// [unusable], and load says so.
 func (p *pushes) load(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := map[string]keyed{}
 	var all []push.App
 	var errs []error
-	for _, c := range p.config {
+	for _, c := range p.known() {
 		id := identity(c)
 		k, err := p.provider(c, p.active[id]) //nolint:contextcheck // what it starts outlives the start
 		if err != nil {
@@ -118,7 +136,7 @@ func (p *pushes) usable() bool {
 			return true
 		}
 	}
-	return len(p.config) == 0
+	return len(p.known()) == 0
 }
 
 // unusable stands in for an app whose files cannot be used. Its phones keep
@@ -163,7 +181,7 @@ func (p *pushes) provider(c config.PushApp, had keyed) (keyed, error) {
 			return had, fmt.Errorf("read the simulator's authority: %w", err)
 		}
 	}
-	hash := sha256.Sum256(bytes.Join([][]byte{key, ca}, []byte{0}))
+	hash := sha256.Sum256(bytes.Join([][]byte{credentials(c), key, ca}, []byte{0}))
 	if had.via != nil && had.hash == hash {
 		return had, nil
 	}
@@ -176,6 +194,13 @@ func (p *pushes) provider(c config.PushApp, had keyed) (keyed, error) {
 		via = stepped{Provider: via, step: p.step}
 	}
 	return keyed{hash: hash, via: via, web: web}, nil
+}
+
+// credentials is everything of an app's configuration that its provider is made
+// of, apart from the files: with another key id it is another provider.
+func credentials(c config.PushApp) []byte {
+	c.MaxInFlight, c.PerSecond = 0, 0 // of the sender
+	return fmt.Appendf(nil, "%+v", c)
 }
 
 // stepped reports every attempt before and after it is made.
@@ -195,7 +220,7 @@ func (p *pushes) make(c config.PushApp, key, ca []byte) (push.Provider, error) {
 	if c.Platform == string(push.IOS) {
 		conf := apns.Config{
 			App: c.ID, BundleID: c.Bundle, Environment: appEnvironment(c), TeamID: c.TeamID, KeyID: c.KeyID, Key: key,
-			CriticalEntitled: c.Critical, Keyring: p.keyring, Metrics: p.metrics, Log: p.log,
+			CriticalEntitled: c.Critical, Keyring: p.keyring, Metrics: p.metrics, Log: p.log, Now: p.now,
 		}
 		if c.TestEndpoint != "" {
 			conf.TestEndpoint = &apns.TestEndpoint{URL: c.TestEndpoint, CA: ca}

@@ -30,7 +30,7 @@ func (p *pushes) web(app string) (string, *webpush.Provider) {
 	id := p.known().resolve(push.Web, app)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range p.config {
+	for _, c := range p.known() {
 		if c.Platform == string(push.Web) && c.ID == id {
 			return id, p.active[identity(c)].web
 		}

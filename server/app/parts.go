@@ -133,7 +133,9 @@ func (s *server) pageWithoutStore(ctx context.Context, cause error) {
 		return
 	}
 	sender := push.NewSender(push.Options{Log: s.log, Now: s.clock.Now}) //nolint:contextcheck // what it starts outlives the start
-	apps := &pushes{config: pushApps(s.c), sender: sender, log: s.log, keyring: &apns.Keyring{Log: s.log}}
+	apps := newPushes(pushApps(s.c), s.log)
+	apps.sender = sender
+	apps.keyring = &apns.Keyring{Log: s.log}
 	if err := apps.load(ctx); err != nil {
 		s.log.ErrorContext(ctx, "some administrators cannot be told", slog.Any("error", err))
 	}
@@ -174,8 +176,8 @@ func keepEvery(c config.Retention) time.Duration {
 	return min(max(c.ArchiveAfter/10, time.Second), time.Minute)
 }
 
-// reload reads certificates and push keys again whenever it is asked to. What
-// cannot be used leaves what was there in force.
+// reload reads certificates, push apps and their keys again whenever it is asked
+// to. What cannot be used leaves what was there in force.
 func (s *server) reload(ctx context.Context) error {
 	for {
 		select {
@@ -183,7 +185,8 @@ func (s *server) reload(ctx context.Context) error {
 			return nil
 		case <-s.o.Reload:
 		}
-		err := errors.Join(s.pushes.load(ctx), s.people.unpark(ctx))
+		err := s.reread()
+		err = errors.Join(err, s.pushes.load(ctx), s.people.unpark(ctx))
 		if s.c.TLS.CertFile != "" {
 			err = errors.Join(err, s.cert.load())
 		}
@@ -191,8 +194,21 @@ func (s *server) reload(ctx context.Context) error {
 			s.log.ErrorContext(ctx, "not everything could be read again; what was there stays in force", slog.Any("error", err))
 			continue
 		}
-		s.log.InfoContext(ctx, "certificates and push keys were read again")
+		s.log.InfoContext(ctx, "certificates, push apps and their keys were read again")
 	}
+}
+
+// reread takes the push apps out of the configuration as it is now.
+func (s *server) reread() error {
+	if s.o.Reread == nil {
+		return nil
+	}
+	c, err := s.o.Reread()
+	if err != nil {
+		return fmt.Errorf("read the configuration again: %w", err)
+	}
+	s.pushes.configure(pushApps(c))
+	return nil
 }
 
 // hint says how the first administrator comes about.

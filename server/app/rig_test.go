@@ -86,7 +86,7 @@ func newWorld(t *testing.T, redis string) *world {
 	t.Helper()
 	w := &world{t: t, redis: redis, watch: &watch{}, files: t.TempDir()}
 	var err error
-	if w.apple, err = pushtest.NewAPNs(pushtest.APNsOptions{}); err != nil {
+	if w.apple, err = pushtest.NewAPNs(pushtest.APNsOptions{Now: w.watch.Now}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.apple.Close)

@@ -30,7 +30,7 @@ type Config struct {
 
 	Redis     Redis     `yaml:"redis" doc:"Where incidents are kept."`
 	TLS       TLS       `yaml:"tls" doc:"Certificate of the listener. Both files are read again on SIGHUP."`
-	Push      Push      `yaml:"push" doc:"The apps whose phones are paged. Keys are read again on SIGHUP."`
+	Push      Push      `yaml:"push" doc:"The apps whose phones are paged. They and their keys are read again on SIGHUP."`
 	SMTP      SMTP      `yaml:"smtp" doc:"The mail server through which e-mail pages leave."`
 	Webhooks  Webhooks  `yaml:"webhooks" doc:"Outgoing webhooks."`
 	DeadMan   DeadMan   `yaml:"dead_man" doc:"An outgoing call that proves from outside that this process lives and is ready."`
