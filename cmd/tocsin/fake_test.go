@@ -199,6 +199,8 @@ func (f *server) ListDeliveries(context.Context, *api.ListDeliveriesRequest) (*a
 		{
 			DeliveryId: "5b0c", User: "users/ann", DisplayName: "Ann Example", MethodKind: api.ContactMethod_KIND_PUSH, AddressHint: "Ann's iPhone", Kind: api.Delivery_KIND_PAGE,
 			State: api.Delivery_STATE_DISPLAYED, Attempts: 2, CreateTime: ago(179 * time.Second), ReceiveTime: timestamppb.New(noon.Add(-177500 * time.Millisecond)),
+			AcceptTime: timestamppb.New(noon.Add(-178500 * time.Millisecond)), DisplayTime: timestamppb.New(noon.Add(-177400 * time.Millisecond)), ProviderId: "5b0c",
+			FailedAttempts: []*api.Delivery_FailedAttempt{{AttemptTime: timestamppb.New(noon.Add(-178900 * time.Millisecond)), Code: "503 ServiceUnavailable"}},
 		},
 		{
 			DeliveryId: "5b0d", User: "users/ann", DisplayName: "Ann Example", MethodKind: api.ContactMethod_KIND_EMAIL, AddressHint: "a…@example.com", Kind: api.Delivery_KIND_PAGE,

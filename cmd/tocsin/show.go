@@ -189,25 +189,46 @@ func way(d *api.Delivery) string {
 	return text
 }
 
-// fate is how a delivery fared: "displayed after 1.2s", "rejected: Unregistered".
+// fate is how a delivery fared: "displayed: accepted after 0.2s, received after
+// 1.1s, displayed after 1.2s", "rejected: Unregistered".
 func fate(d *api.Delivery) string {
-	text, reached, at := word(d.GetState()), "received", d.GetReceiveTime()
-	if at == nil {
-		reached, at = "accepted", d.GetAcceptTime()
-	}
-	if at != nil && reached == text {
-		text, at = text+" "+after(d, at), nil
-	}
+	text := word(d.GetState())
+	var parts []string
 	if d.GetCode() != "" {
-		text += ": " + d.GetCode()
+		parts = append(parts, clean(d.GetCode()))
 	}
-	if at != nil {
-		text += ", " + reached + " " + after(d, at)
+	for _, step := range []struct {
+		what string
+		at   *timestamppb.Timestamp
+	}{
+		{"accepted", d.GetAcceptTime()},
+		{"received", d.GetReceiveTime()},
+		{"displayed", d.GetDisplayTime()},
+		{"opened", d.GetOpenTime()},
+		{"acted", d.GetActTime()},
+	} {
+		if step.at != nil {
+			parts = append(parts, step.what+" "+after(d, step.at))
+		}
+	}
+	if d.GetAudible() == api.Delivery_AUDIBLE_NO {
+		parts = append(parts, "without sound")
 	}
 	if d.GetAttempts() > 1 {
-		text += fmt.Sprintf(", %d attempts", d.GetAttempts())
+		parts = append(parts, fmt.Sprintf("%d attempts", d.GetAttempts()))
 	}
-	return text
+	for _, a := range d.GetFailedAttempts() {
+		if a.GetCode() != d.GetCode() {
+			parts = append(parts, clean(a.GetCode())+" "+after(d, a.GetAttemptTime()))
+		}
+	}
+	if id := d.GetProviderId(); id != "" {
+		parts = append(parts, "id "+clean(id))
+	}
+	if len(parts) == 0 {
+		return text
+	}
+	return text + ": " + strings.Join(parts, ", ")
 }
 
 // after is how long after its creation something happened to a delivery.

@@ -283,7 +283,10 @@ func TestMailIsBundled(t *testing.T) {
 	}
 }
 
-func TestFallbackOnceAMinute(t *testing.T) {
+// TestCase54_StormOfASilentPhone: two hundred incidents within a minute of a
+// person whose phone is silent; the first fallback goes out at once, all others
+// a minute later in one summary.
+func TestCase54_StormOfASilentPhone(t *testing.T) {
 	d := newDesk(t, "2026-07-01T12:00:00Z")
 	fall := func(id incident.ID) Outcome { return d.page(id, incident.High, mail, incident.PageNoReceipt) }
 	if got := fall("a"); got.Verdict != SendNow {

@@ -125,7 +125,7 @@ func (t *turn) finish() Decision {
 	}
 	for i := range d.Work {
 		w := &d.Work[i]
-		w.Incident, w.Generation, w.Revision, w.Trace = in.ID, in.Generation, in.Revision+1, in.Trace
+		w.Incident, w.Generation, w.Revision, w.Trace, w.Severity = in.ID, in.Generation, in.Revision+1, in.Trace, in.Severity
 		if w.Urgency == 0 {
 			w.Urgency = in.Urgency
 		}

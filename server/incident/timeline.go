@@ -1,6 +1,8 @@
 package incident
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/catalog"
@@ -111,4 +113,45 @@ type Delivery struct {
 	Queued, Attempted, Accepted, Received, Displayed, Opened, Acted, Ended time.Time
 	Silent                                                                 bool   // the device says that it showed it without sound
 	Epoch                                                                  uint32 // of the device when it was sent
+	Tries                                                                  Tries  // requests that failed
+}
+
+// Tries are the requests for a delivery that failed: a line "<Unix ms> <reason>"
+// for each. It is text so that records can be compared.
+type Tries string
+
+// Try is one request that failed.
+type Try struct {
+	At     time.Time
+	Reason string
+}
+
+// maxTries is how many are kept: the first ones, and the last.
+const maxTries = 8
+
+// With returns the tries with one more.
+func (t Tries) With(at time.Time, reason string) Tries {
+	lines := strings.Split(string(t), "\n")
+	if t == "" {
+		lines = nil
+	}
+	if len(lines) >= maxTries {
+		lines = lines[:maxTries-1]
+	}
+	reason = strings.Join(strings.Fields(reason), " ")
+	return Tries(strings.Join(append(lines, strconv.FormatInt(at.UnixMilli(), 10)+" "+reason), "\n"))
+}
+
+// All returns the tries, oldest first.
+func (t Tries) All() []Try {
+	var all []Try
+	for line := range strings.Lines(string(t)) {
+		head, reason, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		ms, err := strconv.ParseInt(head, 10, 64)
+		if err != nil {
+			continue
+		}
+		all = append(all, Try{At: time.UnixMilli(ms).UTC(), Reason: reason})
+	}
+	return all
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
@@ -39,6 +40,7 @@ type Work struct {
 	Method     roster.MethodID
 	Loud       bool // the critical sound
 	Urgency    Urgency
+	Severity   event.Severity // of the incident
 	Reason     PageReason
 	Level      int
 	Number     int       // how many pages this person has had for it, from 1

@@ -109,6 +109,11 @@ func (n *Notifier) pushed(ctx context.Context, l *leg, r push.Result) {
 	if r.Address != push.AddressKeep { // before the end, which may ask for the next way
 		n.fate(ctx, l.phone, r)
 	}
+	for _, t := range r.Tries {
+		if t.Class != push.Accepted {
+			l.delivery.Tries = l.delivery.Tries.With(t.At, tried(t))
+		}
+	}
 	why := clip(r.Outcome.Reason)
 	switch r.End {
 	case push.EndAccepted:
@@ -147,6 +152,18 @@ func (n *Notifier) fate(ctx context.Context, p Phone, r push.Result) {
 	}
 }
 
+// tried is the push service's word about an attempt that failed.
+func tried(t push.Try) string {
+	why := clip(t.Reason)
+	if why == "" {
+		why = t.Class.String()
+	}
+	if t.Status != 0 {
+		why = strconv.Itoa(t.Status) + " " + why
+	}
+	return why
+}
+
 // carry brings a leg to its end over a channel, with our own tries.
 func (n *Notifier) carry(ctx context.Context, l *leg) {
 	e := &l.d.e
@@ -165,6 +182,7 @@ func (n *Notifier) carry(ctx context.Context, l *leg) {
 			l.end(ctx, incident.DeliveryWithdrawn, "not needed any more", "")
 			return
 		case final:
+			l.delivery.Tries = l.delivery.Tries.With(n.now(), reason(err))
 			if refused.Address {
 				n.bounced(ctx, l, refused.Reason)
 			}
@@ -175,6 +193,9 @@ func (n *Notifier) carry(ctx context.Context, l *leg) {
 			return
 		}
 		l.delivery.Reason = reason(err)
+		if !errors.Is(err, errInFlight) {
+			l.delivery.Tries = l.delivery.Tries.With(n.now(), reason(err))
+		}
 		pause := n.backoff(number)
 		if errors.Is(err, errInFlight) || fault.KindOf(err) == fault.Unavailable {
 			pause = time.Second

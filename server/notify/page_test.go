@@ -77,14 +77,37 @@ func TestRepeatedWorkSendsOnce(t *testing.T) {
 	}
 }
 
-func TestNothingStartsAfterTheAcknowledgement(t *testing.T) {
-	r := newRig(t)
-	in, work := r.trigger("Disk full", page("ann", roster.PushAll))
-	replace := r.acknowledge(in, "bob")
-	r.must(append(work, replace...)...)
-	if got := r.push.sent(push.KindPage); len(got) != 0 {
-		t.Errorf("pages = %d, want none", len(got))
-	}
+// TestCase70_OvertakenPages: a page whose incident was acknowledged while it
+// was queued is never sent, and one that is past its deadline is recorded as
+// expired and never sent.
+func TestCase70_OvertakenPages(t *testing.T) {
+	t.Run("acknowledged", func(t *testing.T) {
+		r := newRig(t)
+		in, work := r.trigger("Disk full", page("ann", roster.PushAll))
+		replace := r.acknowledge(in, "bob")
+		r.must(append(work, replace...)...)
+		if got := r.push.sent(push.KindPage); len(got) != 0 {
+			t.Errorf("pages = %d, want none", len(got))
+		}
+		if got := r.deliveries(in); len(got) != 1 || got[0].State != incident.DeliveryWithdrawn || got[0].Reason == "" {
+			t.Errorf("records = %+v, want one that says why nothing was sent", got)
+		}
+	})
+	t.Run("too late", func(t *testing.T) {
+		r := newRig(t)
+		in, work := r.trigger("Disk full", page("ann", roster.PushAll))
+		r.advance(time.Hour)
+		r.must(work...)
+		if got := r.push.sent(push.KindPage); len(got) != 0 {
+			t.Errorf("pages = %d, want none after the deadline", len(got))
+		}
+		if got := r.failures(); len(got) != 1 || got[0].Reason != "too late" {
+			t.Errorf("failures = %+v, want one: too late", got)
+		}
+		if got := r.deliveries(in); len(got) != 1 || got[0].State != incident.DeliveryExpired {
+			t.Errorf("records = %+v, want one, expired", got)
+		}
+	})
 }
 
 // The acknowledgement is committed while the page waits at the provider's door.
@@ -191,19 +214,6 @@ func TestNarrowedMethodPagesOneDevice(t *testing.T) {
 	r.must(work...)
 	if got := r.push.sent(push.KindPage); len(got) != 1 || got[0].Device.ID != "pixel" {
 		t.Errorf("pushes = %+v, want one, to the pixel", got)
-	}
-}
-
-func TestLatePageIsNotSent(t *testing.T) {
-	r := newRig(t)
-	_, work := r.trigger("Disk full", page("ann", roster.PushAll))
-	r.advance(time.Hour)
-	r.must(work...)
-	if got := r.push.sent(push.KindPage); len(got) != 0 {
-		t.Errorf("pages = %d, want none after the deadline", len(got))
-	}
-	if got := r.failures(); len(got) != 1 || got[0].Reason != "too late" {
-		t.Errorf("failures = %+v, want one: too late", got)
 	}
 }
 

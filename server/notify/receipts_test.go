@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -25,7 +27,10 @@ func (r *rig) report(c auth.Principal, key, delivery string, s incident.Delivery
 	return got[0]
 }
 
-func TestReceiptsAreMonotonicAndIdempotent(t *testing.T) {
+// TestCase51_ReceiptsTwiceAndOutOfOrder: receipts come twice, displayed before
+// received, and ten minutes apart; all are answered as recorded, each state
+// keeps its first instant, no state goes back, and nobody is reached another way.
+func TestCase51_ReceiptsTwiceAndOutOfOrder(t *testing.T) {
 	r := newRig(t)
 	in, work := r.trigger("Disk full", page("ann", roster.PushAll))
 	r.must(work...)
@@ -37,7 +42,10 @@ func TestReceiptsAreMonotonicAndIdempotent(t *testing.T) {
 		if got := r.report(caller("iphone"), "", id, s, false); got != ReceiptRecorded {
 			t.Errorf("receipt %v = %v, want it recorded", s, got)
 		}
-		r.advance(time.Minute)
+		r.advance(10 * time.Minute)
+	}
+	if got := r.failures(); len(got) != 0 {
+		t.Errorf("failures = %+v, want none", got)
 	}
 	i := slices.IndexFunc(r.deliveries(in), func(d incident.Delivery) bool { return d.ID == id })
 	dv := r.deliveries(in)[i]
@@ -49,12 +57,25 @@ func TestReceiptsAreMonotonicAndIdempotent(t *testing.T) {
 	}
 }
 
-func TestReceiptsOfOthersAreDenied(t *testing.T) {
+// TestCase52_ReceiptOfAnother: somebody reports a receipt of a delivery that is
+// not his device's, or with a key that is not for it; it is denied and counted,
+// and the record stays as it was.
+func TestCase52_ReceiptOfAnother(t *testing.T) {
 	r := newRig(t)
 	_, work := r.trigger("Disk full", page("ann", roster.PushAll))
 	r.must(work...)
 	m := r.push.to(push.KindPage, "iphone")[0]
 	other := r.push.to(push.KindPage, "pixel")[0]
+	thief := auth.Principal{Kind: auth.KindDevice, User: "bob", Device: "bobs-phone"}
+	if got := r.report(thief, "", m.DeliveryID, incident.DeliveryDisplayed, false); got != ReceiptDenied {
+		t.Errorf("of another person's device: %v, want it denied", got)
+	}
+	if _, dv, _, err := r.store.Delivery(t.Context(), m.DeliveryID); err != nil || dv.State != incident.DeliveryAccepted {
+		t.Errorf("after it the record is %+v (%v), want it accepted as before", dv, err)
+	}
+	if got := testutil.ToFloat64(r.n.metrics.refused.WithLabelValues("denied")); got != 1 {
+		t.Errorf("push_receipts_refused_total{why=denied} = %v, want 1", got)
+	}
 	for name, c := range map[string]struct {
 		caller auth.Principal
 		key    string
@@ -127,7 +148,11 @@ func TestSilentCardMayBeMute(t *testing.T) {
 	}
 }
 
-func TestSuppressedEverywhereFailsOver(t *testing.T) {
+// TestCase53_Suppressed: every device says that it does not show pages, as
+// notifications are off; that counts as refused, and the next way is asked for
+// at once. (What the device says of its permission makes its health red; that
+// is the record's, and not of one receipt.)
+func TestCase53_Suppressed(t *testing.T) {
 	r := newRig(t)
 	r.dir.only("iphone", "pixel")
 	_, work := r.trigger("Disk full", page("ann", roster.PushAll))
@@ -139,6 +164,9 @@ func TestSuppressedEverywhereFailsOver(t *testing.T) {
 	r.report(caller("pixel"), "", r.push.to(push.KindPage, "pixel")[0].DeliveryID, incident.DeliverySuppressed, false)
 	if got := r.failures(); len(got) != 1 || got[0].Method != roster.PushAll {
 		t.Errorf("failures = %+v, want one for push", got)
+	}
+	if got := testutil.ToFloat64(r.n.metrics.fallbacks.WithLabelValues("rejected")); got != 1 {
+		t.Errorf("push_fallback_total{cause=rejected} = %v, want 1", got)
 	}
 }
 

@@ -144,10 +144,16 @@ func (n *Notifier) page(j job) error {
 	switch {
 	case w.Generation != j.in.Generation:
 		count("withdrawn")
+		if err := n.unsent(j, method, incident.DeliveryWithdrawn, "not needed any more when its turn came", w.Deadline); err != nil {
+			return err
+		}
 		j.end()
 		return nil
 	case !w.Deadline.IsZero() && !n.now().Before(w.Deadline):
 		count("expired")
+		if err := n.unsent(j, method, incident.DeliveryExpired, "too late", w.Deadline); err != nil {
+			return err
+		}
 		n.undelivered(j.ctx, w.Incident, incident.Undelivered{User: w.User, Method: w.Method, Generation: w.Generation, Reason: "too late", Passing: true})
 		j.end()
 		return nil
@@ -272,19 +278,25 @@ func (n *Notifier) withheld(j job, method roster.Method, o attention.Outcome) er
 	if o.Verdict == attention.OnCard {
 		return nil // the card makes its own records
 	}
+	why := "collected with others until " + o.Until.UTC().Format(time.RFC3339)
+	if o.Verdict == attention.HeldBack {
+		why = "held for quiet hours until " + o.Until.UTC().Format(time.RFC3339)
+	}
+	return n.unsent(j, method, incident.DeliveryWithdrawn, why, o.Until)
+}
+
+// unsent records that a page was not handed to anybody, and why. It stands for
+// every device of the person.
+func (n *Notifier) unsent(j job, method roster.Method, state incident.DeliveryState, why string, until time.Time) error {
 	w := j.work
 	doc := store.IncidentDoc(w.Incident)
 	id, err := store.DeliveryID(doc, j.name(), "withheld")
 	if err != nil {
 		return err
 	}
-	why := "collected with others until " + o.Until.UTC().Format(time.RFC3339)
-	if o.Verdict == attention.HeldBack {
-		why = "held for quiet hours until " + o.Until.UTC().Format(time.RFC3339)
-	}
 	return n.o.Ledger.RecordDelivery(j.ctx, doc, incident.Delivery{
-		ID: id, Work: j.name(), User: w.User, Method: method.ID, Kind: method.Kind, Urgency: w.Urgency,
-		State: incident.DeliveryWithdrawn, Reason: why, Queued: j.at, Ended: n.now(), Deadline: o.Until,
+		ID: id, Work: j.name(), User: w.User, Method: w.Method, Kind: method.Kind, Urgency: w.Urgency,
+		State: state, Reason: why, Queued: j.at, Ended: n.now(), Deadline: until,
 	})
 }
 

@@ -31,6 +31,7 @@ type names interface {
 	GetTeam(id roster.TeamID) (*directory.Team, bool)
 	GetIntegration(id catalog.IntegrationID) (*directory.Integration, bool)
 	GetToken(id auth.TokenID) (*directory.Token, bool)
+	GetDevice(id roster.DeviceID) (*directory.Device, bool)
 }
 
 // shaper makes messages of domain values.

@@ -43,6 +43,13 @@ func (s shaper) delivery(in incident.ID, d incident.Delivery) *pb.Delivery {
 		State: deliveryStates[d.State], Code: d.Reason, Attempts: int32(d.Attempts), CreateTime: stamp(created), //nolint:gosec // a few
 		SendTime: stamp(d.Attempted), AcceptTime: stamp(d.Accepted), ReceiveTime: stamp(d.Received), DisplayTime: stamp(d.Displayed),
 		OpenTime: stamp(d.Opened), ActTime: stamp(d.Acted), DeadlineTime: stamp(d.Deadline), EndTime: stamp(d.Ended),
+		ProviderId: d.Provider,
+	}
+	for _, t := range d.Tries.All() {
+		m.FailedAttempts = append(m.FailedAttempts, &pb.Delivery_FailedAttempt{AttemptTime: stamp(t.At), Code: t.Reason})
+	}
+	if device, ok := s.names.GetDevice(d.Device); ok {
+		m.AddressHint = device.Name
 	}
 	if u, ok := s.names.User(d.User); ok && d.Kind != roster.Push {
 		if method, ok := u.Method(d.Method); ok {

@@ -41,6 +41,10 @@ func (book) GetIntegration(id catalog.IntegrationID) (*directory.Integration, bo
 	return &directory.Integration{Integration: catalog.Integration{ID: id, Name: "Prometheus"}}, id == "prom"
 }
 
+func (book) GetDevice(id roster.DeviceID) (*directory.Device, bool) {
+	return &directory.Device{Device: roster.Device{ID: id, Name: "Ann's iPhone"}}, id == "iphone"
+}
+
 func (book) GetToken(id auth.TokenID) (*directory.Token, bool) {
 	return &directory.Token{Token: auth.Token{ID: id, Name: "release bot"}}, id == "t1"
 }
@@ -397,6 +401,7 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	d := incident.Delivery{
 		ID: "d", User: "ann", Device: "x", Method: "mail", Kind: roster.Email, Page: true, State: incident.DeliveryActed, Audible: true, Attempts: 1, Reason: "r",
 		Deadline: at, Queued: at, Attempted: at, Accepted: at, Received: at, Displayed: at, Opened: at, Acted: at, Ended: at,
+		Provider: "p", Tries: incident.Tries("").With(at, "503"),
 	}
 	filled(t, shaper{book{}}.delivery("0", d))
 }

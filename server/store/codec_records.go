@@ -56,7 +56,7 @@ func deliveryToProto(d incident.Delivery) *storepb.Delivery {
 		Attempts: int32(d.Attempts), Reason: d.Reason, Provider: d.Provider, Deadline: ms(d.Deadline),
 		Queued: ms(d.Queued), Attempted: ms(d.Attempted), Accepted: ms(d.Accepted), Received: ms(d.Received),
 		Displayed: ms(d.Displayed), Opened: ms(d.Opened), Acted: ms(d.Acted), Ended: ms(d.Ended),
-		Silent: d.Silent, Epoch: d.Epoch,
+		Silent: d.Silent, Epoch: d.Epoch, Tries: string(d.Tries),
 	}
 }
 
@@ -68,7 +68,7 @@ func deliveryFromProto(m *storepb.Delivery) incident.Delivery {
 		Attempts: int(m.GetAttempts()), Reason: m.GetReason(), Provider: m.GetProvider(), Deadline: at(m.GetDeadline()),
 		Queued: at(m.GetQueued()), Attempted: at(m.GetAttempted()), Accepted: at(m.GetAccepted()), Received: at(m.GetReceived()),
 		Displayed: at(m.GetDisplayed()), Opened: at(m.GetOpened()), Acted: at(m.GetActed()), Ended: at(m.GetEnded()),
-		Silent: m.GetSilent(), Epoch: m.GetEpoch(),
+		Silent: m.GetSilent(), Epoch: m.GetEpoch(), Tries: incident.Tries(m.GetTries()),
 	}
 }
 
@@ -78,6 +78,7 @@ func workToProto(w incident.Work) *storepb.Work {
 		Method: string(w.Method), Loud: w.Loud, Urgency: uint32(w.Urgency), Reason: uint32(w.Reason), Level: int32(w.Level),
 		Number: int32(w.Number), Deadline: ms(w.Deadline), Text: w.Text, Actor: actorToProto(w.Actor), Cause: uint32(w.Cause),
 		Other: string(w.Other), Service: string(w.Service), Key: w.Key, Revision: w.Revision, Trace: w.Trace,
+		Severity: uint32(w.Severity),
 	}
 }
 
@@ -88,7 +89,7 @@ func workFromProto(m *storepb.Work) incident.Work {
 		Urgency: incident.Urgency(m.GetUrgency()), Reason: incident.PageReason(m.GetReason()), Level: int(m.GetLevel()),
 		Number: int(m.GetNumber()), Deadline: at(m.GetDeadline()), Text: m.GetText(), Actor: actorFromProto(m.GetActor()),
 		Cause: incident.Cause(m.GetCause()), Other: incident.ID(m.GetOther()), Service: catalog.ServiceID(m.GetService()),
-		Key: m.GetKey(), Revision: m.GetRevision(), Trace: m.GetTrace(),
+		Key: m.GetKey(), Revision: m.GetRevision(), Trace: m.GetTrace(), Severity: event.Severity(m.GetSeverity()),
 	}
 }
 

@@ -225,6 +225,9 @@ func MergeDelivery(old, n incident.Delivery) incident.Delivery {
 	if n.Provider != "" {
 		m.Provider = n.Provider
 	}
+	if len(n.Tries) > len(old.Tries) {
+		m.Tries = n.Tries
+	}
 	if n.Attempted.After(old.Attempted) { // the last one: it says when to do it again
 		m.Attempted = n.Attempted
 	}

@@ -2256,7 +2256,8 @@ type Delivery struct {
 	Device string `protobuf:"bytes,5,opt,name=device,proto3" json:"device,omitempty"`
 	// The contact method: its id, "push" for all devices.
 	ContactMethod string `protobuf:"bytes,6,opt,name=contact_method,json=contactMethod,proto3" json:"contact_method,omitempty"`
-	// The address, shortened so that it can be shown ("a***@example.org").
+	// The address, shortened so that it can be shown ("a***@example.org"); of a
+	// push, what the device is called.
 	AddressHint string `protobuf:"bytes,7,opt,name=address_hint,json=addressHint,proto3" json:"address_hint,omitempty"`
 	// What it was for.
 	Kind Delivery_Kind `protobuf:"varint,8,opt,name=kind,proto3,enum=tocsin.v1.Delivery_Kind" json:"kind,omitempty"`
@@ -2287,9 +2288,13 @@ type Delivery struct {
 	// Whether it could be heard, as far as the device knows.
 	Audible Delivery_Audible `protobuf:"varint,21,opt,name=audible,proto3,enum=tocsin.v1.Delivery_Audible" json:"audible,omitempty"`
 	// When it ended without proof: refused, expired, withdrawn or suppressed.
-	EndTime       *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// What the push service or mail server calls it, to ask there.
+	ProviderId string `protobuf:"bytes,23,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	// Requests that failed, oldest first: the first seven and the last.
+	FailedAttempts []*Delivery_FailedAttempt `protobuf:"bytes,24,rep,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Delivery) Reset() {
@@ -2474,6 +2479,75 @@ func (x *Delivery) GetEndTime() *timestamppb.Timestamp {
 		return x.EndTime
 	}
 	return nil
+}
+
+func (x *Delivery) GetProviderId() string {
+	if x != nil {
+		return x.ProviderId
+	}
+	return ""
+}
+
+func (x *Delivery) GetFailedAttempts() []*Delivery_FailedAttempt {
+	if x != nil {
+		return x.FailedAttempts
+	}
+	return nil
+}
+
+// A request that did not bring it further.
+type Delivery_FailedAttempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it was answered, or given up.
+	AttemptTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=attempt_time,json=attemptTime,proto3" json:"attempt_time,omitempty"`
+	// Why, in the words of whoever refused it.
+	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivery_FailedAttempt) Reset() {
+	*x = Delivery_FailedAttempt{}
+	mi := &file_tocsin_v1_incident_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivery_FailedAttempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivery_FailedAttempt) ProtoMessage() {}
+
+func (x *Delivery_FailedAttempt) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_incident_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivery_FailedAttempt.ProtoReflect.Descriptor instead.
+func (*Delivery_FailedAttempt) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{8, 0}
+}
+
+func (x *Delivery_FailedAttempt) GetAttemptTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AttemptTime
+	}
+	return nil
+}
+
+func (x *Delivery_FailedAttempt) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
 }
 
 var File_tocsin_v1_incident_proto protoreflect.FileDescriptor
@@ -2745,7 +2819,7 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\x10CAUSE_NO_RECEIPT\x10\x15\x12\x12\n" +
 	"\x0eCAUSE_REJECTED\x10\x16\x12\x14\n" +
 	"\x10CAUSE_REASSIGNED\x10\x17\x12\x11\n" +
-	"\rCAUSE_SNOOZED\x10\x18\"\xd0\f\n" +
+	"\rCAUSE_SNOOZED\x10\x18\"\xab\x0e\n" +
 	"\bDelivery\x12$\n" +
 	"\vdelivery_id\x18\x01 \x01(\tB\x03\xe0A\x03R\n" +
 	"deliveryId\x127\n" +
@@ -2776,7 +2850,13 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\bact_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aactTime\x12D\n" +
 	"\rdeadline_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\fdeadlineTime\x12:\n" +
 	"\aaudible\x18\x15 \x01(\x0e2\x1b.tocsin.v1.Delivery.AudibleB\x03\xe0A\x03R\aaudible\x12:\n" +
-	"\bend_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\"\xf7\x01\n" +
+	"\bend_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x12$\n" +
+	"\vprovider_id\x18\x17 \x01(\tB\x03\xe0A\x03R\n" +
+	"providerId\x12O\n" +
+	"\x0ffailed_attempts\x18\x18 \x03(\v2!.tocsin.v1.Delivery.FailedAttemptB\x03\xe0A\x03R\x0efailedAttempts\x1ab\n" +
+	"\rFailedAttempt\x12=\n" +
+	"\fattempt_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\vattemptTime\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\"\xf7\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_QUEUED\x10\x01\x12\x13\n" +
@@ -2816,101 +2896,104 @@ func file_tocsin_v1_incident_proto_rawDescGZIP() []byte {
 }
 
 var file_tocsin_v1_incident_proto_enumTypes = make([]protoimpl.EnumInfo, 13)
-var file_tocsin_v1_incident_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_tocsin_v1_incident_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_tocsin_v1_incident_proto_goTypes = []any{
-	(Incident_State)(0),           // 0: tocsin.v1.Incident.State
-	(Incident_Urgency)(0),         // 1: tocsin.v1.Incident.Urgency
-	(Incident_Priority)(0),        // 2: tocsin.v1.Incident.Priority
-	(Incident_ResolveCause)(0),    // 3: tocsin.v1.Incident.ResolveCause
-	(Assignee_Via)(0),             // 4: tocsin.v1.Assignee.Via
-	(Alert_State)(0),              // 5: tocsin.v1.Alert.State
-	(Actor_Kind)(0),               // 6: tocsin.v1.Actor.Kind
-	(Actor_Via)(0),                // 7: tocsin.v1.Actor.Via
-	(TimelineEntry_Type)(0),       // 8: tocsin.v1.TimelineEntry.Type
-	(TimelineEntry_Cause)(0),      // 9: tocsin.v1.TimelineEntry.Cause
-	(Delivery_State)(0),           // 10: tocsin.v1.Delivery.State
-	(Delivery_Kind)(0),            // 11: tocsin.v1.Delivery.Kind
-	(Delivery_Audible)(0),         // 12: tocsin.v1.Delivery.Audible
-	(*Incident)(nil),              // 13: tocsin.v1.Incident
-	(*Assignee)(nil),              // 14: tocsin.v1.Assignee
-	(*Acknowledgement)(nil),       // 15: tocsin.v1.Acknowledgement
-	(*Escalation)(nil),            // 16: tocsin.v1.Escalation
-	(*OpenInterval)(nil),          // 17: tocsin.v1.OpenInterval
-	(*Alert)(nil),                 // 18: tocsin.v1.Alert
-	(*Actor)(nil),                 // 19: tocsin.v1.Actor
-	(*TimelineEntry)(nil),         // 20: tocsin.v1.TimelineEntry
-	(*Delivery)(nil),              // 21: tocsin.v1.Delivery
-	(Event_Severity)(0),           // 22: tocsin.v1.Event.Severity
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 24: google.protobuf.Struct
-	(*Link)(nil),                  // 25: tocsin.v1.Link
-	(*Image)(nil),                 // 26: tocsin.v1.Image
-	(ContactMethod_Kind)(0),       // 27: tocsin.v1.ContactMethod.Kind
+	(Incident_State)(0),            // 0: tocsin.v1.Incident.State
+	(Incident_Urgency)(0),          // 1: tocsin.v1.Incident.Urgency
+	(Incident_Priority)(0),         // 2: tocsin.v1.Incident.Priority
+	(Incident_ResolveCause)(0),     // 3: tocsin.v1.Incident.ResolveCause
+	(Assignee_Via)(0),              // 4: tocsin.v1.Assignee.Via
+	(Alert_State)(0),               // 5: tocsin.v1.Alert.State
+	(Actor_Kind)(0),                // 6: tocsin.v1.Actor.Kind
+	(Actor_Via)(0),                 // 7: tocsin.v1.Actor.Via
+	(TimelineEntry_Type)(0),        // 8: tocsin.v1.TimelineEntry.Type
+	(TimelineEntry_Cause)(0),       // 9: tocsin.v1.TimelineEntry.Cause
+	(Delivery_State)(0),            // 10: tocsin.v1.Delivery.State
+	(Delivery_Kind)(0),             // 11: tocsin.v1.Delivery.Kind
+	(Delivery_Audible)(0),          // 12: tocsin.v1.Delivery.Audible
+	(*Incident)(nil),               // 13: tocsin.v1.Incident
+	(*Assignee)(nil),               // 14: tocsin.v1.Assignee
+	(*Acknowledgement)(nil),        // 15: tocsin.v1.Acknowledgement
+	(*Escalation)(nil),             // 16: tocsin.v1.Escalation
+	(*OpenInterval)(nil),           // 17: tocsin.v1.OpenInterval
+	(*Alert)(nil),                  // 18: tocsin.v1.Alert
+	(*Actor)(nil),                  // 19: tocsin.v1.Actor
+	(*TimelineEntry)(nil),          // 20: tocsin.v1.TimelineEntry
+	(*Delivery)(nil),               // 21: tocsin.v1.Delivery
+	(*Delivery_FailedAttempt)(nil), // 22: tocsin.v1.Delivery.FailedAttempt
+	(Event_Severity)(0),            // 23: tocsin.v1.Event.Severity
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),        // 25: google.protobuf.Struct
+	(*Link)(nil),                   // 26: tocsin.v1.Link
+	(*Image)(nil),                  // 27: tocsin.v1.Image
+	(ContactMethod_Kind)(0),        // 28: tocsin.v1.ContactMethod.Kind
 }
 var file_tocsin_v1_incident_proto_depIdxs = []int32{
 	0,  // 0: tocsin.v1.Incident.state:type_name -> tocsin.v1.Incident.State
 	1,  // 1: tocsin.v1.Incident.urgency:type_name -> tocsin.v1.Incident.Urgency
 	2,  // 2: tocsin.v1.Incident.priority:type_name -> tocsin.v1.Incident.Priority
-	22, // 3: tocsin.v1.Incident.severity:type_name -> tocsin.v1.Event.Severity
+	23, // 3: tocsin.v1.Incident.severity:type_name -> tocsin.v1.Event.Severity
 	14, // 4: tocsin.v1.Incident.assignees:type_name -> tocsin.v1.Assignee
 	15, // 5: tocsin.v1.Incident.acknowledgements:type_name -> tocsin.v1.Acknowledgement
 	16, // 6: tocsin.v1.Incident.escalation:type_name -> tocsin.v1.Escalation
-	23, // 7: tocsin.v1.Incident.snooze_until:type_name -> google.protobuf.Timestamp
+	24, // 7: tocsin.v1.Incident.snooze_until:type_name -> google.protobuf.Timestamp
 	18, // 8: tocsin.v1.Incident.alerts:type_name -> tocsin.v1.Alert
-	24, // 9: tocsin.v1.Incident.details:type_name -> google.protobuf.Struct
-	25, // 10: tocsin.v1.Incident.links:type_name -> tocsin.v1.Link
-	26, // 11: tocsin.v1.Incident.images:type_name -> tocsin.v1.Image
-	23, // 12: tocsin.v1.Incident.create_time:type_name -> google.protobuf.Timestamp
-	23, // 13: tocsin.v1.Incident.update_time:type_name -> google.protobuf.Timestamp
-	23, // 14: tocsin.v1.Incident.acknowledge_time:type_name -> google.protobuf.Timestamp
-	23, // 15: tocsin.v1.Incident.resolve_time:type_name -> google.protobuf.Timestamp
+	25, // 9: tocsin.v1.Incident.details:type_name -> google.protobuf.Struct
+	26, // 10: tocsin.v1.Incident.links:type_name -> tocsin.v1.Link
+	27, // 11: tocsin.v1.Incident.images:type_name -> tocsin.v1.Image
+	24, // 12: tocsin.v1.Incident.create_time:type_name -> google.protobuf.Timestamp
+	24, // 13: tocsin.v1.Incident.update_time:type_name -> google.protobuf.Timestamp
+	24, // 14: tocsin.v1.Incident.acknowledge_time:type_name -> google.protobuf.Timestamp
+	24, // 15: tocsin.v1.Incident.resolve_time:type_name -> google.protobuf.Timestamp
 	3,  // 16: tocsin.v1.Incident.resolve_cause:type_name -> tocsin.v1.Incident.ResolveCause
 	19, // 17: tocsin.v1.Incident.resolver:type_name -> tocsin.v1.Actor
 	17, // 18: tocsin.v1.Incident.open_intervals:type_name -> tocsin.v1.OpenInterval
 	19, // 19: tocsin.v1.Incident.creator:type_name -> tocsin.v1.Actor
-	23, // 20: tocsin.v1.Assignee.since_time:type_name -> google.protobuf.Timestamp
+	24, // 20: tocsin.v1.Assignee.since_time:type_name -> google.protobuf.Timestamp
 	4,  // 21: tocsin.v1.Assignee.via:type_name -> tocsin.v1.Assignee.Via
-	23, // 22: tocsin.v1.Acknowledgement.acknowledge_time:type_name -> google.protobuf.Timestamp
-	23, // 23: tocsin.v1.Acknowledgement.client_time:type_name -> google.protobuf.Timestamp
+	24, // 22: tocsin.v1.Acknowledgement.acknowledge_time:type_name -> google.protobuf.Timestamp
+	24, // 23: tocsin.v1.Acknowledgement.client_time:type_name -> google.protobuf.Timestamp
 	7,  // 24: tocsin.v1.Acknowledgement.via:type_name -> tocsin.v1.Actor.Via
-	23, // 25: tocsin.v1.Escalation.next_escalation_time:type_name -> google.protobuf.Timestamp
-	23, // 26: tocsin.v1.OpenInterval.start_time:type_name -> google.protobuf.Timestamp
-	23, // 27: tocsin.v1.OpenInterval.end_time:type_name -> google.protobuf.Timestamp
+	24, // 25: tocsin.v1.Escalation.next_escalation_time:type_name -> google.protobuf.Timestamp
+	24, // 26: tocsin.v1.OpenInterval.start_time:type_name -> google.protobuf.Timestamp
+	24, // 27: tocsin.v1.OpenInterval.end_time:type_name -> google.protobuf.Timestamp
 	5,  // 28: tocsin.v1.Alert.state:type_name -> tocsin.v1.Alert.State
-	22, // 29: tocsin.v1.Alert.severity:type_name -> tocsin.v1.Event.Severity
-	23, // 30: tocsin.v1.Alert.create_time:type_name -> google.protobuf.Timestamp
-	23, // 31: tocsin.v1.Alert.last_seen_time:type_name -> google.protobuf.Timestamp
-	23, // 32: tocsin.v1.Alert.source_time:type_name -> google.protobuf.Timestamp
+	23, // 29: tocsin.v1.Alert.severity:type_name -> tocsin.v1.Event.Severity
+	24, // 30: tocsin.v1.Alert.create_time:type_name -> google.protobuf.Timestamp
+	24, // 31: tocsin.v1.Alert.last_seen_time:type_name -> google.protobuf.Timestamp
+	24, // 32: tocsin.v1.Alert.source_time:type_name -> google.protobuf.Timestamp
 	6,  // 33: tocsin.v1.Actor.kind:type_name -> tocsin.v1.Actor.Kind
 	7,  // 34: tocsin.v1.Actor.via:type_name -> tocsin.v1.Actor.Via
-	23, // 35: tocsin.v1.TimelineEntry.entry_time:type_name -> google.protobuf.Timestamp
+	24, // 35: tocsin.v1.TimelineEntry.entry_time:type_name -> google.protobuf.Timestamp
 	8,  // 36: tocsin.v1.TimelineEntry.type:type_name -> tocsin.v1.TimelineEntry.Type
 	19, // 37: tocsin.v1.TimelineEntry.actor:type_name -> tocsin.v1.Actor
 	9,  // 38: tocsin.v1.TimelineEntry.cause:type_name -> tocsin.v1.TimelineEntry.Cause
 	4,  // 39: tocsin.v1.TimelineEntry.assigned_via:type_name -> tocsin.v1.Assignee.Via
-	23, // 40: tocsin.v1.TimelineEntry.until_time:type_name -> google.protobuf.Timestamp
-	23, // 41: tocsin.v1.TimelineEntry.client_time:type_name -> google.protobuf.Timestamp
+	24, // 40: tocsin.v1.TimelineEntry.until_time:type_name -> google.protobuf.Timestamp
+	24, // 41: tocsin.v1.TimelineEntry.client_time:type_name -> google.protobuf.Timestamp
 	1,  // 42: tocsin.v1.TimelineEntry.urgency:type_name -> tocsin.v1.Incident.Urgency
 	2,  // 43: tocsin.v1.TimelineEntry.priority:type_name -> tocsin.v1.Incident.Priority
-	22, // 44: tocsin.v1.TimelineEntry.severity:type_name -> tocsin.v1.Event.Severity
+	23, // 44: tocsin.v1.TimelineEntry.severity:type_name -> tocsin.v1.Event.Severity
 	11, // 45: tocsin.v1.Delivery.kind:type_name -> tocsin.v1.Delivery.Kind
-	27, // 46: tocsin.v1.Delivery.method_kind:type_name -> tocsin.v1.ContactMethod.Kind
+	28, // 46: tocsin.v1.Delivery.method_kind:type_name -> tocsin.v1.ContactMethod.Kind
 	10, // 47: tocsin.v1.Delivery.state:type_name -> tocsin.v1.Delivery.State
-	23, // 48: tocsin.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
-	23, // 49: tocsin.v1.Delivery.send_time:type_name -> google.protobuf.Timestamp
-	23, // 50: tocsin.v1.Delivery.accept_time:type_name -> google.protobuf.Timestamp
-	23, // 51: tocsin.v1.Delivery.receive_time:type_name -> google.protobuf.Timestamp
-	23, // 52: tocsin.v1.Delivery.display_time:type_name -> google.protobuf.Timestamp
-	23, // 53: tocsin.v1.Delivery.open_time:type_name -> google.protobuf.Timestamp
-	23, // 54: tocsin.v1.Delivery.act_time:type_name -> google.protobuf.Timestamp
-	23, // 55: tocsin.v1.Delivery.deadline_time:type_name -> google.protobuf.Timestamp
+	24, // 48: tocsin.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
+	24, // 49: tocsin.v1.Delivery.send_time:type_name -> google.protobuf.Timestamp
+	24, // 50: tocsin.v1.Delivery.accept_time:type_name -> google.protobuf.Timestamp
+	24, // 51: tocsin.v1.Delivery.receive_time:type_name -> google.protobuf.Timestamp
+	24, // 52: tocsin.v1.Delivery.display_time:type_name -> google.protobuf.Timestamp
+	24, // 53: tocsin.v1.Delivery.open_time:type_name -> google.protobuf.Timestamp
+	24, // 54: tocsin.v1.Delivery.act_time:type_name -> google.protobuf.Timestamp
+	24, // 55: tocsin.v1.Delivery.deadline_time:type_name -> google.protobuf.Timestamp
 	12, // 56: tocsin.v1.Delivery.audible:type_name -> tocsin.v1.Delivery.Audible
-	23, // 57: tocsin.v1.Delivery.end_time:type_name -> google.protobuf.Timestamp
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	24, // 57: tocsin.v1.Delivery.end_time:type_name -> google.protobuf.Timestamp
+	22, // 58: tocsin.v1.Delivery.failed_attempts:type_name -> tocsin.v1.Delivery.FailedAttempt
+	24, // 59: tocsin.v1.Delivery.FailedAttempt.attempt_time:type_name -> google.protobuf.Timestamp
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_incident_proto_init() }
@@ -2926,7 +3009,7 @@ func file_tocsin_v1_incident_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_incident_proto_rawDesc), len(file_tocsin_v1_incident_proto_rawDesc)),
 			NumEnums:      13,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1439,6 +1439,7 @@ type Delivery struct {
 	Ended         int64                  `protobuf:"varint,23,opt,name=ended,proto3" json:"ended,omitempty"`
 	Silent        bool                   `protobuf:"varint,24,opt,name=silent,proto3" json:"silent,omitempty"`
 	Epoch         uint32                 `protobuf:"varint,25,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Tries         string                 `protobuf:"bytes,26,opt,name=tries,proto3" json:"tries,omitempty"` // lines of "<Unix ms> <reason>"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1648,6 +1649,13 @@ func (x *Delivery) GetEpoch() uint32 {
 	return 0
 }
 
+func (x *Delivery) GetTries() string {
+	if x != nil {
+		return x.Tries
+	}
+	return ""
+}
+
 // One item to be done outside.
 type Work struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1670,6 +1678,7 @@ type Work struct {
 	Key           string                 `protobuf:"bytes,17,opt,name=key,proto3" json:"key,omitempty"`
 	Revision      uint64                 `protobuf:"varint,18,opt,name=revision,proto3" json:"revision,omitempty"`
 	Trace         string                 `protobuf:"bytes,19,opt,name=trace,proto3" json:"trace,omitempty"`
+	Severity      uint32                 `protobuf:"varint,20,opt,name=severity,proto3" json:"severity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1835,6 +1844,13 @@ func (x *Work) GetTrace() string {
 		return x.Trace
 	}
 	return ""
+}
+
+func (x *Work) GetSeverity() uint32 {
+	if x != nil {
+		return x.Severity
+	}
+	return 0
 }
 
 // One accepted event that no commit has taken yet.
@@ -3651,7 +3667,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x05other\x18\x13 \x01(\tR\x05other\x12\x18\n" +
 	"\aurgency\x18\x14 \x01(\rR\aurgency\x12\x1a\n" +
 	"\bpriority\x18\x15 \x01(\rR\bpriority\x12\x1a\n" +
-	"\bseverity\x18\x16 \x01(\rR\bseverity\"\xe6\x04\n" +
+	"\bseverity\x18\x16 \x01(\rR\bseverity\"\xfc\x04\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04work\x18\x02 \x01(\tR\x04work\x12\x12\n" +
@@ -3678,7 +3694,8 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x05acted\x18\x16 \x01(\x03R\x05acted\x12\x14\n" +
 	"\x05ended\x18\x17 \x01(\x03R\x05ended\x12\x16\n" +
 	"\x06silent\x18\x18 \x01(\bR\x06silent\x12\x14\n" +
-	"\x05epoch\x18\x19 \x01(\rR\x05epoch\"\xde\x03\n" +
+	"\x05epoch\x18\x19 \x01(\rR\x05epoch\x12\x14\n" +
+	"\x05tries\x18\x1a \x01(\tR\x05tries\"\xfa\x03\n" +
 	"\x04Work\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x1a\n" +
 	"\bincident\x18\x02 \x01(\tR\bincident\x12\x1e\n" +
@@ -3701,7 +3718,8 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\aservice\x18\x10 \x01(\tR\aservice\x12\x10\n" +
 	"\x03key\x18\x11 \x01(\tR\x03key\x12\x1a\n" +
 	"\brevision\x18\x12 \x01(\x04R\brevision\x12\x14\n" +
-	"\x05trace\x18\x13 \x01(\tR\x05trace\"\x96\x02\n" +
+	"\x05trace\x18\x13 \x01(\tR\x05trace\x12\x1a\n" +
+	"\bseverity\x18\x14 \x01(\rR\bseverity\"\x96\x02\n" +
 	"\n" +
 	"InboxEntry\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12 \n" +
