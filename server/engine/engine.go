@@ -60,7 +60,26 @@ type Engine struct {
 
 // New returns an engine. It does nothing until Run.
 func New(c Config) *Engine {
-	return &Engine{Config: c, store: c.Store, desk: c.Desk, log: c.Log}
+	e := &Engine{Config: c, store: c.Store, desk: c.Desk, log: c.Log}
+	if c.Metrics != nil {
+		age := e.oldestPage
+		c.Metrics.oldestPage.Store(&age)
+	}
+	return e
+}
+
+// oldestPage returns how long ago the oldest page was decided whose work has not ended.
+func (e *Engine) oldestPage() time.Duration {
+	e.mu.Lock()
+	owners := e.owners
+	e.mu.Unlock()
+	now, oldest := e.desk.Now(), time.Duration(0)
+	for _, o := range owners {
+		if o != nil {
+			oldest = max(oldest, since(o.oldestPage(), now))
+		}
+	}
+	return oldest
 }
 
 // Run owns partitions until ctx ends, then gives them back, so that another

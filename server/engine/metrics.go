@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,8 @@ type Metrics struct {
 	inbox    prometheus.Gauge
 	work     prometheus.Gauge
 	owned    prometheus.Gauge
+
+	oldestPage atomic.Pointer[func() time.Duration]
 }
 
 // NewMetrics registers the metrics.
@@ -48,7 +51,15 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		work:     gauge("work_entries", "Work that has not ended, of the partitions owned here."),
 		owned:    gauge("partitions_owned", "Partitions that this instance runs."),
 	}
-	r.MustRegister(m.dropped)
+	// Asked of memory, not of Redis: it has to rise while Redis is out.
+	r.MustRegister(m.dropped, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "push_outbox_oldest_seconds", Help: "How long ago the oldest page was decided that nobody has taken, given up or withdrawn, of the partitions owned here.",
+	}, func() float64 {
+		if f := m.oldestPage.Load(); f != nil {
+			return (*f)().Seconds()
+		}
+		return 0
+	}))
 	return m
 }
 

@@ -37,11 +37,11 @@ type owner struct {
 	wake chan struct{} // has room for one: something is to be done
 
 	mu    sync.Mutex
-	next  time.Time        // when the earliest document is due, as far as is known
-	inbox bool             // there may be entries
-	work  bool             // there may be work that nobody here has begun
-	begun map[string]bool  // items in hand, by id
-	queue []store.WorkItem // to begin
+	next  time.Time            // when the earliest document is due, as far as is known
+	inbox bool                 // there may be entries
+	work  bool                 // there may be work that nobody here has begun
+	begun map[string]time.Time // items in hand, by id: of a page, when it was decided
+	queue []store.WorkItem     // to begin
 	ended sync.WaitGroup
 }
 
@@ -49,7 +49,7 @@ func newOwner(e *Engine, p store.Partition, stop context.CancelFunc) *owner {
 	return &owner{
 		partition: p, store: e.store, desk: e.desk, directory: e.Directory, notifier: e.Notifier, overdue: e.Overdue,
 		log: e.log.With(slog.String("partition", p.String())), metrics: e.Metrics, stop: stop,
-		wake: make(chan struct{}, 1), inbox: true, work: true, begun: map[string]bool{},
+		wake: make(chan struct{}, 1), inbox: true, work: true, begun: map[string]time.Time{},
 	}
 }
 

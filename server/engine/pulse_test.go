@@ -16,7 +16,7 @@ func TestPulseNoticesWorkBesideWhatIsQueued(t *testing.T) {
 	w := incidenttest.New()
 	o := &owner{
 		desk: &respond.Desk{View: func() incident.View { return w }, Now: time.Now},
-		wake: make(chan struct{}, 1), begun: map[string]bool{},
+		wake: make(chan struct{}, 1), begun: map[string]time.Time{},
 	}
 	o.begin(store.WorkItem{ID: "1-0"})
 	o.begin(store.WorkItem{ID: "2-0"})

@@ -1,11 +1,15 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -25,12 +29,35 @@ const (
 func (o *owner) begin(item store.WorkItem) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.begun[item.ID] {
+	if _, is := o.begun[item.ID]; is {
 		return
 	}
-	o.begun[item.ID] = true
+	o.begun[item.ID] = decided(item)
 	o.queue = append(o.queue, item)
 	o.poke()
+}
+
+// decided is when a page was decided: its id begins with it. Zero for what is no page.
+func decided(item store.WorkItem) time.Time {
+	head, _, _ := strings.Cut(item.ID, "-")
+	ms, err := strconv.ParseInt(head, 10, 64)
+	if err != nil || item.Work.Kind != incident.WorkPage {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// oldestPage returns when the oldest page in hand was decided; zero for none.
+func (o *owner) oldestPage() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var oldest time.Time
+	for _, at := range o.begun {
+		if !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	}
+	return oldest
 }
 
 // takeUp begins what was handed over in memory, what the store holds besides,
@@ -70,19 +97,64 @@ func (o *owner) ready() []store.WorkItem {
 // other instances' commits, and of the owner before this one.
 func (o *owner) scan(ctx context.Context) error {
 	after := ""
+	var all []store.WorkItem
 	for {
 		items, err := o.store.Work(ctx, o.partition, after, workScan)
 		if err != nil {
 			return fmt.Errorf("read the work of partition %s: %w", o.partition, err)
 		}
-		for _, item := range items {
-			o.begin(item)
-			after = item.ID
-		}
+		all = append(all, items...)
 		if len(items) < workScan {
-			return nil
+			break
+		}
+		after = items[len(items)-1].ID
+	}
+	for _, item := range byNeed(all) {
+		o.begin(item)
+	}
+	return nil
+}
+
+// byNeed puts what was left over in the order in which somebody needs it: the
+// pages of high urgency first, then by severity, then the newest, as the oldest
+// have waited in vain already. What belongs to one incident keeps its order and
+// goes by its newest page.
+func byNeed(items []store.WorkItem) []store.WorkItem {
+	type group struct {
+		items []store.WorkItem
+		last  incident.Work // its newest page; zero: none
+		at    int           // where its newest item stood
+	}
+	groups := map[incident.ID]*group{}
+	var all []*group
+	for i, item := range items {
+		g := groups[item.Work.Incident]
+		if g == nil {
+			g = &group{}
+			groups[item.Work.Incident], all = g, append(all, g)
+		}
+		g.items, g.at = append(g.items, item), i
+		if item.Work.Kind == incident.WorkPage {
+			g.last = item.Work
 		}
 	}
+	slices.SortStableFunc(all, func(a, b *group) int {
+		rank := func(g *group) int { // high before low before what is no page
+			switch {
+			case g.last.Kind != incident.WorkPage:
+				return 2
+			case g.last.Urgency == incident.High:
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.last.Severity, b.last.Severity), cmp.Compare(b.at, a.at))
+	})
+	sorted := make([]store.WorkItem, 0, len(items))
+	for _, g := range all {
+		sorted = append(sorted, g.items...)
+	}
+	return sorted
 }
 
 // hand gives an item to whoever does it, and sees to its end.
