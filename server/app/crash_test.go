@@ -346,10 +346,11 @@ func (s *story) check(ctx context.Context) error {
 	return nil
 }
 
-// TestADeathBetweenAnyTwoStepsLosesNothing kills a server process before and
-// after each durable step of a page, starts it again, and finds one sound, one
-// card and one incident.
-func TestADeathBetweenAnyTwoStepsLosesNothing(t *testing.T) {
+// TestCase68_DeathBetweenAnyTwoSteps: a server process is killed before and
+// after each durable step of a page (so also between the commit and the send,
+// and between the send and its record) and started again; the page arrives, and
+// there are one sound, one card and one incident.
+func TestCase68_DeathBetweenAnyTwoSteps(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
 	play := func(env ...string) (*story, error) {

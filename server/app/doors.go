@@ -80,7 +80,7 @@ func (s *server) openAPI(ctx context.Context, listen string) error {
 			Channels: s.channels, Push: s.sender, Now: s.clock.Now,
 			Phone: func(d *directory.Device) push.Device { return s.people.phone(d).Push },
 		},
-		Members: s.store.Membership, Problems: s.problems, Browsers: s.pushes, PublicURL: s.publicURL(listen), Now: s.clock.Now, Log: s.log,
+		Members: s.store.Membership, Problems: s.problems, Browsers: s.pushes, PublicURL: s.publicURL(listen), Now: s.clock.Now, Log: s.log, Registerer: s.registry,
 	})
 	if err != nil {
 		return err

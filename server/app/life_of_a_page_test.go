@@ -181,7 +181,6 @@ func TestALifeOfAPage(t *testing.T) {
 	if !answer.GetChanged() || answer.GetState() != pb.Incident_STATE_ACKNOWLEDGED || !answer.GetHolderIsCaller() {
 		t.Errorf("acknowledging answered %v, want it changed, acknowledged and held by the caller", answer)
 	}
-	quiet := func(n pushtest.Notification) bool { return n.Kind == "clear" }
 	for _, h := range []*handset{ann, bo} {
 		n := gets(t, h.Phone, "the quiet card", quiet)
 		if n.Audible() {

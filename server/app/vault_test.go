@@ -83,7 +83,8 @@ func TestBadCredentialStopsItsAppOnly(t *testing.T) {
 	}
 	sender := push.NewSender(push.Options{})
 	t.Cleanup(func() { _ = sender.Close(context.Background()) })
-	p := &pushes{config: w.config(t.TempDir()).Push.Apps, sender: sender, keyring: &apns.Keyring{}, log: slog.New(slog.DiscardHandler)}
+	p := newPushes(w.config(t.TempDir()).Push.Apps, slog.New(slog.DiscardHandler))
+	p.sender, p.keyring = sender, &apns.Keyring{}
 	if err := p.load(t.Context()); err == nil || !strings.Contains(err.Error(), "oncall (ios, production)") || !strings.Contains(err.Error(), "PEM") {
 		t.Errorf("error %v, want one that names the app and what is wrong", err)
 	}

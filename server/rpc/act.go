@@ -44,6 +44,13 @@ type deed struct {
 }
 
 func (s *devices) Act(ctx context.Context, req *pb.ActRequest) (*pb.ActResponse, error) {
+	answer, err := s.tap(ctx, req)
+	s.metrics.acted(req, answer, err, s.c.Now())
+	return answer, err
+}
+
+// tap carries out what the person tapped on the notification.
+func (s *devices) tap(ctx context.Context, req *pb.ActRequest) (*pb.ActResponse, error) {
 	d, err := s.prove(ctx, req)
 	if err != nil {
 		return nil, err

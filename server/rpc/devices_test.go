@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -288,7 +289,13 @@ func TestActOfAnother(t *testing.T) {
 	}
 }
 
-func TestActRefuses(t *testing.T) {
+// TestCase58_ActionTokenAbuse: an action token is used on another delivery and
+// incident, with one bit changed, after its expiry, after the device was revoked:
+// 401 each time, and nothing has changed; a verb beyond acknowledging is 403, as
+// what is missing there is the unlocked phone. All refusals ask the app to open.
+// The good token acknowledges and no more, and the answer holds no incident text.
+// (Codes are compared in constant time: package auth.)
+func TestCase58_ActionTokenAbuse(t *testing.T) {
 	r := newRig(t)
 	in := r.fire("a", "disk full")
 	d, anns := r.deliver(in.ID, "ben", "benphone"), r.deliver(in.ID, "ann", "annphone")
@@ -298,6 +305,16 @@ func TestActRefuses(t *testing.T) {
 		return req
 	}
 	token := r.token(d, in.ID)
+	for i := range token {
+		forged := []byte(token)
+		forged[i] ^= 1 << (i % 7)
+		_, err := r.devices().Act(t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken = string(forged) }))
+		if code := status.Code(err); code != codes.Unauthenticated {
+			t.Fatalf("with a bit of byte %d changed: %v, want it refused", i, err)
+		}
+	}
+	elsewhere := r.fire("b", "disk slow")
+	foreign := r.deliver(elsewhere.ID, "ben", "benphone")
 	for _, c := range []struct {
 		name   string
 		ctx    context.Context
@@ -309,6 +326,7 @@ func TestActRefuses(t *testing.T) {
 		{"nobody", t.Context(), ack(func(*pb.ActRequest) {}), codes.Unauthenticated, "CREDENTIAL_MISSING", 401},
 		{"a forged token", t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken = token[:len(token)-2] + "xx" }), codes.Unauthenticated, "ACTION_TOKEN", 401},
 		{"rubbish", t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken = "rubbish" }), codes.Unauthenticated, "ACTION_TOKEN", 401},
+		{"the token on another incident of the same phone", t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken, q.DeliveryId = token, foreign.ID }), codes.Unauthenticated, "ACTION_TOKEN", 401},
 		{"the token of another delivery", t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken, q.DeliveryId = token, anns.ID }), codes.Unauthenticated, "ACTION_TOKEN", 401},
 		{"resolve by token", t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken, q.Verb = token, pb.ActRequest_VERB_RESOLVE }), codes.PermissionDenied, "UNLOCK_REQUIRED", 403},
 		{"resolve while locked", r.as(phone), ack(func(q *pb.ActRequest) { q.Verb = pb.ActRequest_VERB_RESOLVE }), codes.PermissionDenied, "UNLOCK_REQUIRED", 403},
@@ -333,9 +351,21 @@ func TestActRefuses(t *testing.T) {
 			}
 		})
 	}
+	if got, err := r.store.Incident(t.Context(), in.ID); err != nil || got.Status != incident.Triggered {
+		t.Errorf("a refused action has changed the incident: %v (%v)", got.Status, err)
+	}
+	good, err := r.devices().Act(t.Context(), &pb.ActRequest{
+		ActionId: uuid.NewString(), DeliveryId: foreign.ID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE, ActionToken: r.token(foreign, elsewhere.ID),
+	})
+	if err != nil || good.GetState() != pb.Incident_STATE_ACKNOWLEDGED {
+		t.Fatalf("a good token: %v (%v)", good, err)
+	}
+	if text := string(must(protojson.Marshal(good))); strings.Contains(text, "disk") || strings.Contains(text, string(elsewhere.ID)) {
+		t.Errorf("the answer to an action token tells of the incident: %s", text)
+	}
 	// After its hour the token is over; a revoked device's is at once.
 	r.offset.Add(int64(30 * time.Minute))
-	_, err := r.devices().Act(t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken = token }))
+	_, err = r.devices().Act(t.Context(), ack(func(q *pb.ActRequest) { q.ActionToken = token }))
 	wants(t, err, codes.Unauthenticated, "ACTION_TOKEN")
 	fresh := r.token(d, in.ID)
 	if _, err := r.devices().RevokeDevice(r.as(admin), &pb.RevokeDeviceRequest{Name: "devices/benphone"}); err == nil {
@@ -358,9 +388,22 @@ func meta(s *status.Status) map[string]string {
 	return nil
 }
 
-// With the key that works on an unlocked phone alone, a notification can do the rest.
-func TestActUnlocked(t *testing.T) {
+// TestCase61_ResolveNeedsUnlocking: resolving from the lock screen is refused
+// with reopen; with the key that works on an unlocked phone alone, signing the
+// action's id, a notification can do it, as it can escalate. (The server cannot
+// see whether a phone is unlocked: the key is the proof.)
+func TestCase61_ResolveNeedsUnlocking(t *testing.T) {
 	r := newRig(t)
+	locked := r.fire("locked", "disk full")
+	_, err := r.devices().Act(r.as(phone), &pb.ActRequest{
+		ActionId: uuid.NewString(), DeliveryId: r.deliver(locked.ID, "ben", "benphone").ID, Verb: pb.ActRequest_VERB_RESOLVE,
+	})
+	if s := wants(t, err, codes.PermissionDenied, "UNLOCK_REQUIRED"); meta(s)["reopen"] != "true" {
+		t.Errorf("the app is not asked to open: %v", s.Details())
+	}
+	if in := must(r.store.Incident(t.Context(), locked.ID)); in.Status != incident.Triggered {
+		t.Errorf("the incident is %v, want it as it was", in.Status)
+	}
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	public := must(key.PublicKey.Bytes())
 	if _, err := r.devices().UpdateDevice(r.as(phone), &pb.UpdateDeviceRequest{Device: &pb.Device{Name: "devices/me", UnlockKey: public}}); err != nil {
@@ -384,6 +427,59 @@ func TestActUnlocked(t *testing.T) {
 	if err != nil || got.GetState() != pb.Incident_STATE_RESOLVED || !got.GetChanged() {
 		t.Fatalf("resolve: %v (%v)", got, err)
 	}
+}
+
+// TestCase59_AcknowledgedOffline: a tap waits 90 s on a phone that is offline,
+// and the incident has escalated meanwhile; it counts from when the server heard
+// it, the escalation stays in the history, whoever holds it is told to the phone,
+// and the metric has the time that it waited.
+func TestCase59_AcknowledgedOffline(t *testing.T) {
+	r := newRig(t)
+	in := r.fire("a", "disk full")
+	d := r.deliver(in.ID, "ben", "benphone")
+	tapped := r.now()
+	r.offset.Add(int64(60 * time.Second))
+	if _, err := r.incidents().EscalateIncident(r.as(admin), &pb.EscalateIncidentRequest{Name: "incidents/" + string(in.ID)}); err != nil {
+		t.Fatal(err)
+	}
+	r.offset.Add(int64(30 * time.Second))
+	heard := r.now()
+	got, err := r.devices().Act(r.as(phone), &pb.ActRequest{
+		ActionId: uuid.NewString(), DeliveryId: d.ID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE, AtDevice: timestamppb.New(tapped),
+	})
+	if err != nil || got.GetOutcome() != pb.ActResponse_OUTCOME_DONE || got.GetHolder() == "" || !got.GetReopen() {
+		t.Fatalf("the answer is %v (%v), want it done, with its holder, and the app opened to say so", got, err)
+	}
+	entries, err := r.store.Timeline(t.Context(), in.ID, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(want incident.EntryType) int {
+		return slices.IndexFunc(entries, func(e incident.Entry) bool { return e.Type == want })
+	}
+	escalated, acked := at(incident.EntryEscalated), at(incident.EntryAcknowledged)
+	if escalated < 0 || acked < escalated {
+		t.Fatalf("the history is %+v, want the escalation, then the acknowledgement", entries)
+	}
+	e := entries[acked]
+	if e.At.Before(heard.Add(-time.Millisecond)) || e.At.Sub(e.ClientAt).Round(time.Second) != 90*time.Second {
+		t.Errorf("acknowledged at %v, tapped at %v; want the server's time, 90 s after the tap", e.At, e.ClientAt)
+	}
+	if n, sum := r.queueDelay(); n != 1 || sum < 89 || sum > 95 {
+		t.Errorf("push_ack_queue_delay_seconds has %d of %v s, want one of 90", n, sum)
+	}
+}
+
+// queueDelay reads the histogram of how long taps waited.
+func (r *rig) queueDelay() (count uint64, sum float64) {
+	r.t.Helper()
+	for _, f := range must(r.registry.Gather()) {
+		if f.GetName() == "push_ack_queue_delay_seconds" {
+			h := f.GetMetric()[0].GetHistogram()
+			count, sum = h.GetSampleCount(), h.GetSampleSum()
+		}
+	}
+	return count, sum
 }
 
 // A tap on the card of a storm speaks for every incident that the card showed,

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -46,6 +47,7 @@ type rig struct {
 	dir      *directory.Directory
 	desk     *respond.Desk
 	server   *rpc.Server
+	registry *prometheus.Registry
 	conn     *grpc.ClientConn // the gRPC door
 	url      string           // the HTTP door
 	signer   auth.Signer
@@ -225,6 +227,8 @@ func newRig(t *testing.T, change ...func(*rpc.Config)) *rig {
 	for _, f := range change {
 		f(&c)
 	}
+	r.registry = prometheus.NewRegistry()
+	c.Registerer = r.registry
 	if r.server, err = rpc.New(c); err != nil {
 		t.Fatal(err)
 	}

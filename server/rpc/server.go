@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"buf.build/go/protovalidate"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -42,6 +43,8 @@ type Config struct {
 	Limits    Limits
 	Now       func() time.Time
 	Log       *slog.Logger
+	// Registerer takes the metrics; nil keeps them to the server itself.
+	Registerer prometheus.Registerer
 }
 
 // Server is the API.
@@ -49,6 +52,7 @@ type Server struct {
 	c        Config
 	rules    protovalidate.Validator
 	limits   *limiter
+	metrics  *metrics
 	feed     *feed
 	health   *health.Server
 	receipts *limiter // of devices that report
@@ -78,7 +82,7 @@ func New(c Config) (*Server, error) {
 	}
 	ended, drain := context.WithCancel(context.Background())
 	s := &Server{
-		c: c, rules: rules, limits: newLimiter(c.Limits), health: health.NewServer(),
+		c: c, rules: rules, limits: newLimiter(c.Limits), metrics: newMetrics(c.Registerer), health: health.NewServer(),
 		receipts:     newLimiter(Limits{PerSecond: receiptRate, Burst: 2 * receiptRate}),
 		tests:        newLimiter(Limits{PerSecond: 10 * testsAnHour / 3600.0, Burst: 10 * testsAnHour}), // by the name of nobody: a tenth of it
 		codes:        newLimiter(Limits{PerSecond: 10 * codesAnHour / 3600.0, Burst: 10 * codesAnHour}),
