@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/push/apns"
 	"github.com/tocsin-oncall/tocsin/push/fcm"
 	"github.com/tocsin-oncall/tocsin/push/seal"
+	"github.com/tocsin-oncall/tocsin/push/webpush"
 	"github.com/tocsin-oncall/tocsin/server/attention"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
@@ -84,7 +85,11 @@ func TestLevelsTellNoMoreThanTheyMay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, payload := range []string{string(ios), string(data)} {
+			web, _, err := webpush.Build(&m, &push.Device{Token: "https://web.push.apple.com/x"}, form, "https://oncall.example.com/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, payload := range []string{string(ios), string(data), string(web)} {
 				forbidden := []string{markSecret}
 				if level > roster.PrivacyFull {
 					forbidden = append(forbidden, markSource)
