@@ -166,10 +166,14 @@ func newFigures(b *testing.B, latency time.Duration) *figures {
 	if err != nil {
 		b.Fatal(err)
 	}
+	atOnce := 100
+	if latency > 0 {
+		atOnce = push.DefaultMaxInFlight // what is far away needs more on the way
+	}
 	f.sender = push.NewSender(push.Options{})
 	b.Cleanup(func() { _ = f.sender.Close(context.Background()) })
 	err = f.sender.SetApps([]push.App{
-		{ID: "ios", Provider: "apns", Via: via, MaxInFlight: 100}, {ID: "android", Provider: "fcm", Via: google}, {ID: "web", Provider: "webpush", Via: web},
+		{ID: "ios", Provider: "apns", Via: via, MaxInFlight: atOnce}, {ID: "android", Provider: "fcm", Via: google}, {ID: "web", Provider: "webpush", Via: web},
 	})
 	if err != nil {
 		b.Fatal(err)
