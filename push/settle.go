@@ -170,7 +170,7 @@ func (s *Sender) slowDown(now time.Time, b *bulkhead, j *job, o *Outcome) {
 		if id := j.d.Device.ID; id != "" {
 			s.remember(now, id).pause.extend(now, until)
 		}
-	case ScopeMessage:
+	case ScopeMessage, ScopePlatform:
 	}
 }
 

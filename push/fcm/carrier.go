@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"time"
 
@@ -83,7 +84,7 @@ func (c *carrier) carry(r *http.Request, x *exchange) error {
 	res, err := l.RoundTrip(authorized(r, x.bearer))
 	slow.Stop()
 	if err != nil {
-		return c.lost(l, err)
+		return c.lost(l, err) //nolint:contextcheck // the ping belongs to the connection, not to the request
 	}
 	c.pool.Release(l, res.StatusCode == http.StatusOK, false)
 	defer res.Body.Close()
@@ -108,9 +109,7 @@ func read(res *http.Response) ([]byte, error) {
 func authorized(r *http.Request, bearer string) *http.Request {
 	own := *r
 	own.Header = make(http.Header, len(r.Header)+2)
-	for k, v := range r.Header {
-		own.Header[k] = v
-	}
+	maps.Copy(own.Header, r.Header)
 	own.Header["Authorization"] = []string{"Bearer " + bearer}
 	own.Header["User-Agent"] = userAgent
 	return &own
@@ -126,7 +125,7 @@ func (c *carrier) lost(l *h2.Lane, err error) *wayError {
 	e := &wayError{fate: f, via: l.ID(), err: err}
 	switch {
 	case f.Timeout:
-		c.pool.Suspect(l) //nolint:contextcheck // the ping belongs to the connection, not to the request
+		c.pool.Suspect(l)
 	case f.Refused:
 		e.also = !trouble // else the server has lowered its limit, and so has the pool
 	case f.Reset:

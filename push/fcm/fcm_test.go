@@ -452,11 +452,11 @@ func TestTheSDKIsShownNothingToRepeat(t *testing.T) {
 		if calls != 1 {
 			t.Errorf("%s: %d requests of one call, want 1", name, calls)
 		}
-		if res := shown(nil, x); x.err == nil && (res.Header.Get("Retry-After") != x.header.Get("Retry-After") || res.ContentLength != int64(len(x.body))) {
+		if res := shown(nil, x); x.err == nil && (res.Header.Get("Retry-After") != x.header.Get("Retry-After") || res.ContentLength != int64(len(x.body))) { //nolint:bodyclose // nothing is behind it
 			t.Errorf("%s: the SDK is shown %v with %d bytes, want what FCM said", name, res.Header, res.ContentLength)
 		}
 	}
-	if shown(nil, lost).Header.Get(noAnswer) == "" {
+	if res := shown(nil, lost); res.Header.Get(noAnswer) == "" { //nolint:bodyclose // it has none
 		t.Error("an answer that never came has no mark")
 	}
 }
