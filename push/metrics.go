@@ -139,7 +139,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	breakerDesc = desc("push_breaker_state", "0 closed, 1 open for trouble, 2 open for a refused credential.")
 	depthDesc   = desc("push_outbox_depth", "Deliveries in the sender that have not ended.", "priority")
-	oldestDesc  = desc("push_outbox_oldest_seconds", "How long the oldest page that has not ended has been in the sender.")
+	oldestDesc  = desc("push_sender_oldest_seconds", "How long the oldest page that has not ended has been in the sender.")
 	flightDesc  = desc("push_attempts_inflight", "Attempts being made.")
 	streamsDesc = desc("push_streams_inflight", "Requests on the wire.")
 	connsDesc   = desc("push_connections", "Connections to the push service.", "state")
