@@ -19,9 +19,10 @@ const (
 	Window = 5 * time.Minute
 	// Day is what it is compared with.
 	Day = 24 * time.Hour
-	// LeastPages and LeastDevices are the evidence that a judgement needs: a
-	// phone that is off is not its service.
-	LeastPages, LeastDevices = 20, 10
+	// LeastPages is how many pages a judgement needs.
+	LeastPages = 20
+	// LeastDevices is how many phones it needs: one that is off is not its service.
+	LeastDevices = 10
 	// Excess is by how much the share without a receipt is above the usual one
 	// when the service counts as degraded.
 	Excess = 0.30
