@@ -39,7 +39,7 @@ func (in *instance) gauge(name string) float64 {
 
 // TestCase71_RedisRestartsInABurst: Redis dies while pages are on their way and
 // comes back; every page that was accepted goes out, and what tells the operator
-// of unsent pages (tocsin_pages_oldest_seconds, above 10) rises meanwhile, without
+// of unsent pages (push_outbox_oldest_seconds, above 10) rises meanwhile, without
 // Redis, and falls to nothing after.
 func TestCase71_RedisRestartsInABurst(t *testing.T) {
 	t.Parallel()
@@ -70,15 +70,15 @@ func TestCase71_RedisRestartsInABurst(t *testing.T) {
 	}
 	redis.Kill(t)
 	w.watch.forward(11 * time.Second)
-	if got := in.gauge("tocsin_pages_oldest_seconds"); got <= 10 {
-		t.Errorf("without Redis tocsin_pages_oldest_seconds is %v, want it above 10: a page is not known to be taken", got)
+	if got := in.gauge("push_outbox_oldest_seconds"); got <= 10 {
+		t.Errorf("without Redis push_outbox_oldest_seconds is %v, want it above 10: a page is not known to be taken", got)
 	}
 	redis.Restart(t)
 	for _, p := range phones {
 		gets(t, p, "the page", page)
 	}
 	in.forward(w, 0)
-	eventually(t, "the metric falls", func() bool { return in.gauge("tocsin_pages_oldest_seconds") < 10 })
+	eventually(t, "the metric falls", func() bool { return in.gauge("push_outbox_oldest_seconds") < 10 })
 	for _, p := range phones {
 		if shown := p.Shown(); len(shown) != 1 {
 			t.Errorf("%s's phone shows %d cards, want one", p.Name(), len(shown))

@@ -53,7 +53,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	// Asked of memory, not of Redis: it has to rise while Redis is out.
 	r.MustRegister(m.dropped, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tocsin_pages_oldest_seconds", Help: "How long ago the oldest page was decided that nobody has taken, given up or withdrawn, of the partitions owned here.",
+		Name: "push_outbox_oldest_seconds", Help: "How long ago the oldest page was decided that nobody has taken, given up or withdrawn, of the partitions owned here.",
 	}, func() float64 {
 		if f := m.oldestPage.Load(); f != nil {
 			return (*f)().Seconds()
