@@ -75,8 +75,8 @@ func (b *breaker) record(now time.Time, o *Outcome) bool {
 		if total >= breakerMinimum && 2*bad >= total {
 			b.open(now, BreakerOpen)
 		}
-	case o.Class == RetryLater && b.state != BreakerClosed:
-		return false // told to slow down: neither ill nor well
+	case (o.Class == RetryLater || o.Class == RetryNow) && b.state != BreakerClosed:
+		return false // told to slow down, or to come again with another credential: neither ill nor well
 	default:
 		if b.state != BreakerClosed {
 			*b = breaker{since: now}

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -176,5 +177,81 @@ func TestRetryBudgetSparesUrgentPages(t *testing.T) {
 			t.Errorf("%d of 200 urgent pages were retried, want all", n)
 		}
 		pass(time.Minute)
+	})
+}
+
+// A refusal that is worth another try with a fresh credential is part of the
+// probe, and no sign that the service is back: nobody else flies on it.
+func TestRefusedProbeDoesNotCloseTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fake{answer: always(badAuth)}
+		s := newTestSender(t, Options{}, app("a", p))
+		results := make(chan Result, 50)
+		downs := 0
+		for i := range 50 {
+			d := pageTo(fmt.Sprint(i))
+			d.Persist = true
+			d.Progress = func(p Progress) {
+				if p.Down {
+					downs++
+				}
+			}
+			s.Submit(d, func(r Result) { results <- r })
+		}
+		synctest.Wait()
+		sent := p.count()
+		p.script(func(_ int, a Attempt) Outcome { // a stale token at every first try, and a refused one after it
+			if a.Number%2 == 1 {
+				return badAuth
+			}
+			return Outcome{Class: RetryNow, Status: 403, Reason: "ExpiredProviderToken"}
+		})
+		pass(3*time.Minute + time.Second)
+		if n := p.count() - sent; n > 8 {
+			t.Errorf("%d attempts in three minutes of a refused credential, want a few for each of three probes", n)
+		}
+		if downs != 50 {
+			t.Errorf("told %d times that the provider is down, want each of 50 once", downs)
+		}
+		p.script(func(n int, a Attempt) Outcome {
+			if n == sent+1 {
+				t.Errorf("the first attempt after the recovery is no probe")
+			}
+			return Outcome{Class: Accepted, Status: 200}
+		})
+		for range 50 {
+			wantEnd(t, <-results, EndAccepted)
+		}
+	})
+}
+
+// A probe that its caller does not need any more is not the probe of the minute.
+func TestUnneededProbeIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fake{answer: always(badAuth)}
+		s := newTestSender(t, Options{}, app("a", p))
+		wantEnd(t, s.Send(t.Context(), pageTo("d")), EndProviderDown)
+		p.script(nil)
+		pass(time.Minute)
+		acked := pageTo("d")
+		acked.Begin = func(context.Context, int) error { return ErrNotNeeded }
+		wantEnd(t, s.Send(t.Context(), acked), EndNotNeeded)
+		wantEnd(t, s.Send(t.Context(), pageTo("d")), EndAccepted)
+	})
+}
+
+// A credential that is refused without the service having been asked is waited
+// for, not asked for in a loop.
+func TestLocalRefusalDoesNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fake{answer: always(Outcome{Class: AuthConfig, Reason: "NoKey", Local: true})}
+		s := newTestSender(t, Options{}, app("a", p))
+		d := pageTo("d")
+		d.Persist = true
+		s.Submit(d, nil)
+		pass(2*time.Minute + time.Second)
+		if n := p.count(); n != 3 {
+			t.Errorf("%d attempts in two minutes, want one a minute", n)
+		}
 	})
 }

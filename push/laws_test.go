@@ -87,6 +87,8 @@ func TestLaws(t *testing.T) {
 		{Class: RetryLater, Status: 429, RetryAfter: 10 * time.Second, Scope: ScopeApp},
 		{Class: TooLarge, Status: 413},
 		{Class: AuthConfig, Status: 403},
+		{Class: AuthConfig, Local: true},
+		{Class: RetryNow, Status: 403, Reason: "ExpiredProviderToken"},
 		{Class: OurBug, Status: 400, Safe: true},
 		{Class: OurBug, Status: 400},
 		{},

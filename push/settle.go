@@ -30,6 +30,9 @@ func (s *Sender) settle(now time.Time, b *bulkhead, j *job, o Outcome, end End, 
 	b.flying--
 	s.release(j.via)
 	j.place = placeNew
+	if !j.begun && b.breaker.state != BreakerClosed {
+		b.breaker.probeAt = now // the probe was not made: the next one may
+	}
 	if end != 0 {
 		s.end(now, j, end, AddressKeep)
 		return
@@ -70,7 +73,7 @@ func (s *Sender) settle(now time.Time, b *bulkhead, j *job, o Outcome, end End, 
 		s.smaller(now, j, j.form+1)
 	case AuthConfig:
 		until := b.breaker.probeAt
-		if o.Scope == ScopePlatform {
+		if o.Scope == ScopePlatform || b.breaker.state == BreakerClosed { // nobody else is held back, and this one waits all the same
 			until = now.Add(probeAuth)
 		}
 		s.hold(now, j, until, true)
@@ -239,9 +242,12 @@ func (s *Sender) again(now time.Time, b *bulkhead, j *job, o *Outcome) {
 	s.metrics.retry(b.key, j.d.Message.Kind, o)
 	m := &j.d.Message
 	j.unpaid = !m.HighUrgency || !m.Kind.Loud()
-	if b.breaker.state != BreakerClosed { // a probe that failed does not take the next one too
-		s.hold(now, j, b.breaker.probeAt, true)
-		return
+	if b.breaker.state != BreakerClosed {
+		if o.Local || o.Also || o.Status < 400 || o.Status >= 500 { // a probe that failed does not take the next one too
+			s.hold(now, j, b.breaker.probeAt, true)
+			return
+		}
+		b.breaker.probeAt = now // answered, and to come again with another credential or connection: still the same probe
 	}
 	s.ready(now, j)
 }
