@@ -592,11 +592,9 @@ func (s *Sender) work(b *bulkhead, j *job) {
 // attempt asks the caller whether to begin, and makes one attempt. A nonzero
 // End ends the job without one having been made.
 func (s *Sender) attempt(j *job) (Outcome, End) {
-	ctx, cancel := s.attemptContext()
-	defer cancel()
 	number := j.attempts + 1
 	if j.begun = j.d.Begin == nil; !j.begun {
-		if o, end := begin(ctx, &j.d, number); end != 0 || o.Class != 0 {
+		if o, end := s.begin(&j.d, number); end != 0 || o.Class != 0 {
 			return o, end
 		}
 		if !s.now().Before(j.d.Message.Deadline) {
@@ -604,12 +602,17 @@ func (s *Sender) attempt(j *job) (Outcome, End) {
 		}
 		j.begun = true
 	}
-	if dl := j.d.Message.Deadline; dl.Sub(s.now()) < s.timeout {
+	ctx, cancel := s.attemptContext() // after the leave: a caller that took long must not look like a service that did
+	defer cancel()
+	now := s.now()
+	if left := j.d.Message.Deadline.Sub(now); left < s.timeout { // not WithDeadline: the machine's clock need not be ours
 		var stop context.CancelFunc
-		ctx, stop = context.WithDeadline(ctx, dl)
+		ctx, stop = context.WithTimeout(ctx, left)
 		defer stop()
 	}
 	device := j.d.Device
 	device.Environment = j.env
-	return j.via.p.Send(ctx, Attempt{Message: &j.d.Message, Device: &device, Form: j.form, Number: number, Avoid: j.avoid}), 0
+	o := j.via.p.Send(ctx, Attempt{Message: &j.d.Message, Device: &device, Form: j.form, Number: number, Avoid: j.avoid, At: now})
+	o.discreet(device.Token)
+	return o, 0
 }

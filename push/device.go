@@ -64,6 +64,9 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.redacted()) }
 // String shows what LogValue does; convert to string for the token itself.
 func (t Token) String() string { return t.redacted() }
 
+// GoString keeps the token out of %#v.
+func (t Token) GoString() string { return t.redacted() }
+
 func (t Token) redacted() string {
 	return fmt.Sprintf("%.6s…(%d)", string(t), len(t))
 }

@@ -150,7 +150,7 @@ func (m *Message) Validate() error {
 		return fmt.Errorf("message: collapse id has %d bytes, the limit is %d", len(m.CollapseID), MaxCollapseID)
 	case !printable(m.CollapseID):
 		return fmt.Errorf("message: collapse id %q has other than printable ASCII characters", m.CollapseID)
-	case m.Volume < 0 || m.Volume > 1:
+	case !(m.Volume >= 0 && m.Volume <= 1): // so that NaN, which JSON has no word for, is refused too
 		return fmt.Errorf("message: volume %v is outside 0 to 1", m.Volume)
 	case m.Kind.Loud() && m.Title == "" && m.Body == "":
 		return errors.New("message: a page without title and body wakes nobody")

@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -88,6 +89,38 @@ func (o *Outcome) failed() bool {
 	return !o.Local && !o.Also && (o.Status == 0 || o.Status >= 500)
 }
 
+// discreet takes out of an outcome what a service, or a proxy on the way, has
+// echoed of the request: outcomes are logged and shown, and whoever has a phone's
+// address and a credential can ring the phone.
+func (o *Outcome) discreet(t Token) {
+	if o.Class == Accepted || (o.Reason == "" && o.Raw == "") {
+		return
+	}
+	secrets := []string{string(t)}
+	if _, rest, url := strings.Cut(string(t), "://"); url { // of an endpoint, the path is what nobody may know
+		_, path, _ := strings.Cut(rest, "/")
+		secrets = append(secrets, path, path[strings.LastIndexAny(path, "/=")+1:])
+	}
+	for _, text := range [...]*string{&o.Reason, &o.Raw} {
+		for _, s := range secrets {
+			if len(s) >= minSecret {
+				*text = strings.ReplaceAll(*text, s, hidden)
+			}
+		}
+		for _, credential := range [...]string{"eyJ", "ya29."} { // how a JWT, and Google's access tokens, begin
+			if at := strings.Index(*text, credential); at >= 0 {
+				*text = (*text)[:at] + hidden
+			}
+		}
+		*text = strings.ToValidUTF8(*text, "") // cut in the middle of a character, no store takes it
+	}
+}
+
+const (
+	hidden    = "…"
+	minSecret = 8 // below it, a word of the answer is only alike
+)
+
 // Form is how much of a message an attempt carries.
 type Form uint8
 
@@ -103,8 +136,9 @@ type Attempt struct {
 	Message *Message
 	Device  *Device
 	Form    Form
-	Number  int    // from 1
-	Avoid   string // a connection that just failed this message; another is taken if there is one
+	Number  int       // from 1
+	Avoid   string    // a connection that just failed this message; another is taken if there is one
+	At      time.Time // now, by the clock that the message's times are of; zero is the provider's own clock
 }
 
 // Provider makes attempts at one push service for one app in one

@@ -391,3 +391,91 @@ push_breaker_state{app="a",env="production",provider="apns"} 0
 		}
 	})
 }
+
+// A caller that is slow to give leave (a store that hesitates) takes nothing of
+// the time that the service has, and none of it counts against the service.
+func TestSlowLeaveTakesNoTimeOfTheService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fake{took: time.Second}
+		s := newTestSender(t, Options{}, app("a", p))
+		results := make(chan Result, 20)
+		for i := range 20 {
+			d := pageTo(fmt.Sprint(i))
+			d.Begin = func(context.Context, int) error {
+				pass(4500 * time.Millisecond)
+				return nil
+			}
+			s.Submit(d, func(r Result) { results <- r })
+		}
+		for range 20 {
+			if r := <-results; r.End != EndAccepted || r.Attempts != 1 {
+				t.Fatalf("ended %v after %d attempts, want it accepted at the first", r.End, r.Attempts)
+			}
+		}
+	})
+}
+
+// The machine's clock says nothing about how much of a message's time is left:
+// the sender's does, which may be another's.
+func TestDeadlineIsOfTheSendersClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fake{took: time.Second}
+		behind := func() time.Time { return time.Now().Add(-time.Hour) }
+		s := newTestSender(t, Options{Now: behind}, app("a", p))
+		d := pageTo("d")
+		d.Message.Deadline = behind().Add(4 * time.Second)
+		wantEnd(t, s.Send(t.Context(), d), EndAccepted)
+		if at := p.seen[0].At; !at.Equal(behind().Add(-time.Second)) {
+			t.Errorf("the provider was told that it is %v, want the sender's time", at)
+		}
+	})
+}
+
+// What makes a phone quiet has no other way to it: it is tried until its deadline.
+func TestPersistingClearIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fake{}
+		p.script(func(n int, _ Attempt) Outcome {
+			if n <= 6 {
+				return unavailable
+			}
+			return Outcome{Class: Accepted, Status: 200}
+		})
+		s := newTestSender(t, Options{}, app("a", p))
+		d := infoTo("d")
+		d.Message.Kind, d.Persist = KindClear, true
+		wantEnd(t, s.Send(t.Context(), d), EndAccepted)
+		info := infoTo("d")
+		p.script(always(unavailable))
+		wantEnd(t, s.Send(t.Context(), info), EndProviderDown)
+	})
+}
+
+// Nothing that a service echoes of a request gets into an outcome.
+func TestEchoesAreHidden(t *testing.T) {
+	const endpoint = "https://push.example.com/wpush/v2/gAAAAABsecretsecret"
+	jwt := "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ0In0.c2ln"
+	for _, echo := range []string{
+		"no such thing: " + endpoint, "404 /wpush/v2/gAAAAABsecretsecret", "token gAAAAABsecretsecret is unknown", "bad header: vapid t=" + jwt, "Bearer ya29.secretsecret",
+	} {
+		p := &fake{answer: always(Outcome{Class: OurBug, Status: 400, Reason: echo, Raw: "<p>" + echo})}
+		s := newTestSender(t, Options{}, app("a", p))
+		d := pageTo("d")
+		d.Device.Token = endpoint
+		said := fmt.Sprintf("%+v", s.Send(t.Context(), d))
+		if strings.Contains(said, "secretsecret") || strings.Contains(said, jwt[10:]) {
+			t.Errorf("an echo of %q is told on: %s", echo, said)
+		}
+		if !strings.Contains(said, hidden) {
+			t.Errorf("nothing says that something was hidden: %s", said)
+		}
+	}
+	o := Outcome{Class: OurBug, Reason: "caf\xc3", Raw: "\xff"}
+	o.discreet("")
+	if o.Reason != "caf" || o.Raw != "" {
+		t.Errorf("%q and %q, want text that a store takes", o.Reason, o.Raw)
+	}
+	if said := fmt.Sprintf("%#v", Device{Token: endpoint}); strings.Contains(said, "secretsecret") {
+		t.Errorf("the token is printed: %s", said)
+	}
+}

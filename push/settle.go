@@ -14,7 +14,9 @@ const (
 )
 
 // begin asks the caller for leave. It answers a zero Outcome and End to go on.
-func begin(ctx context.Context, d *Delivery, number int) (Outcome, End) {
+func (s *Sender) begin(d *Delivery, number int) (Outcome, End) {
+	ctx, cancel := s.attemptContext()
+	defer cancel()
 	switch err := d.Begin(ctx, number); {
 	case err == nil:
 		return Outcome{}, 0
@@ -258,7 +260,7 @@ func (s *Sender) retryLater(now time.Time, b *bulkhead, j *job, o *Outcome) {
 	case j.suspect: // called dead once, and there was no second word: another way, now
 		s.end(now, j, EndRejected, AddressPark)
 		return
-	case !m.Kind.Loud() && j.attempts >= infoAttempts:
+	case !m.Kind.Loud() && !j.d.Persist && j.attempts >= infoAttempts:
 		s.end(now, j, EndProviderDown, AddressKeep)
 		return
 	}
