@@ -147,3 +147,38 @@ func TestSendGivesUpWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// A delivery that has moved to the other environment is never attempted in the
+// first again, where its place in the queue may still be.
+func TestMovedDeliveryLeavesNoPlaceBehind(t *testing.T) {
+	s := newTestSender(t, Options{}, app("a", &fake{}))
+	here := s.apps[appKey{"apns", "a", Production}]
+	there := newBulkhead(appKey{"apns", "a", Sandbox}, App{ID: "a", Via: &fake{}})
+	d := pageTo("d")
+	j := &job{d: d, home: here}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready(time.Now(), j) // it was put aside and queued again meanwhile, so its first place is still there
+	s.ready(time.Now(), j)
+	if got := here.pop(); got != j {
+		t.Fatalf("popped %v, want the delivery", got)
+	}
+	j.home = there
+	s.ready(time.Now(), j)
+	if got := here.pop(); got != nil {
+		t.Error("the environment that refused the token gets the delivery again")
+	}
+	if got := there.pop(); got != j {
+		t.Error("the other environment does not get it")
+	}
+}
+
+func TestProvidersMustBeTellable(t *testing.T) {
+	s := newTestSender(t, Options{})
+	if err := s.SetApps([]App{app("a", struct {
+		*fake
+		f func()
+	}{})}); err == nil {
+		t.Error("a provider was taken that would panic when it is compared with another")
+	}
+}

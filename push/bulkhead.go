@@ -176,10 +176,10 @@ func (b *bulkhead) queueFor(j *job) *queue {
 }
 
 func (b *bulkhead) pop() *job {
-	if j := b.pages.pop(); j != nil {
+	if j := b.pages.pop(b); j != nil {
 		return j
 	}
-	return b.others.pop()
+	return b.others.pop(b)
 }
 
 func (b *bulkhead) state(now time.Time) AppState {
@@ -201,7 +201,8 @@ func (b *bulkhead) state(now time.Time) AppState {
 	return st
 }
 
-// queue is first in, first out; jobs that ended while in it are skipped.
+// queue is first in, first out; jobs that ended while in it, or have their place
+// elsewhere since, are skipped.
 type queue struct {
 	jobs []*job
 	head int
@@ -219,7 +220,7 @@ func (q *queue) pushFront(j *job) {
 	q.jobs[q.head] = j
 }
 
-func (q *queue) pop() *job {
+func (q *queue) pop(of *bulkhead) *job {
 	for q.head < len(q.jobs) {
 		j := q.jobs[q.head]
 		q.jobs[q.head] = nil
@@ -230,7 +231,7 @@ func (q *queue) pop() *job {
 			q.jobs = append(q.jobs[:0], q.jobs[q.head:]...)
 			q.head = 0
 		}
-		if j.place == placeQueued {
+		if j.place == placeQueued && j.home == of {
 			return j
 		}
 	}

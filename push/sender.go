@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -141,6 +142,9 @@ func (s *Sender) SetApps(apps []App) error {
 		if a.ID == "" || a.Provider == "" || a.Via == nil {
 			return fmt.Errorf("push: app %q at %q in %s needs an id, a provider name and a provider", a.ID, a.Provider, k.env)
 		}
+		if !reflect.TypeOf(a.Via).Comparable() {
+			return fmt.Errorf("push: app %q has a %T as its provider, of which two cannot be told apart: give a pointer", a.ID, a.Via)
+		}
 		if strings.Contains(a.ID, "/") {
 			return fmt.Errorf("push: app %q has a slash in its id, which sets the parts of an app apart", a.ID)
 		}
@@ -209,8 +213,10 @@ func (s *Sender) Send(ctx context.Context, d Delivery) Result {
 	}
 }
 
-// Submit brings d to its end and then calls done, once, from a goroutine of
-// the sender: done must not block. Submit itself does not block either.
+// Submit brings d to its end and then calls done, once, from whichever goroutine
+// brought the end about, which may be the caller's before Submit returns: done
+// must not block, and must not want a lock that the caller holds. Submit itself
+// does not block either.
 func (s *Sender) Submit(d Delivery, done func(Result)) {
 	s.submit(d, done)
 }
