@@ -21,7 +21,7 @@ const (
 	pingEvery      = 10 * time.Second
 	pingTimeout    = 5 * time.Second
 	suspectTimeout = time.Second // in which it has to
-	suspectEvery   = 3 * time.Second
+	suspectEvery   = time.Second // shorter than SlowAnswer: what dies right after it was looked at is noticed as soon as anything else
 
 	warmLimit   = 100 // requests in flight after the first success
 	laneLimit   = 500 // at most
@@ -257,7 +257,7 @@ func FateOf(err error) Fate {
 	case errors.Is(err, context.DeadlineExceeded):
 		return Fate{Reason: "Timeout", Timeout: true}
 	case errors.Is(err, context.Canceled):
-		return Fate{Reason: "Canceled"}
+		return Fate{Reason: "Canceled", Reset: true} // by who asked: that says nothing about the connection
 	case strings.Contains(text, "graceful shutdown GOAWAY"): // http2 has no exported name for it
 		return Fate{Reason: "GoAway", Unsent: true}
 	case strings.Contains(text, "force closed"):
@@ -266,6 +266,16 @@ func FateOf(err error) Fate {
 		return Fate{Reason: "ConnectionClosed", Unsent: true}
 	}
 	return Fate{Reason: "ConnectionLost"}
+}
+
+// unreached tells whether a dial never got as far as the service: no address, or
+// nobody at it.
+func unreached(err error) bool {
+	if _, name := errors.AsType[*net.DNSError](err); name {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }
 
 // goAwayReason is the server's word in the GOAWAY frame, if it sent one as

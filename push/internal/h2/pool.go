@@ -20,8 +20,9 @@ const (
 
 	redialFirst = time.Second
 	redialMost  = time.Minute
-	redialFree  = 3  // connections in a row that may end early and be replaced at once
-	provenBy    = 10 // successes, after which a connection was worth its while
+	redialDown  = 5 * time.Second // while the service cannot be reached at all: the network may be back at any moment
+	redialFree  = 3               // connections in a row that may end early and be replaced at once
+	provenBy    = 10              // successes, after which a connection was worth its while
 
 	troubledBy = 2 // troubles in a row, after which another connection is looked for
 
@@ -397,7 +398,7 @@ func (p *Pool) open() {
 		if err == nil {
 			err = errClosed
 		}
-		p.backOff()
+		p.backOff(unreached(err))
 		p.stranded(err)
 		p.maintain()
 		p.mu.Unlock()
@@ -424,11 +425,20 @@ func (p *Pool) stranded(why error) {
 }
 
 // backOff puts the next dial off: by a second after the first failure in a row,
-// doubling up to a minute.
-func (p *Pool) backOff() {
+// doubling up to a minute. A service that was not even reached (down) does not
+// notice how often we try, and a page must not wait a minute for a network that
+// is back: the wait is a few seconds then, and counts no strike beyond them.
+func (p *Pool) backOff(down bool) {
 	wait := min(redialMost, redialFirst<<min(p.strikes, 6))
+	if down {
+		p.redialAt = clock().Add(min(wait, redialDown))
+		if wait > redialDown {
+			return
+		}
+	} else {
+		p.redialAt = clock().Add(wait)
+	}
 	p.strikes++
-	p.redialAt = clock().Add(wait)
 }
 
 // watch tends a connection until it ends.
@@ -606,7 +616,7 @@ func (p *Pool) replace(l *Lane, why string) {
 		p.strikes++
 		return
 	case clock().Sub(l.born) < pingEvery:
-		p.backOff()
+		p.backOff(false)
 		p.stranded(fmt.Errorf("the service ends new connections: %s", why))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -288,9 +289,9 @@ func TestOwedAnswers(t *testing.T) {
 		p.mu.Lock()
 		p.take(l)
 		p.mu.Unlock()
-		<-time.After(4 * time.Second) // checked too recently for the first two looks
+		<-time.After(2 * time.Second)
 		if !suspected() {
-			t.Fatal("a connection that owed an answer for 4 s was not suspected")
+			t.Fatal("a connection that owed an answer for 2 s was not suspected")
 		}
 		p.mu.Lock()
 		l.state = laneOpen
@@ -315,5 +316,73 @@ func TestOwedAnswers(t *testing.T) {
 		if suspected() || l.guard != nil {
 			t.Error("an idle connection is looked at")
 		}
+	})
+}
+
+// TestNetworkThatIsDownIsTriedEachFewSeconds: nobody waits a minute for a network
+// that has come back, and whoever is reached and turns us away is left in peace.
+func TestNetworkThatIsDownIsTriedEachFewSeconds(t *testing.T) {
+	b := newBench(t)
+	nobody := &net.Dialer{Timeout: time.Second}
+	_, refused := nobody.DialContext(t.Context(), "tcp", "127.0.0.1:1")
+	b.trust.RootCAs = x509.NewCertPool()
+	_, turned := b.dialer(func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }).dial(t.Context(), nil)
+	_, unnamed := b.dialer(func(context.Context, string) ([]string, error) { return nil, &net.DNSError{Err: "no such host"} }).dial(t.Context(), nil)
+	if !unreached(refused) || !unreached(unnamed) || unreached(turned) {
+		t.Errorf("unreached: refused %v, without a name %v, turned away %v; want the first two", unreached(refused), unreached(unnamed), unreached(turned))
+	}
+	p := &Pool{}
+	for range 20 {
+		p.backOff(true)
+		if wait := p.redialAt.Sub(clock()); wait > redialDown {
+			t.Fatalf("the next dial waits %v, want at most %v", wait, redialDown)
+		}
+	}
+	for range 10 {
+		p.backOff(false)
+	}
+	if wait := p.redialAt.Sub(clock()); wait < redialMost-time.Second {
+		t.Errorf("a service that was reached is dialled again after %v, want %v", wait, redialMost)
+	}
+}
+
+// TestCancelledRequestsKeepTheirConnection: who gives a request up says nothing
+// about the connection, and must not cost the others theirs.
+func TestCancelledRequestsKeepTheirConnection(t *testing.T) {
+	if f := FateOf(context.Canceled); !f.Reset || f.Timeout || f.Unsent {
+		t.Errorf("fate %+v, want the connection to go on", f)
+	}
+	b := newBench(t)
+	l := b.lane(b.pool(Options{Lanes: 1}), "")
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.apple.URL()+"/3/device/"+strings.Repeat("ab", 32), strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err = l.RoundTrip(r); !errors.Is(err, context.Canceled) || !FateOf(err).Reset {
+		t.Fatalf("error %v, want the cancellation, and the connection kept", err)
+	}
+}
+
+// TestSuspicionFollowsACheck: a connection that dies right after it has answered
+// a ping is looked at again as soon as it owes an answer for too long.
+func TestSuspicionFollowsACheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Pool{shut: true}
+		l := &Lane{limit: 10}
+		l.checkedAt = clock()
+		p.shut = false
+		p.target, p.redialAt = 0, clock().Add(time.Hour)
+		p.mu.Lock()
+		p.take(l)
+		p.mu.Unlock()
+		<-time.After(SlowAnswer + time.Millisecond)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if l.state != laneSuspect {
+			t.Errorf("not suspected after %v", SlowAnswer)
+		}
+		p.giveBack(l)
 	})
 }
