@@ -152,7 +152,7 @@ func (k *Keyring) step(ctx context.Context, s *Signer, now func() time.Time, lim
 	defer cancel()
 	var newest Bearer
 	var err error
-	if mine := s.Peek(); mine.JWT == "" || now().Sub(mine.Issued) >= maxTokenAge {
+	if mine := s.Peek(); mine.JWT == "" || now().Sub(mine.Issued) >= maxTokenAge || mine.Issued.After(now()) {
 		newest, err = k.Vault.Newest(ctx, s.team, s.keyID)
 	} else {
 		newest, err = k.Vault.Offer(ctx, s.team, s.keyID, mine)

@@ -101,6 +101,9 @@ func (s *Signer) usable(now time.Time) bool {
 		return false
 	}
 	age := now.Sub(s.current.Issued)
+	if age < -slotDelay { // the clock was ahead and has been set back: Apple refuses tokens from the future
+		return false
+	}
 	return age < tokenLife || (age < maxTokenAge && now.Sub(s.since) < minTokenAge)
 }
 

@@ -293,3 +293,26 @@ func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
 	}
 	var _ push.Provider = p
 }
+
+// TestClockThatIsSetBack: a token made by a clock that ran hours ahead is not
+// used until the clock catches up with it, since Apple refuses it meanwhile.
+func TestClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	right := time.Unix(1_800_000_000, 0)
+	s, _, _ := newSigner(t, right)
+	wrong, err := s.Bearer(right.Add(2 * time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Bearer(right)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.JWT == wrong.JWT || got.Issued.After(right) {
+		t.Errorf("the token of %v is used at %v", got.Issued, right)
+	}
+	again, err := s.Bearer(right.Add(-10 * time.Second))
+	if err != nil || again.JWT != got.JWT {
+		t.Errorf("a few seconds back cost the token (%v)", err)
+	}
+}
