@@ -1,6 +1,7 @@
 package fcm
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -21,6 +22,7 @@ import (
 	"firebase.google.com/go/v4/messaging"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/oauth2"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
@@ -485,5 +487,33 @@ func TestFourCollapseKeysAPhone(t *testing.T) {
 	}
 	if n := len(k.phones); n > minSweep {
 		t.Errorf("%d phones are remembered although one can have anything stored", n)
+	}
+}
+
+// A token service that answers without a usable token is no success: no request
+// ever carries an empty bearer.
+func TestTokensThatAreNone(t *testing.T) {
+	for name, answer := range map[string]*oauth2.Token{
+		"empty": {Expiry: time.Now().Add(time.Hour)}, "over": {AccessToken: "x", Expiry: time.Now().Add(-time.Second)},
+	} {
+		k := &tokens{
+			fetch: func(context.Context) (*oauth2.Token, error) { return answer, nil },
+			now:   time.Now, life: t.Context,
+		}
+		if bearer, err := k.get(t.Context()); err == nil || bearer != "" {
+			t.Errorf("%s: %q, %v; want an error", name, bearer, err)
+		}
+		k.wg.Wait()
+	}
+}
+
+// Only Google's own no is one: a proxy that redirects, or wants a password, is
+// trouble on the way, and no reason to call the service account refused.
+func TestWhoRefusesTheAccount(t *testing.T) {
+	for status, want := range map[int]bool{302: false, 400: true, 401: true, 403: true, 407: false, 408: false, 429: false, 500: false, 503: false} {
+		_, _, no := refused(&oauth2.RetrieveError{Response: &http.Response{StatusCode: status}, Body: []byte("<html>")})
+		if no != want {
+			t.Errorf("%d: refused %t, want %t", status, no, want)
+		}
 	}
 }

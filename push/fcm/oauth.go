@@ -81,8 +81,16 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 	if t.left(t.now()) > 0 {
 		return t.current.AccessToken, nil
 	}
+	if t.err == nil {
+		return "", errOver
+	}
 	return "", t.err
 }
+
+var (
+	errOver  = errors.New("the OAuth token was over before it could be used")
+	errEmpty = errors.New("the token service answered without a token")
+)
 
 func (t *tokens) left(now time.Time) time.Duration {
 	switch {
@@ -101,6 +109,9 @@ func (t *tokens) begin() {
 	t.wg.Go(func() {
 		// oauth2's request carries no deadline of its own; the HTTP client has one.
 		token, err := t.fetch(t.life())
+		if err == nil && token.AccessToken == "" {
+			err = errEmpty
+		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.pending = nil
@@ -121,7 +132,7 @@ func (t *tokens) spoil(token string) bool {
 	if t.current == nil || t.current.AccessToken != token {
 		return true // another attempt was told the same, and it has been replaced
 	}
-	if t.now().Sub(t.got) < time.Minute {
+	if t.now().Sub(t.got).Abs() < time.Minute {
 		return false
 	}
 	t.current = nil
@@ -142,11 +153,15 @@ func (t *tokens) close() {
 	t.wg.Wait()
 }
 
-// refused tells whether the token service said no, rather than nothing: its
-// word for it, and what an operator is told.
+// refused tells whether the token service said no, rather than nothing, or a
+// proxy in its place: its word for it, and what an operator is told.
 func refused(err error) (reason, alert string, no bool) {
 	r, ok := errors.AsType[*oauth2.RetrieveError](err)
-	if !ok || r.Response == nil || r.Response.StatusCode >= 500 || r.Response.StatusCode == http.StatusTooManyRequests {
+	if !ok || r.Response == nil {
+		return "", "", false
+	}
+	switch status := r.Response.StatusCode; {
+	case status < 400, status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusProxyAuthRequired:
 		return "", "", false
 	}
 	var body struct { // RFC 6749, 5.2

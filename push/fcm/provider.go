@@ -105,13 +105,17 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 		return push.Outcome{Class: push.Park, Reason: "MalformedToken", Local: true, Alert: "a phone has a token that is none"}
 	}
 	began := p.now()
-	m, size, shrunk := Build(a.Message, a.Device, a.Form, began)
-	if key := m.Android.CollapseKey; key != "" && !p.keys.take(a.Device.Token, key, began.Add(*m.Android.TTL), began) {
+	at := a.At // by the clock of the message's times
+	if at.IsZero() {
+		at = began
+	}
+	m, size, shrunk := Build(a.Message, a.Device, a.Form, at)
+	if key := m.Android.CollapseKey; key != "" && !p.keys.take(a.Device.Token, key, at.Add(*m.Android.TTL), at) {
 		m.Android.CollapseKey = ""
 	}
 	x := &exchange{urgent: a.Message.Kind.Loud(), avoid: a.Avoid}
 	name, err := p.client.Send(withExchange(ctx, x), m)
-	o := p.outcome(x, name, err, began)
+	o := p.outcome(x, name, err, at)
 	o.Via = x.used
 	o.Bytes, o.Shrunk, o.Elapsed = size, shrunk, p.now().Sub(began)
 	return o
@@ -119,7 +123,7 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 
 // outcome is what the exchange means. Of what the SDK returned only the name
 // counts: an accepted message is one whatever the answer's body looks like.
-func (p *Provider) outcome(x *exchange, name string, err error, began time.Time) push.Outcome {
+func (p *Provider) outcome(x *exchange, name string, err error, at time.Time) push.Outcome {
 	switch {
 	case !x.made:
 		p.log.Warn("the Firebase SDK refuses a message", slog.String("app", p.app), slog.Any("error", err))
@@ -132,7 +136,7 @@ func (p *Provider) outcome(x *exchange, name string, err error, began time.Time)
 	case o.Class == push.Accepted:
 		o.ProviderID = name
 	case o.Class == push.DropAddress && !o.Suspect:
-		o.Deadness = began // registered again since: then it is not dead
+		o.Deadness = at // registered again since: then it is not dead
 	}
 	p.compareClocks(x.header, &o)
 	return p.spoilt(o, x.bearer)
