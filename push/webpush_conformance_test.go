@@ -423,6 +423,41 @@ func TestWebKeyTrouble(t *testing.T) {
 	}
 }
 
+// Whoever registers an endpoint chooses its path, and so what the service answers:
+// a refusal of one does not stop the pages to everybody else's browsers.
+func TestWebRefusedEndpointStopsNobodyElse(t *testing.T) {
+	t.Parallel()
+	r := newWebRig(t, nil)
+	well, _ := r.browser(pushtest.ServiceGoogle)
+	odd, _ := r.browser(pushtest.ServiceGoogle)
+	r.want(r.send(r.page(), well), push.EndAccepted, push.AddressKeep)
+	r.sim.Always(string(odd.Token), pushtest.Reject(403, "PERMISSION_DENIED"))
+	r.want(r.send(r.page(), odd), push.EndRejected, push.AddressKeep)
+	r.want(r.send(r.page(), well), push.EndAccepted, push.AddressKeep)
+	if !strings.Contains(r.alerted(), "while it takes it for others") {
+		t.Errorf("alerts %q, want one about the browser", r.alerted())
+	}
+}
+
+// How long a message is kept is told by the sender's clock, which its deadline is
+// of, and not by the machine's.
+func TestWebTTLIsOfTheSendersClock(t *testing.T) {
+	t.Parallel()
+	r := newWebRig(t, nil)
+	d, _ := r.browser(pushtest.ServiceGoogle)
+	m := r.page()
+	ahead := m.Deadline.Add(-90 * time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), push.DefaultAttemptTimeout)
+	defer cancel()
+	r.clock.Forward(time.Hour)
+	if o := r.via.Send(ctx, push.Attempt{Message: &m, Device: &d, Number: 1, At: ahead}); o.Class != push.Accepted {
+		t.Fatalf("%+v", o)
+	}
+	if ttl := r.sim.Requests()[0].Header["ttl"]; ttl != "90" {
+		t.Errorf("TTL %s, want the 90 s that are left by the clock of the deadline", ttl)
+	}
+}
+
 // A VAPID token that is refused after a while is replaced once before the key is
 // blamed.
 func TestWebTokenIsReplacedOnce(t *testing.T) {

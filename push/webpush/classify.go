@@ -15,6 +15,7 @@ const (
 	alertRequest  = "a push service of browsers refuses the form of our request"
 	alertAuth     = "a push service of browsers refuses our VAPID key, its subject or our clock"
 	alertKey      = "a browser subscribed with another VAPID key than the one in use: it has to subscribe anew"
+	alertOne      = "a push service of browsers refuses our VAPID token for a browser while it takes it for others: it has to subscribe anew"
 	alertSize     = "a push service of browsers calls a message too large that was measured to fit"
 	alertRedirect = "a push service of browsers answered with a redirect, which is never followed"
 	alertUnknown  = "a push service of browsers gave an answer that is not understood"

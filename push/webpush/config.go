@@ -83,9 +83,14 @@ func (c *Config) check() (ok checked, err error) {
 	return ok, nil
 }
 
+const maxAppURL = 512 // bytes
+
 // CheckAppURL takes what a browser opens, and runs a service worker for: https,
 // or this very machine. Without it, Apple's browsers show nothing.
 func CheckAppURL(s string) error {
+	if len(s) > maxAppURL {
+		return fmt.Errorf("the app URL has %d bytes, the limit is %d: it is part of every notification", len(s), maxAppURL)
+	}
 	u, err := url.Parse(s)
 	if err == nil && u.Scheme == "http" && local(u.Hostname()) {
 		u.Scheme = "https" // a secure context all the same

@@ -9,6 +9,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/tocsin-oncall/tocsin/push"
 )
 
 const (
@@ -16,6 +18,7 @@ const (
 	saltSize   = 16
 	headerSize = saltSize + 4 + 1 + 65 // salt, record size, and our key with its length (RFC 8188, 2.1)
 	tagSize    = 16
+	padStep    = 512
 
 	// MaxClear is how many bytes of a message fit into one body: beside the
 	// header, 16 bytes prove it and one ends it (RFC 8291, 4).
@@ -23,15 +26,21 @@ const (
 )
 
 // encrypt seals a message for a browser (RFC 8291): one record of aes128gcm
-// (RFC 8188), always padded to the full size, so that its length says nothing.
-func encrypt(plain []byte, browser *ecdh.PublicKey, auth []byte) ([]byte, error) {
+// (RFC 8188), padded to the full size, so that its length says nothing. A form
+// that a service called too large is padded to the next step only: it would be
+// no smaller otherwise.
+func encrypt(plain []byte, browser *ecdh.PublicKey, auth []byte, form push.Form) ([]byte, error) {
 	once, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a key for one message: %w", err)
 	}
 	var salt [saltSize]byte
 	_, _ = rand.Read(salt[:]) // never fails: crypto/rand ends the process instead
-	return seal(plain, browser, auth, once, salt, MaxClear)
+	size := MaxClear
+	if form != push.FormFull {
+		size = min(size, (len(plain)/padStep+1)*padStep)
+	}
+	return seal(plain, browser, auth, once, salt, size)
 }
 
 // seal is encrypt with what has to be new for every message, padding it to

@@ -53,7 +53,7 @@ func TestEncryptHidesTheLength(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, n := range []int{0, 1, 100, MaxClear, 100} {
-		body, err := encrypt([]byte(strings.Repeat("x", n)), k.PublicKey(), make([]byte, 16))
+		body, err := encrypt([]byte(strings.Repeat("x", n)), k.PublicKey(), make([]byte, 16), push.FormFull)
 		if err != nil || len(body) != recordSize {
 			t.Errorf("%d bytes become %d, %v; want %d", n, len(body), err, recordSize)
 		}
@@ -65,7 +65,7 @@ func TestEncryptHidesTheLength(t *testing.T) {
 	if MaxClear != 3993 {
 		t.Errorf("MaxClear is %d, want 3993", MaxClear)
 	}
-	if _, err := encrypt(make([]byte, MaxClear+1), k.PublicKey(), make([]byte, 16)); err == nil {
+	if _, err := encrypt(make([]byte, MaxClear+1), k.PublicKey(), make([]byte, 16), push.FormFull); err == nil {
 		t.Error("a message that is too long was encrypted")
 	}
 }
@@ -98,6 +98,20 @@ func TestKeysOfASubscription(t *testing.T) {
 		}
 		if err != nil && len(tc.keys.Auth) > 8 && strings.Contains(err.Error(), tc.keys.Auth) {
 			t.Errorf("%s: the secret is in the error", name)
+		}
+	}
+}
+
+// A message that a service called too large is smaller on the wire the next time.
+func TestSmallerFormsAreSmaller(t *testing.T) {
+	k, err := ecdh.P256().GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for plain, want := range map[int]int{0: 512, 511: 512, 512: 1024, 1300: 1536, MaxClear - 1: MaxClear, MaxClear: MaxClear} {
+		body, err := encrypt(make([]byte, plain), k.PublicKey(), make([]byte, 16), push.FormShrunk)
+		if err != nil || len(body) != headerSize+want+1+tagSize {
+			t.Errorf("%d bytes become %d (%v), want %d padded ones", plain, len(body), err, want)
 		}
 	}
 }

@@ -130,6 +130,8 @@ func parseEndpoint(endpoint string) (*url.URL, error) {
 		return nil, fmt.Errorf("the endpoint's scheme is %.20q: push services are reached by https only", u.Scheme)
 	case u.User != nil:
 		return nil, errors.New("the endpoint has a user name in it")
+	case strings.HasSuffix(u.Host, ":"):
+		return nil, errors.New("the endpoint has a colon but no port")
 	case u.Host == "" || u.Opaque != "" || len(u.Path) < 2:
 		return nil, errors.New("the endpoint has no host or no path")
 	case u.Fragment != "" || strings.Contains(endpoint, "#"):

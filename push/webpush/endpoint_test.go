@@ -19,7 +19,8 @@ func TestFurtherHosts(t *testing.T) {
 	}
 	for endpoint, open := range map[string]bool{
 		"https://a.push.example.org/x": true, "https://push.example.org/x": false, "https://apush.example.org/x": false, "https://a.b.push.example.org/x": true,
-		"https://fcm.googleapis.com/x": true,
+		"https://fcm.googleapis.com/x": true, "https://fcm.googleapis.com:443/x": true, "https://FCM.googleapis.com/x": true,
+		"https://fcm.googleapis.com:/x": false, "https://fcm.googleapis.com./x": false, "https://fcm.googleapis.com:0443/x": false, // each would be another origin in the VAPID token
 	} {
 		if err := CheckEndpoint(endpoint, "*.push.example.org"); (err == nil) != open {
 			t.Errorf("%s: %v, want it open %t", endpoint, err, open)

@@ -159,23 +159,27 @@ func (p *Provider) Send(ctx context.Context, a push.Attempt) push.Outcome {
 	if err != nil {
 		return push.Outcome{Class: push.OurBug, Reason: "Payload: " + err.Error(), Local: true, Alert: "a payload could not be built"}
 	}
-	body, err := encrypt(plain, browser, auth)
+	body, err := encrypt(plain, browser, auth, a.Form)
 	if err != nil {
 		return push.Outcome{Class: push.OurBug, Reason: "Encrypt: " + err.Error(), Local: true, Alert: "a message could not be encrypted"}
 	}
-	o := p.attempt(ctx, u, s, a.Message, body)
+	o := p.attempt(ctx, u, s, a, body)
 	o.Bytes, o.Shrunk, o.Elapsed = len(plain), shrunk, p.now().Sub(began)
 	return o
 }
 
 // attempt makes one request and reads its answer.
-func (p *Provider) attempt(ctx context.Context, u *url.URL, s *service, m *push.Message, body []byte) push.Outcome {
+func (p *Provider) attempt(ctx context.Context, u *url.URL, s *service, a push.Attempt, body []byte) push.Outcome {
 	now, origin := p.now(), originOf(u)
+	at := a.At // by the clock of the message's times
+	if at.IsZero() {
+		at = now
+	}
 	bearer, err := p.tokens.get(origin, now)
 	if err != nil {
 		return push.Outcome{Class: push.AuthConfig, Reason: "Sign: " + err.Error(), Alert: alertAuth}
 	}
-	res, via, err := s.roundTrip(request(ctx, u, body, bearer, m, now))
+	res, via, err := s.roundTrip(request(ctx, u, body, bearer, a.Message, at))
 	if err != nil {
 		return s.outcome(err, via)
 	}
@@ -184,10 +188,15 @@ func (p *Provider) attempt(ctx context.Context, u *url.URL, s *service, m *push.
 	o := Classify(res.StatusCode, res.Header, answer, p.now())
 	o.Via = via
 	if o.Class == push.DropAddress {
-		o.Deadness = now // registered again since: then it is not dead
+		o.Deadness = at // registered again since: then it is not dead
 	}
-	if o.Class == push.AuthConfig && p.tokens.spoil(origin, bearer, p.now()) {
+	switch {
+	case o.Class == push.Accepted:
+		s.accepts()
+	case o.Class == push.AuthConfig && p.tokens.spoil(origin, bearer, p.now()):
 		o.Class, o.Alert = push.RetryNow, "" // with a token made now
+	case o.Class == push.AuthConfig && s.refusesOnly(a.Device.Token):
+		o.Class, o.Alert = push.OurBug, alertOne
 	}
 	p.compareClocks(s, res.Header, &o)
 	return o

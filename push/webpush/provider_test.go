@@ -58,5 +58,8 @@ func TestConfigurationIsRefusedWithTheReason(t *testing.T) {
 			t.Errorf("%s: error %v, want one that names the app and says %q", name, err, tc.says)
 		}
 	}
+	if err := webpush.CheckAppURL("https://oncall.example.com/" + strings.Repeat("x", 4000)); err == nil {
+		t.Error("an app URL was taken that fills the payload of every page")
+	}
 	newProvider(t, func(c *webpush.Config) { c.AppURL = "http://localhost:8080/app/" }) // a secure context too
 }

@@ -43,12 +43,45 @@ type service struct {
 	mu   sync.Mutex
 	dead map[string]struct{} // connections that took a request along
 	past []*http.Transport   // replaced; what is on them may still end
+
+	proven  atomic.Bool             // it has accepted something
+	doubted atomic.Bool             // refused holds something
+	refused map[push.Token]struct{} // endpoints whose VAPID token was refused since the last success
+}
+
+// refusedAlone is for how many endpoints a service may refuse our token before
+// the token is to blame, when it took it before.
+const refusedAlone = 2
+
+// accepts notes that the service took a message, and so our token.
+func (s *service) accepts() {
+	s.proven.Store(true)
+	if s.doubted.Load() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.doubted.Store(false)
+		clear(s.refused)
+	}
+}
+
+// refusesOnly notes that our token was refused for an endpoint, and tells whether
+// that endpoint is to blame and not the token: all subscriptions at a service see
+// the same one, and whoever registers an endpoint chooses its path, so that one
+// of them must not stop the browsers of everybody else.
+func (s *service) refusesOnly(endpoint push.Token) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.refused) <= refusedAlone {
+		s.refused[endpoint] = struct{}{}
+		s.doubted.Store(true)
+	}
+	return s.proven.Load() && len(s.refused) <= refusedAlone
 }
 
 // newService makes a service. All its connections go to the simulator if
 // there is one, and never inside the house otherwise.
 func newService(name string, simulator *url.URL, trust *tls.Config, closed func(reason string)) *service {
-	s := &service{name: name, closed: closed, dead: make(map[string]struct{})}
+	s := &service{name: name, closed: closed, dead: make(map[string]struct{}), refused: make(map[push.Token]struct{})}
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Control: egress.Control()}
 	if simulator != nil {
 		dialer.Control = onlyLoopback

@@ -57,3 +57,28 @@ func TestCase45_NameThatLeadsInside(t *testing.T) {
 		t.Error("a connection into the house was made")
 	}
 }
+
+// A service that takes our token for others has nothing against the token: what
+// one browser's endpoint answers stops nobody else, until there are several.
+func TestOneRefusedEndpointIsNotTheKey(t *testing.T) {
+	s := newService("google", nil, &tls.Config{MinVersion: tls.VersionTLS12}, func(string) {})
+	if s.refusesOnly("a") {
+		t.Error("a service that has never taken the token is believed to have something against one endpoint")
+	}
+	s.accepts()
+	for _, c := range []struct {
+		endpoint push.Token
+		alone    bool
+	}{{"a", true}, {"a", true}, {"b", true}, {"a", true}, {"c", false}, {"a", false}, {"d", false}} {
+		if got := s.refusesOnly(c.endpoint); got != c.alone {
+			t.Errorf("%s: blamed alone %t, want %t", c.endpoint, got, c.alone)
+		}
+	}
+	if n := len(s.refused); n > refusedAlone+1 {
+		t.Errorf("%d endpoints are remembered", n)
+	}
+	s.accepts()
+	if !s.refusesOnly("d") {
+		t.Error("a success did not end the doubt")
+	}
+}
