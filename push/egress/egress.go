@@ -43,7 +43,7 @@ func Control(allow ...netip.Prefix) func(network, address string, _ syscall.RawC
 // inside an IPv6 one, mapped or behind NAT64, counts as itself.
 func Public(ip netip.Addr) bool {
 	ip = plain(ip)
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || (ip.Is6() && !global.Contains(ip)) {
 		return false
 	}
 	for _, p := range special {
@@ -67,6 +67,10 @@ func plain(ip netip.Addr) netip.Addr {
 
 //nolint:gochecknoglobals // look-up tables
 var (
+	// global is all of IPv6 that is given to anybody (RFC 4291, 2.4). Outside are
+	// forms of IPv4 addresses that nobody should use any more (::127.0.0.1).
+	global = netip.MustParsePrefix("2000::/3")
+
 	nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 	// special are ranges that net/netip has no word for (IANA special-purpose registries).
@@ -75,6 +79,7 @@ var (
 		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
 		netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b:1::/48"),
 		netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"),
-		netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
+		netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("3fff::/20"),
+		netip.MustParsePrefix("192.88.99.0/24"),
 	}
 )

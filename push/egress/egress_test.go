@@ -13,7 +13,7 @@ func TestPublic(t *testing.T) {
 		"0.0.0.0": false, "255.255.255.255": false, "224.0.0.1": false, "192.0.2.1": false,
 		"::1": false, "::": false, "fe80::1": false, "fe80::1%eth0": false, "fc00::1": false, "ff02::1": false, "2001:db8::1": false,
 		"::ffff:127.0.0.1": false, "::ffff:169.254.169.254": false, "64:ff9b::7f00:1": false, "64:ff9b::a9fe:a9fe": false,
-		"64:ff9b:1::808:808": false, "2002:7f00:1::": false,
+		"64:ff9b:1::808:808": false, "2002:7f00:1::": false, "::127.0.0.1": false, "::ffff:0:7f00:1": false, "3fff::1": false, "4000::1": false,
 	} {
 		if got := Public(netip.MustParseAddr(address)); got != want {
 			t.Errorf("Public(%s) = %t, want %t", address, got, want)
