@@ -120,6 +120,11 @@ func (p *pushes) load(ctx context.Context) error {
 		})
 	}
 	if err := p.sender.SetApps(all); err != nil { //nolint:contextcheck // what it starts outlives the start
+		for id, k := range next {
+			if k.via != p.active[id].via { // made for nothing
+				errs = append(errs, k.via.Close())
+			}
+		}
 		return errors.Join(append(errs, fmt.Errorf("set the push apps: %w", err))...)
 	}
 	p.active = next
@@ -191,7 +196,7 @@ func (p *pushes) provider(c config.PushApp, had keyed) (keyed, error) {
 	}
 	web, _ := via.(*webpush.Provider)
 	if p.step != nil {
-		via = stepped{Provider: via, step: p.step}
+		via = &stepped{Provider: via, step: p.step}
 	}
 	return keyed{hash: hash, via: via, web: web}, nil
 }

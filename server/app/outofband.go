@@ -68,7 +68,7 @@ func (o *outOfBand) tell(ctx context.Context, cause error) {
 	var wg sync.WaitGroup
 	for _, p := range phones {
 		wg.Go(func() {
-			r := o.send(ctx, push.Delivery{Message: o.message(), Device: p.Push})
+			r := o.send(ctx, push.Delivery{Message: o.message(), Device: p.Push, Persist: true}) // there is no other way: it waits for a service that is out
 			if r.End != push.EndAccepted {
 				o.log.ErrorContext(ctx, "administrator not reached", slog.String("user", string(p.User)), slog.String("reason", r.Outcome.Reason))
 			}
