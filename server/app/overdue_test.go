@@ -73,8 +73,8 @@ func TestALongOutagePagesNobodyForThePast(t *testing.T) {
 	}
 	in.send("trigger", "database", "database is out")
 	gets(t, ann, "a page about what is new", func(n pushtest.Notification) bool { return page(n) && n.At.After(before) })
-	if old := bo.Got(); len(old) > 0 {
-		t.Errorf("the second level was paged for the past: %+v", old)
+	if pages(bo) > 0 { // it may well have had its daily heartbeat
+		t.Errorf("the second level was paged for the past: %+v", bo.Got())
 	}
 	status, err := pb.NewOperatorServiceClient(in.console()).GetStatus(t.Context(), &pb.GetStatusRequest{})
 	if err != nil || !strings.Contains(strings.Join(status.GetProblems(), "\n"), "3 incidents that had been due before") {
