@@ -170,6 +170,9 @@ func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *apns2.Notificatio
 		o.ProviderID = res.UniqueID
 	}
 	o.Raw = string(res.Raw[:min(len(res.Raw), 512)])
+	if o.Class != push.Accepted {
+		p.pool.Answered()
+	}
 	p.pool.Release(l, o.Class == push.Accepted, false)
 	p.compareClocks(res, &o)
 	p.special(l, &o, a, bearer)

@@ -86,6 +86,9 @@ func (c *carrier) carry(r *http.Request, x *exchange) error {
 	if err != nil {
 		return c.lost(l, err) //nolint:contextcheck // the ping belongs to the connection, not to the request
 	}
+	if res.StatusCode != http.StatusOK {
+		c.pool.Answered()
+	}
 	c.pool.Release(l, res.StatusCode == http.StatusOK, false)
 	defer res.Body.Close()
 	x.status, x.header = res.StatusCode, res.Header

@@ -78,7 +78,7 @@ type Pool struct {
 	redial   *time.Timer
 	dialErr  error // why there is no connection, while none is being made
 
-	answeredAt time.Time // the last success
+	answeredAt time.Time // the last answer
 	shut       bool
 }
 
@@ -254,6 +254,14 @@ func (p *Pool) Release(l *Lane, ok, refused bool) (trouble bool) {
 	}
 	p.giveBack(l)
 	return trouble
+}
+
+// Answered notes an answer that was no success: a pool whose connections answer
+// is busy, and not stuck, whatever they answer.
+func (p *Pool) Answered() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answeredAt = clock()
 }
 
 // Trouble notes that the service answered over this connection that it is in

@@ -386,3 +386,25 @@ func TestSuspicionFollowsACheck(t *testing.T) {
 		p.giveBack(l)
 	})
 }
+
+// TestFullPoolThatAnswersIsBusy: refusals are answers. Whoever finds no place
+// beside them is told that there is much to do, which is no failure of the service.
+func TestFullPoolThatAnswersIsBusy(t *testing.T) {
+	b := newBench(t)
+	p := b.pool(Options{Lanes: 1, First: 1})
+	l := b.lane(p, "")
+	defer p.Release(l, false, false)
+	wait := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := p.Acquire(ctx, true, "")
+		return err
+	}
+	if err := wait(); !errors.Is(err, errStuck) {
+		t.Errorf("without any answer: %v, want %v", err, errStuck)
+	}
+	p.Answered()
+	if err := wait(); !errors.Is(err, ErrBusy) {
+		t.Errorf("after a refusal: %v, want %v", err, ErrBusy)
+	}
+}
