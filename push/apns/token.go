@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/big"
 	"sync"
@@ -34,6 +35,16 @@ type Bearer struct {
 
 	carrier *token.Token // the form in which apns2 takes it
 }
+
+// LogValue shows when the token was made, and nothing of it: whoever has it may
+// push to every phone of the team for an hour.
+func (b Bearer) LogValue() slog.Value { return slog.StringValue(b.String()) }
+
+// String shows what LogValue does.
+func (b Bearer) String() string { return "provider token of " + b.Issued.UTC().Format(time.RFC3339) }
+
+// GoString keeps the token out of %#v.
+func (b Bearer) GoString() string { return b.String() }
 
 // newBearer puts a signed token into the form that apns2 takes.
 //

@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -314,5 +315,19 @@ func TestClockThatIsSetBack(t *testing.T) {
 	again, err := s.Bearer(right.Add(-10 * time.Second))
 	if err != nil || again.JWT != got.JWT {
 		t.Errorf("a few seconds back cost the token (%v)", err)
+	}
+}
+
+func TestBearerIsNotPrinted(t *testing.T) {
+	t.Parallel()
+	s, _, _ := newSigner(t, time.Unix(1_800_000_000, 0))
+	b, err := s.Bearer(time.Unix(1_800_000_000, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, said := range []string{fmt.Sprint(b), fmt.Sprintf("%+v", b), fmt.Sprintf("%#v", b), fmt.Sprintf("%v", []Bearer{b}), b.LogValue().String()} {
+		if strings.Contains(said, b.JWT[:20]) {
+			t.Errorf("a provider token is printed: %.60s", said)
+		}
 	}
 }
