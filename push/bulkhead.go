@@ -24,9 +24,10 @@ const (
 // job is a delivery on its way. The sender's lock guards it, except d, done
 // and the fields that only change between attempts, which the worker reads.
 type job struct {
-	d    Delivery
-	done func(Result)
-	env  Environment
+	d      Delivery
+	done   func(*Result)
+	result Result // once it has ended
+	env    Environment
 
 	home     *bulkhead
 	via      *provider // of the attempt in flight
@@ -76,6 +77,7 @@ type bulkhead struct {
 	live          map[*job]struct{}
 	flying        int
 
+	meters  [len(kindNames)]*meter // by kind, as they come up
 	breaker breaker
 	foreign breaker // for the devices that the service can reach only through another one
 	budget  budget
@@ -199,6 +201,15 @@ func (b *bulkhead) state(now time.Time) AppState {
 		st.Oldest = max(st.Oldest, now.Sub(j.enqueued))
 	}
 	return st
+}
+
+// meter is what counts the job in an app.
+func (s *Sender) meter(b *bulkhead, j *job) *meter {
+	kind := j.d.Message.Kind
+	if b.meters[kind] == nil {
+		b.meters[kind] = s.metrics.meter(b.key, kind)
+	}
+	return b.meters[kind]
 }
 
 // queue is first in, first out; jobs that ended while in it, or have their place
@@ -535,7 +546,7 @@ func (s *Sender) hold(now time.Time, j *job, until time.Time, down bool) {
 			return
 		}
 		if !j.told && j.d.Progress != nil {
-			s.ended = append(s.ended, ending{tell: j.d.Progress, what: Progress{Down: true}})
+			s.ended = append(s.ended, ending{tell: j.d.Progress, what: &Progress{Down: true}})
 		}
 		j.told = true
 	}

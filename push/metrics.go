@@ -2,7 +2,6 @@ package push
 
 import (
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -62,25 +61,49 @@ func (m *Metrics) ConnectionClosed(provider, app string, env Environment, reason
 	m.closes.WithLabelValues(provider, app, string(env.orProduction()), m.label(reason)).Inc()
 }
 
-func (m *Metrics) attempt(k appKey, kind Kind, o *Outcome) {
-	m.requests.WithLabelValues(k.provider, k.app, string(k.env), kind.String(), o.Class.String(), m.label(o.Reason)).Inc()
-	m.seconds.WithLabelValues(k.provider, k.app, string(k.env), kind.String()).Observe(o.Elapsed.Seconds())
+// meter is what every push of one kind through one app moves, looked up once:
+// finding a metric by its labels costs more than counting.
+type meter struct {
+	app  appKey
+	kind Kind
+
+	accepted, ended     prometheus.Counter
+	seconds, bytes, age prometheus.Observer
+}
+
+func (m *Metrics) meter(k appKey, kind Kind) *meter {
+	labels := []string{k.provider, k.app, string(k.env), kind.String()}
+	return &meter{
+		app: k, kind: kind,
+		accepted: m.requests.WithLabelValues(append(labels, Accepted.String(), m.label(""))...),
+		ended:    m.deliver.WithLabelValues(append(labels, EndAccepted.String())...),
+		seconds:  m.seconds.WithLabelValues(labels...), bytes: m.bytes.WithLabelValues(labels...), age: m.acceptAge.WithLabelValues(labels...),
+	}
+}
+
+func (m *Metrics) attempt(t *meter, o *Outcome) {
+	if o.Class == Accepted && o.Reason == "" {
+		t.accepted.Inc()
+	} else {
+		m.requests.WithLabelValues(t.app.provider, t.app.app, string(t.app.env), t.kind.String(), o.Class.String(), m.label(o.Reason)).Inc()
+	}
+	t.seconds.Observe(o.Elapsed.Seconds())
 	if o.Bytes > 0 {
-		m.bytes.WithLabelValues(k.provider, k.app, string(k.env), kind.String()).Observe(float64(o.Bytes))
+		t.bytes.Observe(float64(o.Bytes))
 	}
 	if o.Shrunk != "" {
-		m.shrunk.WithLabelValues(k.provider, k.app, string(k.env), kind.String()).Inc()
+		m.shrunk.WithLabelValues(t.app.provider, t.app.app, string(t.app.env), t.kind.String()).Inc()
 	}
 }
 
-func (m *Metrics) accepted(k appKey, kind Kind, age time.Duration) {
-	m.acceptAge.WithLabelValues(k.provider, k.app, string(k.env), kind.String()).Observe(age.Seconds())
-}
-
-func (m *Metrics) ended(k appKey, kind Kind, e End) {
-	m.deliver.WithLabelValues(k.provider, k.app, string(k.env), kind.String(), e.String()).Inc()
+func (m *Metrics) ended(t *meter, e End) {
+	if e == EndAccepted {
+		t.ended.Inc()
+		return
+	}
+	m.deliver.WithLabelValues(t.app.provider, t.app.app, string(t.app.env), t.kind.String(), e.String()).Inc()
 	if e == EndExpired {
-		m.expired.WithLabelValues(k.provider, k.app, string(k.env), kind.String()).Inc()
+		m.expired.WithLabelValues(t.app.provider, t.app.app, string(t.app.env), t.kind.String()).Inc()
 	}
 }
 

@@ -90,11 +90,12 @@ type appKey struct {
 
 type slot struct{ device, collapse string }
 
+// ending is what somebody is told once the lock is free: that a job has ended,
+// or how one that has not gets on.
 type ending struct {
-	done   func(Result)
-	result Result
-	tell   func(Progress)
-	what   Progress
+	job  *job
+	tell func(Progress)
+	what *Progress
 }
 
 // NewSender returns a sender without apps; see [Sender.SetApps].
@@ -202,15 +203,15 @@ func (s *Sender) reconfigure(now time.Time, b *bulkhead, a App) {
 // Send is Submit that waits for the end. When ctx ends first, the delivery is
 // given up with EndStopped, after the attempt in flight if there is one.
 func (s *Sender) Send(ctx context.Context, d Delivery) Result {
-	done := make(chan Result, 1)
-	j := s.submit(d, func(r Result) { done <- r }) //nolint:contextcheck // attempts are the sender's: a delivery outlives its submission
+	done := make(chan struct{})
+	j := s.submit(d, func(*Result) { close(done) }) //nolint:contextcheck // attempts are the sender's: a delivery outlives its submission
 	select {
-	case r := <-done:
-		return r
+	case <-done:
 	case <-ctx.Done():
 		s.locked(func(now time.Time) { s.abandon(now, j) }) //nolint:contextcheck // other deliveries start in its place, not under this context
-		return <-done
+		<-done
 	}
+	return j.result
 }
 
 // Submit brings d to its end and then calls done, once, from whichever goroutine
@@ -218,12 +219,16 @@ func (s *Sender) Send(ctx context.Context, d Delivery) Result {
 // must not block, and must not want a lock that the caller holds. Submit itself
 // does not block either.
 func (s *Sender) Submit(d Delivery, done func(Result)) {
-	s.submit(d, done)
+	s.submit(d, func(r *Result) {
+		if done != nil {
+			done(*r)
+		}
+	})
 }
 
 // submit has no context to pass on: attempts are the sender's, for a delivery
 // outlives the call that submitted it.
-func (s *Sender) submit(d Delivery, done func(Result)) *job {
+func (s *Sender) submit(d Delivery, done func(*Result)) *job {
 	j := &job{d: d, done: done, env: d.Device.Environment.orProduction()}
 	s.locked(func(now time.Time) { s.admit(now, j) })
 	return j
@@ -246,11 +251,10 @@ func (s *Sender) locked(f func(now time.Time)) {
 		}
 	}
 	for _, e := range ended {
-		if e.tell != nil {
-			e.tell(e.what)
-		}
-		if e.done != nil {
-			e.done(e.result)
+		if e.job != nil {
+			e.job.done(&e.job.result)
+		} else {
+			e.tell(*e.what)
 		}
 	}
 }

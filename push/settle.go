@@ -106,9 +106,9 @@ func (s *Sender) record(now time.Time, b *bulkhead, j *job, o *Outcome, began ti
 	}
 	j.tries = append(j.tries, t)
 	if j.d.Progress != nil && o.Class != Accepted {
-		s.ended = append(s.ended, ending{tell: j.d.Progress, what: Progress{Try: t}})
+		s.ended = append(s.ended, ending{tell: j.d.Progress, what: &Progress{Try: t}})
 	}
-	s.metrics.attempt(b.key, j.d.Message.Kind, o)
+	s.metrics.attempt(s.meter(b, j), o)
 	if s.log.Enabled(context.Background(), slog.LevelDebug) { // asked first, as the values alone would cost eight allocations
 		s.log.Debug("push attempted",
 			slog.String("provider", b.key.provider), slog.String("app", b.key.app), slog.String("delivery", j.d.Message.DeliveryID),
@@ -195,7 +195,7 @@ func (s *Sender) cutShort(now time.Time, j *job) bool {
 }
 
 func (s *Sender) accepted(now time.Time, j *job) {
-	s.metrics.accepted(j.home.key, j.d.Message.Kind, now.Sub(j.d.Message.At))
+	s.meter(j.home, j).age.Observe(now.Sub(j.d.Message.At).Seconds())
 	address := AddressKeep
 	if j.triedOther {
 		address = AddressCorrect
@@ -338,11 +338,12 @@ func (s *Sender) end(now time.Time, j *job, e End, a Address) {
 	}
 	if b := j.home; b != nil {
 		delete(b.live, j)
-		s.metrics.ended(b.key, j.d.Message.Kind, e)
+		s.metrics.ended(s.meter(b, j), e)
 	}
-	s.ended = append(s.ended, ending{done: j.done, result: Result{
+	j.result = Result{
 		End: e, Outcome: j.last, Tries: j.tries, Attempts: j.attempts, Address: a, Environment: j.env, At: now,
-	}})
+	}
+	s.ended = append(s.ended, ending{job: j})
 	if n := j.next; n != nil {
 		j.next, n.ahead = nil, nil
 		if n.place == placeBehind {

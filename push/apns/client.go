@@ -20,7 +20,7 @@ type Response struct {
 	ApnsID     string    // echoed
 	UniqueID   string    // apns-unique-id, sandbox only
 	Timestamp  time.Time // of a 410; zero when it held none that can be read
-	Date       time.Time // the server's clock; zero when it did not say
+	Date       string    // the server's clock, as it wrote it; empty when it did not say
 	Raw        []byte    // the body, when it was not what Apple documents
 }
 
@@ -101,10 +101,7 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 // ParseResponse reads an answer. Nothing in it can make it fail: a proxy's
 // HTML page, an empty body or a timestamp of a wrong type keep the status.
 func ParseResponse(status int, h http.Header, body []byte) *Response {
-	res := &Response{StatusCode: status, ApnsID: h.Get("Apns-Id"), UniqueID: h.Get("Apns-Unique-Id")}
-	if d, err := http.ParseTime(h.Get("Date")); err == nil {
-		res.Date = d
-	}
+	res := &Response{StatusCode: status, ApnsID: h.Get("Apns-Id"), UniqueID: h.Get("Apns-Unique-Id"), Date: h.Get("Date")}
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 {
 		return res

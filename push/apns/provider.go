@@ -33,6 +33,7 @@ type Provider struct {
 	log      *slog.Logger
 	now      func() time.Time
 	skew     atomic.Int64 // nanoseconds, theirs minus ours
+	dated    atomic.Pointer[dated]
 	limited  atomic.Int32 // connections that refused our provider token for changing, since the last success
 }
 
@@ -237,13 +238,28 @@ func (p *Provider) special(l *h2.Lane, o *push.Outcome, a push.Attempt, bearer B
 	}
 }
 
+// dated is a Date header that has been read.
+type dated struct {
+	text string
+	at   time.Time
+}
+
 // compareClocks notes how far the server's clock is from ours, to the second
 // that its Date header has.
 func (p *Provider) compareClocks(res *Response, o *push.Outcome) {
-	if res.Date.IsZero() {
+	if res.Date == "" {
 		return
 	}
-	skew := res.Date.Sub(p.now())
+	read := p.dated.Load()
+	if read == nil || read.text != res.Date { // thousands of answers share a second
+		at, err := http.ParseTime(res.Date)
+		if err != nil {
+			return
+		}
+		read = &dated{res.Date, at}
+		p.dated.Store(read)
+	}
+	skew := read.at.Sub(p.now())
 	p.skew.Store(int64(skew))
 	if skew.Abs() > maxClockSkew && o.Alert == "" {
 		o.Alert = "this machine's clock and Apple's differ by more than a minute"
