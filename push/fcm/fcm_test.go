@@ -517,3 +517,26 @@ func TestWhoRefusesTheAccount(t *testing.T) {
 		}
 	}
 }
+
+// Each try to get a token has a connection of its own: one that died in the
+// middle of a try does not take the next ones along.
+func TestEachLoginHasItsConnection(t *testing.T) {
+	var from []string
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { from = append(from, r.RemoteAddr) }))
+	defer server.Close()
+	client := newHTTP(server.Client().Transport.(*http.Transport).TLSClientConfig) //nolint:forcetypeassert // as made by httptest
+	for range 2 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+	}
+	if len(from) != 2 || from[0] == from[1] {
+		t.Errorf("requests came from %v, want two connections", from)
+	}
+}

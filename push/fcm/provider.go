@@ -78,7 +78,8 @@ func newHTTP(trust *tls.Config) *http.Client {
 		Timeout: fetchTimeout,
 		Transport: &http.Transport{
 			DialContext: (&net.Dialer{Timeout: fetchTimeout}).DialContext, TLSHandshakeTimeout: fetchTimeout,
-			TLSClientConfig: trust.Clone(), Protocols: protocols, IdleConnTimeout: time.Minute,
+			TLSClientConfig: trust.Clone(), Protocols: protocols,
+			DisableKeepAlives: true, // a token an hour needs no connection kept, and one that died would take every try of the next minutes along
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
