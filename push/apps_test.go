@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,5 +181,36 @@ func TestProvidersMustBeTellable(t *testing.T) {
 		f func()
 	}{})}); err == nil {
 		t.Error("a provider was taken that would panic when it is compared with another")
+	}
+}
+
+// An app with the wrong environment gets every token of a small team refused: as
+// long as nothing has been accepted, none is dropped for it.
+func TestNoTokenIsDroppedByAnAppThatNeverWorked(t *testing.T) {
+	bad := Outcome{Class: DropAddress, Status: 400, Reason: "BadDeviceToken", Suspect: true, Env: true}
+	p := &fake{answer: always(bad)}
+	alerts := make(chan Alert, 1)
+	s := newTestSender(t, Options{OnAlert: func(a Alert) { alerts <- a }}, app("a", p))
+	for i := range 5 {
+		r := s.Send(t.Context(), pageTo(fmt.Sprint(i)))
+		wantEnd(t, r, EndRejected)
+		if r.Address != AddressPark {
+			t.Errorf("address %v, want it parked", r.Address)
+		}
+	}
+	if a := <-alerts; !strings.Contains(a.Text, "environment") {
+		t.Errorf("alert %q, want one about the environment", a.Text)
+	}
+	p.script(nil)
+	wantEnd(t, s.Send(t.Context(), pageTo("well")), EndAccepted)
+	p.script(always(bad))
+	if r := s.Send(t.Context(), pageTo("dead")); r.Address != AddressDrop {
+		t.Errorf("address %v after the app has worked, want it dropped", r.Address)
+	}
+	if err := s.SetApps([]App{app("a", &fake{answer: always(bad)})}); err != nil { // another key, another environment perhaps
+		t.Fatal(err)
+	}
+	if r := s.Send(t.Context(), pageTo("other")); r.Address != AddressPark {
+		t.Errorf("address %v from a provider that never worked, want it parked", r.Address)
 	}
 }

@@ -78,6 +78,7 @@ type bulkhead struct {
 	flying        int
 
 	meters  [len(kindNames)]*meter // by kind, as they come up
+	proven  bool                   // the provider has accepted something: its environment and its credential are right
 	breaker breaker
 	foreign breaker // for the devices that the service can reach only through another one
 	budget  budget

@@ -194,7 +194,7 @@ func (s *Sender) reconfigure(now time.Time, b *bulkhead, a App) {
 	if b.via.p != a.Via {
 		s.retire(b.via)
 		b.via = s.shared(b.of, a.Via)
-		b.breaker, b.foreign = breaker{since: now}, breaker{}
+		b.breaker, b.foreign, b.proven = breaker{since: now}, breaker{}, false
 		b.pause = pause{}
 	}
 	s.wake(now, b)

@@ -123,6 +123,7 @@ func (s *Sender) consequences(now time.Time, b *bulkhead, j *job, o *Outcome) {
 	}
 	switch o.Class {
 	case Accepted:
+		b.proven = true
 		b.brake.seen(now)
 		if ph := s.phone(j); ph != nil && ph.foreign != "" {
 			ph.foreign, b.foreign = "", breaker{since: now}
@@ -215,6 +216,11 @@ func (s *Sender) dead(now time.Time, b *bulkhead, j *job, o *Outcome) {
 			s.move(now, b, elsewhere, j)
 			return
 		}
+	}
+	if o.Env && !j.triedOther && !b.proven {
+		s.alert(now, b.key, "a token looks dead, and the app has had none accepted yet: if its environment is wrong, all will; phones are parked meanwhile, and not dropped", o.Reason)
+		s.end(now, j, EndRejected, AddressPark)
+		return
 	}
 	if o.Verify && !j.suspect {
 		j.suspect, j.form = true, FormMinimal

@@ -360,7 +360,11 @@ func TestCancelledRequestsKeepTheirConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	if _, err = l.RoundTrip(r); !errors.Is(err, context.Canceled) || !FateOf(err).Reset {
+	res, err := l.RoundTrip(r)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	if !errors.Is(err, context.Canceled) || !FateOf(err).Reset {
 		t.Fatalf("error %v, want the cancellation, and the connection kept", err)
 	}
 }
