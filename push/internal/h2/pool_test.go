@@ -412,3 +412,19 @@ func TestFullPoolThatAnswersIsBusy(t *testing.T) {
 		t.Errorf("after a refusal: %v, want %v", err, ErrBusy)
 	}
 }
+
+func TestSpread(t *testing.T) {
+	mixed := []string{"2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"}
+	for turn, want := range map[uint64]string{
+		0: "2001:db8::1 192.0.2.1 2001:db8::2 192.0.2.2 2001:db8::3",
+		1: "2001:db8::2 192.0.2.1 2001:db8::3 192.0.2.2 2001:db8::1",
+		4: "192.0.2.2 2001:db8::1 192.0.2.1 2001:db8::2 2001:db8::3",
+	} {
+		if got := strings.Join(spread(mixed, turn), " "); got != want {
+			t.Errorf("turn %d: %s, want %s", turn, got, want)
+		}
+	}
+	if got := spread(nil, 3); len(got) != 0 {
+		t.Errorf("of none: %v", got)
+	}
+}
