@@ -521,8 +521,9 @@ func TestWebColdBurst(t *testing.T) {
 			t.Fatalf("ended %v: %+v", res.End, res.Outcome)
 		}
 	}
-	if opened, _, _ := r.sim.Connections(); opened > 16 {
-		t.Errorf("%d connections for %d pages, want at most 16", opened, pages)
+	// Eight at a time; on a busy machine net/http dials some more as the first ones turn out to be HTTP/2.
+	if opened, _, _ := r.sim.Connections(); opened > pages/10 {
+		t.Errorf("%d connections for %d pages, want at most %d", opened, pages, pages/10)
 	}
 }
 
