@@ -119,7 +119,9 @@ func runServices(options string) error {
 		case "freeze":
 			apple.ScriptAny(pushtest.Break(pushtest.FreezeConnection))
 		}
-		fmt.Println("done")
+		if _, err := fmt.Fprintln(os.Stdout, "done"); err != nil {
+			return err
+		}
 	}
 	return lines.Err()
 }
@@ -310,7 +312,7 @@ func (f *figures) token(team string) *apnstoken.Token {
 func (f *figures) bareAPNs2(body []byte) func(workers, n int) float64 {
 	client := apns2.NewTokenClient(f.token(teamOfAPNs2))
 	client.Host = f.at.APNs
-	client.HTTPClient.Transport.(*http2.Transport).TLSClientConfig = trust(f.at.APNsCA) //nolint:forcetypeassert // as made by NewTokenClient
+	client.HTTPClient.Transport.(*http2.Transport).TLSClientConfig = trust(f.at.APNsCA) //nolint:forcetypeassert,staticcheck // as made by NewTokenClient, which has no other way in
 	return func(workers, n int) float64 {
 		return crowd(workers, n, func() {
 			d := f.delivery(push.IOS)

@@ -107,7 +107,10 @@ func readProofs(t *testing.T) []proof {
 				continue
 			}
 			if m := numbered.FindStringSubmatch(f.Name.Name); m != nil {
-				n, _ := strconv.Atoi(m[1]) //nolint:errcheck // two digits
+				n, err := strconv.Atoi(m[1])
+				if err != nil {
+					return err
+				}
 				proofs = append(proofs, proof{number: n, pkg: filepath.ToSlash(dir), name: f.Name.Name, says: sentence(f)})
 			}
 		}
