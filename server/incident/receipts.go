@@ -52,6 +52,11 @@ func Receipts(deliveries []Delivery, since func(roster.UserID) time.Time) map[ro
 // Refused reports whether the delivery has failed for good.
 func (s DeliveryState) Refused() bool { return s == DeliveryRejected || s == DeliverySuppressed }
 
+// Hides reports whether a phone that suppresses a page for the reason, in its
+// own word, would suppress any page. One that is stale or too late is hidden for
+// its own sake: what is newer is on the screen.
+func Hides(reason string) bool { return reason != "stale" && reason != "expired" }
+
 // PagedSince returns when the page went out whose receipt the assignee's
 // ReceiptBy waits for. The records carry the clock of the store, so a little
 // before it counts too.

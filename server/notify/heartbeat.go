@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,18 +80,18 @@ func (n *Notifier) answered(ctx context.Context, caller auth.Principal, r Receip
 	return ReceiptRecorded, err
 }
 
-// lives keeps what a receipt of a page or a test says about its phone. When it
-// cannot be written, the page is none the worse.
+// lives keeps what a receipt of a page or a test, dv since it came, says about its
+// phone. When it cannot be written, the page is none the worse.
 func (n *Notifier) lives(ctx context.Context, dv incident.Delivery, r Receipt, now time.Time) {
 	set := map[string]any{}
 	switch {
 	case !dv.Page:
 		return
-	case r.State != incident.DeliverySuppressed:
-		set[roster.WordReceipt] = storedTime(now)
-	case strings.Contains(r.Reason, "permission") || strings.Contains(r.Reason, "channel"):
-		set[roster.WordMuted], set[roster.WordMutedBy] = storedTime(now), clip(Scrub(r.Reason))
-	default: // stale, expired, a focus: of this one page
+	case r.State == incident.DeliverySuppressed && incident.Hides(r.Reason):
+		set[roster.WordMuted], set[roster.WordMutedBy] = storedTime(now), orElse(clip(Scrub(r.Reason)), "no reason given")
+	case r.State == incident.DeliverySuppressed || dv.State == incident.DeliverySuppressed: // the app runs, which does not say that pages are shown
+		set[roster.WordSeen] = storedTime(now)
+	default:
 		set[roster.WordReceipt] = storedTime(now)
 	}
 	if r.Lowered {

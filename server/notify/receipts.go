@@ -89,16 +89,16 @@ func (n *Notifier) report(ctx context.Context, caller auth.Principal, key string
 		return ReceiptDenied, nil
 	}
 	now := n.now()
-	status, err := n.apply(ctx, store.Receipt{
+	done, err := n.o.Ledger.Receipt(ctx, store.Receipt{
 		Delivery: r.Delivery, Device: dv.Device, State: r.State, At: now,
 		// A card that was sent to be silent is not mute for being so.
 		Silent: r.Silent && dv.Audible, Reason: clip(Scrub(r.Reason)),
 	})
-	if err != nil || status != store.ReceiptApplied {
-		return receiptStatus(status), err
+	if err != nil || done.Verdict != store.ReceiptApplied {
+		return receiptStatus(done.Verdict), err
 	}
 	n.heard(dv, r.State, now)
-	n.lives(ctx, dv, r, now)
+	n.lives(ctx, done.Delivery, r, now)
 	if err := n.others(ctx, dv, r, now); err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -167,6 +168,58 @@ func TestCase53_Suppressed(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(r.n.metrics.fallbacks.WithLabelValues("rejected")); got != 1 {
 		t.Errorf("push_fallback_total{cause=rejected} = %v, want 1", got)
+	}
+}
+
+// What an Android app says with its notifications off: it ran, and shows nothing.
+// That has woken nobody, whichever of the two comes first, and makes the phone red
+// until it shows a page. A page that is stale or late proves nothing either way.
+func TestAnAppThatRunsAndShowsNothingWakesNobody(t *testing.T) {
+	const got, hidden = incident.DeliveryReceived, incident.DeliverySuppressed
+	for _, c := range []struct {
+		name, reason string
+		states       []incident.DeliveryState
+		fallbacks    int
+		health       roster.Health
+	}{
+		{"permission", "permission", []incident.DeliveryState{got, hidden}, 1, roster.HealthRed},
+		{"the other way round", "permission", []incident.DeliveryState{hidden, got}, 1, roster.HealthRed},
+		{"do not disturb", "dnd", []incident.DeliveryState{got, hidden}, 1, roster.HealthRed},
+		{"no reason", "", []incident.DeliveryState{hidden, got}, 1, roster.HealthRed},
+		{"stale", "stale", []incident.DeliveryState{got, hidden}, 0, roster.HealthGreen},
+		{"shown after all", "permission", []incident.DeliveryState{hidden, incident.DeliveryDisplayed}, 1, roster.HealthGreen},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			r.dir.only("pixel")
+			in, work := r.trigger("Disk full", page("ann", roster.PushAll))
+			r.must(work...)
+			id := r.push.to(push.KindPage, "pixel")[0].DeliveryID
+			for _, s := range c.states {
+				r.advance(time.Second)
+				if _, err := r.n.Report(t.Context(), caller("pixel"), "", []Receipt{{Delivery: id, State: s, Reason: c.reason}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := len(r.failures()); got != c.fallbacks {
+				t.Errorf("%d times another way was asked for, want %d", got, c.fallbacks)
+			}
+			if got := incident.Receipts(r.deliveries(in), ever)["ann"]; got.Received != (c.health == roster.HealthGreen) {
+				t.Errorf("receipt = %+v, want it received only by a phone that may show it", got)
+			}
+			words, err := r.store.Devices(t.Context(), "pixel")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var w roster.Word
+			if err := json.Unmarshal(words["pixel"], &w); err != nil {
+				t.Fatal(err)
+			}
+			phone, _ := r.dir.Phone("pixel")
+			if got, why := phone.Health(w, r.now()); got != c.health {
+				t.Errorf("health %s (%q) of %+v, want %s", got, why, w, c.health)
+			}
+		})
 	}
 }
 

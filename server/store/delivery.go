@@ -364,17 +364,30 @@ func receipted(old incident.Delivery, r Receipt) incident.Delivery {
 	default:
 		return old // nothing that a device may say
 	}
+	m.State = furthest(old, r)
 	if to.IsZero() {
 		*to = at(ms(r.At))
-	} else if old.State >= r.State {
+	} else if m.State == old.State {
 		return old // said before: the first time wins
 	}
-	m.State = max(m.State, r.State)
 	m.Silent = m.Silent || r.Silent
 	if r.State == incident.DeliverySuppressed && r.Reason != "" {
 		m.Reason = r.Reason
 	}
 	return m
+}
+
+// furthest is the state after a receipt, in whatever order receipts come. An app
+// that ran and then shows nothing has not reached anybody: that outweighs its
+// having run, and is outweighed by whatever says that the page was shown after all.
+func furthest(old incident.Delivery, r Receipt) incident.DeliveryState {
+	switch {
+	case old.State == incident.DeliveryReceived && r.State == incident.DeliverySuppressed && incident.Hides(r.Reason):
+		return r.State
+	case old.State == incident.DeliverySuppressed && r.State == incident.DeliveryReceived && incident.Hides(old.Reason):
+		return old.State
+	}
+	return max(old.State, r.State)
 }
 
 // Deliveries returns the deliveries of an incident or a person, in no particular order.

@@ -172,6 +172,39 @@ func TestReceipts(t *testing.T) {
 	}
 }
 
+// An app that ran and shows nothing has reached nobody, in whatever order it says
+// so; a page that is hidden for its own sake was received.
+func TestSuppressedOutweighsReceived(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		reason      string
+		first, then incident.DeliveryState
+		want        incident.DeliveryState
+	}{
+		{"permission", incident.DeliveryReceived, incident.DeliverySuppressed, incident.DeliverySuppressed},
+		{"permission", incident.DeliverySuppressed, incident.DeliveryReceived, incident.DeliverySuppressed},
+		{"", incident.DeliveryReceived, incident.DeliverySuppressed, incident.DeliverySuppressed},
+		{"", incident.DeliverySuppressed, incident.DeliveryReceived, incident.DeliverySuppressed},
+		{"stale", incident.DeliveryReceived, incident.DeliverySuppressed, incident.DeliveryReceived},
+		{"stale", incident.DeliverySuppressed, incident.DeliveryReceived, incident.DeliveryReceived},
+		{"expired", incident.DeliveryReceived, incident.DeliverySuppressed, incident.DeliveryReceived},
+		{"permission", incident.DeliverySuppressed, incident.DeliveryDisplayed, incident.DeliveryDisplayed},
+		{"permission", incident.DeliveryDisplayed, incident.DeliverySuppressed, incident.DeliveryDisplayed},
+	} {
+		dv := incident.Delivery{State: incident.DeliveryAccepted}
+		for _, s := range []incident.DeliveryState{c.first, c.then, c.first, c.then} {
+			r := Receipt{State: s, At: base}
+			if s == incident.DeliverySuppressed {
+				r.Reason = c.reason
+			}
+			dv = receipted(dv, r)
+		}
+		if dv.State != c.want {
+			t.Errorf("%d and then %d (%q): state %d, want %d", c.first, c.then, c.reason, dv.State, c.want)
+		}
+	}
+}
+
 func TestReceiptsNeverGoBack(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, redistest.URL(t))
@@ -180,6 +213,12 @@ func TestReceiptsNeverGoBack(t *testing.T) {
 		incident.DeliverySuppressed, incident.DeliveryReceived, incident.DeliveryDisplayed, incident.DeliveryOpened, incident.DeliveryActed,
 	}
 	n := 0
+	// That nothing is shown outweighs that the app ran.
+	rank := func(s incident.DeliveryState) int {
+		return slices.Index([]incident.DeliveryState{
+			0, incident.DeliveryReceived, incident.DeliverySuppressed, incident.DeliveryDisplayed, incident.DeliveryOpened, incident.DeliveryActed,
+		}, s)
+	}
 	rapid.Check(t, func(r *rapid.T) {
 		n++
 		send := sendTo(t, in.ID, in.Generation, roster.DeviceID("d"+time.Duration(n).String()))
@@ -193,7 +232,7 @@ func TestReceiptsNeverGoBack(t *testing.T) {
 			if err != nil {
 				r.Fatal(err)
 			}
-			if got.Delivery.State < last.State || got.Delivery.State < st {
+			if rank(got.Delivery.State) < rank(last.State) || rank(got.Delivery.State) < rank(st) {
 				r.Fatalf("state after %d: got %d, before it was %d", st, got.Delivery.State, last.State)
 			}
 			if !last.Received.IsZero() && !got.Delivery.Received.Equal(last.Received) {
