@@ -207,12 +207,20 @@ func (n *Notifier) onlyDevice(user roster.User, items []attention.Item) roster.D
 	return only
 }
 
-// clearStorm takes the storm card away when nothing on it needs the person.
+// clearStorm takes the storm card away when nothing on it needs the person. An
+// update that a later one has replaced says nothing: that one may show incidents
+// which are open.
 func (n *Notifier) clearStorm(user roster.User, method roster.Method, c attention.Card, badge *int) envelope {
 	return envelope{
 		work: c.ID, user: user, method: method, urgency: incident.Low, doc: store.PersonDoc(user.ID), unguarded: true,
 		kind: push.KindClear, words: words{Title: "All handled"}, collapse: c.Collapse, at: c.At, deadline: c.Deadline,
 		pagedAt: c.At, badge: badge, privacy: n.level(user),
+		still: func(ctx context.Context) error {
+			if n.superseded(ctx, user.ID, c) {
+				return push.ErrNotNeeded
+			}
+			return nil
+		},
 		ended: func(ctx context.Context, r result) { n.cardEnded(ctx, user.ID, c, r) },
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/attention"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
@@ -46,6 +47,7 @@ func TestAcknowledgingAStormIsAFewPushes(t *testing.T) {
 		ins = append(ins, in)
 	}
 	r.pass("ann", time.Minute)
+	r.settle("ann")
 	before := len(r.push.sent(push.KindPage))
 	var replace []store.WorkItem
 	for _, in := range ins {
@@ -53,6 +55,7 @@ func TestAcknowledgingAStormIsAFewPushes(t *testing.T) {
 	}
 	r.must(replace...)
 	r.pass("ann", 2*time.Second)
+	r.settle("ann") // what settling has led to is on its way without any tick
 	clears, pages := r.push.to(push.KindClear, "iphone"), r.push.sent(push.KindPage)[before:]
 	cards := map[string]int{}
 	for _, m := range clears {
@@ -62,6 +65,43 @@ func TestAcknowledgingAStormIsAFewPushes(t *testing.T) {
 	}
 	if len(cards) != 2 || len(clears) > 3 || len(pages) > 1 {
 		t.Errorf("cleared %v, and %d updates of the storm card; want the first card and the storm card cleared, in no more than four pushes", cards, len(pages))
+	}
+}
+
+// An update of the storm card that was slow, and all of whose incidents are
+// handled by then, must not take away the card that shows the later ones.
+func TestALateUpdateDoesNotClearTheStorm(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	var ins []*incident.Incident
+	for i := range 3 {
+		in, work := r.trigger(fmt.Sprintf("Incident %d", i), page("ann", roster.PushAll))
+		r.must(work...)
+		ins = append(ins, in)
+	}
+	r.pass("ann", 5*time.Second)
+	r.settle("ann")
+	p, err := r.store.Person(t.Context(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := p.CardItems(p.Storm.Sent)
+	if len(on) != 2 {
+		t.Fatalf("%d incidents on the storm card, want 2", len(on))
+	}
+	slow := attention.Card{
+		ID: p.CardID(1), Kind: attention.CardStorm, Method: roster.PushAll, Urgency: incident.High, Number: 1, Collapse: "storm",
+		Items: on[:1], At: r.now(), Deadline: r.now().Add(time.Minute),
+	}
+	for _, in := range ins {
+		if in.ID == on[0].Incident {
+			r.acknowledge(in, "bob")
+		}
+	}
+	r.n.card(t.Context(), "ann", slow)
+	r.until("the update has ended", func() bool { _, inHand := r.n.cards.Load(slow.ID); return !inHand })
+	if clears := r.push.to(push.KindClear, "iphone"); len(clears) != 0 {
+		t.Errorf("%d clears of the storm card, with an incident open on it; want none", len(clears))
 	}
 }
 
