@@ -48,7 +48,7 @@ type Sound struct {
 
 // Storm is the one card that stands for many incidents.
 type Storm struct {
-	Start  time.Time // begin of the window that made it, part of its name; zero: there is none
+	Start  time.Time // when it was made, part of its name; zero: there is none
 	Sent   int       // number of its last update, from 1
 	Last   time.Time // of the last update
 	Update time.Time // when what has gathered since is shown; zero: nothing has

@@ -175,6 +175,29 @@ func TestAcknowledgeAllIsWhatTheCardListed(t *testing.T) {
 	}
 }
 
+// A storm is over and another begins before the next sound: its card is another
+// one, or its updates would pass for those that were sent already, and a late tap
+// on the first card would acknowledge what that card never showed.
+func TestTwoStormsWithinOneSoundHaveTwoCards(t *testing.T) {
+	d := newDesk(t, "2026-07-01T12:00:00Z")
+	d.push("a")
+	d.pass(2 * time.Second)
+	d.push("b")
+	first := d.last()
+	d.do(Settle{Incident: "a"})
+	d.do(Settle{Incident: "b"})
+	d.pass(3 * time.Second)
+	d.push("c")
+	d.pass(2 * time.Second)
+	second := d.last()
+	if len(ids(second.Items)) != 1 || second.Collapse == first.Collapse || second.ID == first.ID {
+		t.Errorf("the second storm has the card %+v, the first had %+v", second, first)
+	}
+	if n, ok := d.person.UpdateNumber(first.ID); ok {
+		t.Errorf("the first card stands for %v of the second storm", ids(d.person.CardItems(n)))
+	}
+}
+
 func TestHigherUrgencySoundsThroughTheLimit(t *testing.T) {
 	d := newDesk(t, "2026-07-01T12:00:00Z")
 	if got := d.page("low", incident.Low, roster.PushAll, incident.PageAssigned); !got.Sound {

@@ -21,10 +21,7 @@ func (t *turn) onStorm(id incident.ID) bool {
 func (t *turn) join(item Item) {
 	p := t.p
 	if p.Storm.Start.IsZero() {
-		p.Storm.Start = t.now
-		if t.now.Before(p.Sound.At.Add(SoundEvery)) {
-			p.Storm.Start = p.Sound.At
-		}
+		p.Storm.Start = t.now // not of the last sound: a storm may be over and another begin before the next
 	}
 	item.Card, item.Owed = -1, true
 	if i := slices.IndexFunc(p.Open, func(o Item) bool { return o.Incident == item.Incident }); i >= 0 {
