@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/push/seal"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
@@ -136,6 +138,12 @@ func checkDevice(d *Device, base, next *Snapshot) error {
 		return ok && o.Install == d.Install
 	}); ok && d.Install != "" {
 		return taken("install_id", Key{KindDevice, string(id)})
+	}
+	// A key that is there already is no reason to keep the device from being
+	// revoked, or found dead: nothing is sealed for one that is none.
+	old, known := base.GetDevice(d.ID)
+	if fresh := !known || !bytes.Equal(old.SealKey, d.SealKey); fresh && len(d.SealKey) > 0 && seal.CheckKey(d.SealKey) != nil {
+		return fault.InvalidField("seal_key", "is no uncompressed point of P-256, which is %d bytes long and begins with 4", seal.KeySize)
 	}
 	if n := len(inForce(next.DevicesOf(d.User))); n > MaxDevices {
 		return fault.New(fault.Precondition, "TOO_MANY_DEVICES",

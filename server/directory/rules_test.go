@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -224,6 +225,39 @@ func TestLosingTheLastReachablePerson(t *testing.T) {
 	}
 	if err := quiet(func(u *User) { u.Methods = nil }); fault.KindOf(err) != fault.Precondition {
 		t.Errorf("her last way goes: %v, want precondition", err)
+	}
+}
+
+// A key that was taken in by an earlier version, and is none, keeps nobody from
+// revoking the phone.
+func TestStoredSealKeyThatIsNone(t *testing.T) {
+	d, j := world(t)
+	bad := bytes.Repeat([]byte{4}, 65)
+	old := device("d8", "ann", func(d *Device) { d.SealKey = bad })
+	change, err := stamp(old, 0, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Apply(t.Context(), []Change{change}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Change(t.Context(), By{}, func(e *Edit) error {
+		was, ok := e.GetDevice("d8")
+		if !ok {
+			return errors.New("the device was not read")
+		}
+		return e.Update(was.Revoked("lost"), "")
+	}); err != nil {
+		t.Errorf("it cannot be revoked: %v", err)
+	}
+	_, err = d.Change(t.Context(), By{}, func(e *Edit) error {
+		return e.Update(device("d1", "ann", func(d *Device) { d.SealKey = bad }), "")
+	})
+	if fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a new key that is none: %v, want it refused", err)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/text/language"
 
-	"github.com/tocsin-oncall/tocsin/push/seal"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -304,11 +303,6 @@ func (c *checker) device(d *Device) {
 	} {
 		if n := utf8.RuneCountInString(text.value); n > text.most {
 			c.bad(path, "has %d characters; at most %d are allowed", n, text.most)
-		}
-	}
-	if len(d.SealKey) > 0 {
-		if seal.CheckKey(d.SealKey) != nil {
-			c.bad("seal_key", "is no uncompressed point of P-256, which is %d bytes long and begins with 4", seal.KeySize)
 		}
 	}
 	if d.Zone != "" {
