@@ -107,7 +107,7 @@ func (n *Notifier) report(ctx context.Context, caller auth.Principal, key string
 			n.log.WarnContext(ctx, "page not sent again in its minimal form", slog.String("delivery", dv.ID), slog.Any("error", err))
 		}
 	}
-	if r.State == incident.DeliverySuppressed {
+	if r.State == incident.DeliverySuppressed && incident.Hides(r.Reason) { // otherwise what is newer is on the screen
 		return ReceiptRecorded, n.suppressed(ctx, doc, dv, r.Reason)
 	}
 	return ReceiptRecorded, nil

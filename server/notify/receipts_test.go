@@ -188,6 +188,7 @@ func TestAnAppThatRunsAndShowsNothingWakesNobody(t *testing.T) {
 		{"do not disturb", "dnd", []incident.DeliveryState{got, hidden}, 1, roster.HealthRed},
 		{"no reason", "", []incident.DeliveryState{hidden, got}, 1, roster.HealthRed},
 		{"stale", "stale", []incident.DeliveryState{got, hidden}, 0, roster.HealthGreen},
+		{"stale, and nothing else", "stale", []incident.DeliveryState{hidden}, 0, roster.HealthAmber},
 		{"shown after all", "permission", []incident.DeliveryState{hidden, incident.DeliveryDisplayed}, 1, roster.HealthGreen},
 	} {
 		t.Run(c.name, func(t *testing.T) {
