@@ -113,9 +113,9 @@ func (n *Notifier) report(ctx context.Context, caller auth.Principal, key string
 	return ReceiptRecorded, nil
 }
 
-func (n *Notifier) apply(ctx context.Context, r store.Receipt) (store.ReceiptVerdict, error) {
-	done, err := n.o.Ledger.Receipt(ctx, r)
-	return done.Verdict, err
+func (n *Notifier) apply(ctx context.Context, r store.Receipt) error {
+	_, err := n.o.Ledger.Receipt(ctx, r)
+	return err
 }
 
 func receiptStatus(v store.ReceiptVerdict) ReceiptStatus {
@@ -186,7 +186,7 @@ func (n *Notifier) others(ctx context.Context, dv incident.Delivery, r Receipt, 
 		if err != nil || id == dv.ID {
 			continue
 		}
-		_, err = n.apply(ctx, store.Receipt{
+		err = n.apply(ctx, store.Receipt{
 			Delivery: id, Device: dv.Device, State: r.State, At: now, Silent: r.Silent && dv.Audible, Reason: clip(Scrub(r.Reason)),
 		})
 		if err != nil {
@@ -229,7 +229,7 @@ func (n *Notifier) suppressed(ctx context.Context, doc store.Doc, dv incident.De
 // Acted records that somebody acted from the card of a delivery. The caller has
 // proven who he is and carried out the action.
 func (n *Notifier) Acted(ctx context.Context, delivery string) error {
-	_, err := n.apply(ctx, store.Receipt{Delivery: delivery, State: incident.DeliveryActed, At: n.now()})
+	err := n.apply(ctx, store.Receipt{Delivery: delivery, State: incident.DeliveryActed, At: n.now()})
 	if err != nil {
 		return fmt.Errorf("record the action on delivery %s: %w", delivery, err)
 	}
