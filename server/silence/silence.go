@@ -113,8 +113,11 @@ func (w *Watch) Look(now time.Time) State {
 // close moves what is older than the window into the day.
 func (w *Watch) close(now time.Time) {
 	end := now.Truncate(Window).Add(-Window)
-	if w.closed.IsZero() {
+	if w.closed.IsZero() || w.closed.After(now) { // the clock was ahead, and would hide every page until it is that late
 		w.closed = end.Add(-Window)
+	}
+	if w.missing.After(now) {
+		w.missing = now
 	}
 	for ; w.closed.Before(end); w.closed = w.closed.Add(Window) {
 		if end.Sub(w.closed) > Day { // nobody looked for a day

@@ -125,6 +125,21 @@ func TestForgets(t *testing.T) {
 	}
 }
 
+// A clock that was a year ahead for a while hides nothing afterwards.
+func TestClockThatWasAhead(t *testing.T) {
+	var w silence.Watch
+	ahead := start.AddDate(1, 0, 0)
+	pages(&w, ahead, 20, 10, 10)
+	w.Look(ahead.Add(time.Minute))
+	pages(&w, start, 60, 20, 20)
+	if s := w.Look(start.Add(time.Minute)); !s.Degraded || s.Pages != 60 {
+		t.Fatalf("state = %+v, want the pages seen", s)
+	}
+	if s := w.Look(start.Add(40 * time.Minute)); s.Degraded {
+		t.Errorf("forty minutes on: %+v, want it forgotten", s)
+	}
+}
+
 // Whatever comes in: no judgement without the evidence, a share is a share, and
 // nothing is remembered for ever.
 func TestLaws(t *testing.T) {
