@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -124,14 +125,21 @@ func (g *Gateway) routes() error {
 	return nil
 }
 
+// parseStrictly sets how grpc-gateway reads query parameters. It keeps that in
+// a variable of its package, for all muxes: two servers of one process that
+// started at the same time wrote it under each other's requests.
+//
+//nolint:gochecknoglobals // once for the process, as what it sets
+var parseStrictly = sync.OnceFunc(func() { runtime.NewServeMux(runtime.SetQueryParameterParser(&strictQuery{})) })
+
 // rest is grpc-gateway's mux with every service.
 func (g *Gateway) rest() (http.Handler, error) {
+	parseStrictly()
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler()),
 		runtime.WithIncomingHeaderMatcher(passIn),
 		runtime.WithOutgoingHeaderMatcher(passOut),
 		runtime.WithMetadata(g.whom),
-		runtime.SetQueryParameterParser(&strictQuery{}),
 		runtime.WithErrorHandler(g.fail),
 		runtime.WithRoutingErrorHandler(g.lost),
 		runtime.WithDisablePathLengthFallback(),

@@ -318,3 +318,24 @@ func TestWatcherWhoDoesNotReadIsLetGo(t *testing.T) {
 		t.Errorf("an event may take %v to be written, want about half a minute", got)
 	}
 }
+
+// Two servers of one process start at the same time, as tests of an embedding
+// program do: under the race detector, neither writes what the other reads.
+func TestTwoGatewaysAtOnce(t *testing.T) {
+	for range 2 {
+		t.Run("gateway", func(t *testing.T) {
+			t.Parallel()
+			address := start(t, &incidents{}, gateway.Config{})
+			for range 50 {
+				r, err := http.Get("http://" + address + "/v1/incidents?cursr=1") //nolint:noctx // of a test
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = r.Body.Close()
+				if r.StatusCode != http.StatusBadRequest {
+					t.Fatalf("an unknown parameter is answered %d, want 400", r.StatusCode)
+				}
+			}
+		})
+	}
+}
