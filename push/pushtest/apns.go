@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -33,15 +32,9 @@ type APNsOptions struct {
 
 // APNs is a simulator of the Apple Push Notification service.
 type APNs struct {
-	server  *server
-	opts    APNsOptions
-	ca      []byte
-	pair    []byte // certificate and key
-	script  script
-	sky     sky
-	tape    tape
-	latency atomic.Int64
-	skew    atomic.Int64
+	Service
+
+	opts APNsOptions
 
 	mu       sync.Mutex
 	keys     map[string]teamKey // by key id
@@ -112,7 +105,7 @@ func NewAPNs(o APNsOptions) (*APNs, error) {
 		return nil, fmt.Errorf("start the APNs simulator: %w", err)
 	}
 	a := &APNs{
-		opts: o, ca: id.ca, pair: id.pair, tape: tape{limit: o.KeepLog, tell: o.OnRequest}, keys: make(map[string]teamKey),
+		Service: Service{ca: id.ca, pair: id.pair, tape: tape{limit: o.KeepLog, tell: o.OnRequest}}, opts: o, keys: make(map[string]teamKey),
 		topics: make(map[string]string), homes: make(map[string]*home), issued: make(map[string]*issue), gone: make(map[string]death),
 		checks: make(map[string]checked), certs: make(map[string]grantee), blocked: make(map[string]bool), counters: make(map[string]counter),
 	}
@@ -126,19 +119,6 @@ func NewAPNs(o APNsOptions) (*APNs, error) {
 	}
 	return a, nil
 }
-
-// Close ends the simulator and all its connections.
-func (a *APNs) Close() { a.server.close() }
-
-// URL is the base address, https on loopback.
-func (a *APNs) URL() string { return "https://" + a.server.listener.Addr().String() }
-
-// CA is the certificate authority to trust, PEM.
-func (a *APNs) CA() []byte { return a.ca }
-
-// Certificate is the certificate and its key, PEM: given to another simulator
-// in its options, clients trust that one by the same CA.
-func (a *APNs) Certificate() []byte { return a.pair }
 
 // NewKey makes a key, makes it known for team, and returns the .p8 file.
 func (a *APNs) NewKey(team, keyID string) []byte {
@@ -267,82 +247,6 @@ func (a *APNs) Tokens() []Registration {
 	return registrations(a.homes)
 }
 
-// Script sets what the next requests for a token get, one each, in order.
-func (a *APNs) Script(token string, answers ...Answer) { a.script.add(token, answers) }
-
-// ScriptAny is Script for requests of any token that has no answers of its own.
-func (a *APNs) ScriptAny(answers ...Answer) { a.script.add("", answers) }
-
-// Always sets what all requests for a token get from now on; token "" is all
-// tokens. Heal takes it back.
-func (a *APNs) Always(token string, answer Answer) { a.script.stand(token, answer, true) }
-
-// Heal takes back what Always set.
-func (a *APNs) Heal(token string) { a.script.stand(token, Answer{}, false) }
-
-// Decide asks f about every request that no script covers; false lets the
-// simulator judge. f runs on the connection's goroutine.
-func (a *APNs) Decide(f func(Request) (Answer, bool)) { a.script.set(f) }
-
-// ForgetScripts takes back everything that Script, ScriptAny and Always asked for.
-func (a *APNs) ForgetScripts() { a.script.clear() }
-
-// SetWeather makes a share of the requests fail by themselves.
-func (a *APNs) SetWeather(w Weather) error { return a.sky.set(w) }
-
-// Weather is what SetWeather set.
-func (a *APNs) Weather() Weather { return a.sky.get() }
-
-// SetLatency changes the latency of every answer.
-func (a *APNs) SetLatency(d time.Duration) { a.latency.Store(int64(d)) }
-
-// Latency is the latency of every answer.
-func (a *APNs) Latency() time.Duration { return time.Duration(a.latency.Load()) }
-
-// SetSkew changes by how much the Date header is wrong.
-func (a *APNs) SetSkew(d time.Duration) { a.skew.Store(int64(d)) }
-
-// Skew is by how much the Date header is wrong.
-func (a *APNs) Skew() time.Duration { return time.Duration(a.skew.Load()) }
-
-// Requests is what arrived, in order: the newest, when there were more than
-// KeepLog.
-func (a *APNs) Requests() []Request { return a.tape.all() }
-
-// RequestsSince is at most limit of the requests with a higher number, in
-// order. When there is none yet, the channel is closed at the next one.
-func (a *APNs) RequestsSince(number, limit int) ([]Request, <-chan struct{}) {
-	return a.tape.since(number, limit)
-}
-
-// Count is how many requests arrived.
-func (a *APNs) Count() int { return a.tape.size() }
-
-// Forget empties the log.
-func (a *APNs) Forget() { a.tape.reset() }
-
-// Connections is how many connections have been opened in all, how many are
-// open, and the most requests that one of the open ones had in flight.
-func (a *APNs) Connections() (opened, open, mostInFlight int) { return a.server.connections() }
-
-// InFlight is how many requests have no answer yet.
-func (a *APNs) InFlight() int { return a.server.inFlight() }
-
-// MaxStreams sets the limit of requests in flight per connection, on open
-// connections too.
-func (a *APNs) MaxStreams(n uint32) { a.server.setStreams(n) }
-
-// Streams is the limit that MaxStreams set.
-func (a *APNs) Streams() uint32 { return a.server.streams.Load() }
-
-// Down refuses connections and cuts the open ones; false ends that.
-func (a *APNs) Down(on bool) { a.server.refuse(on) }
-
-// GoAway sends GOAWAY on all connections; what is in flight is still answered.
-func (a *APNs) GoAway(debug string) {
-	a.server.each(func(c *conn) { c.goAway(c.lastStream(), debug) })
-}
-
 // ShutDown is how an APNs server leaves: GOAWAY on all connections, and what
 // is still in flight is answered 503 Shutdown. New connections work.
 func (a *APNs) ShutDown() {
@@ -353,16 +257,6 @@ func (a *APNs) ShutDown() {
 		c.goAway(c.lastStream(), "")
 	})
 }
-
-// IgnorePings leaves pings unanswered while requests are answered.
-func (a *APNs) IgnorePings(on bool) { a.server.mute.Store(on) }
-
-// Freeze makes all open connections go silent, as a dead peer does: no
-// answers, no pings. New connections work. False wakes them again.
-func (a *APNs) Freeze(on bool) { a.server.each(func(c *conn) { c.gate.freeze(on) }) }
-
-// Cut ends all connections as a crash does.
-func (a *APNs) Cut() { a.server.each((*conn).kill) }
 
 func (a *APNs) handle(e *exchange) {
 	r := Request{

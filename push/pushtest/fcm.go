@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -41,19 +40,13 @@ type FCMOptions struct {
 // FCM is a simulator of Firebase Cloud Messaging's HTTP v1 API, with the
 // OAuth token service that it needs.
 type FCM struct {
-	server  *server
+	Service
+
 	opts    FCMOptions
-	ca      []byte
-	pair    []byte
-	script  script
 	oauth   script
-	sky     sky
-	tape    tape
 	account []byte
 	email   string
 	public  *rsa.PublicKey
-	latency atomic.Int64
-	skew    atomic.Int64
 
 	mu       sync.Mutex
 	homes    map[string]*home
@@ -101,7 +94,7 @@ func NewFCM(o FCMOptions) (*FCM, error) {
 		return nil, fmt.Errorf("start the FCM simulator: %w", err)
 	}
 	f := &FCM{
-		opts: o, ca: id.ca, pair: id.pair, tape: tape{limit: o.KeepLog, tell: o.OnRequest}, homes: make(map[string]*home),
+		Service: Service{ca: id.ca, pair: id.pair, tape: tape{limit: o.KeepLog, tell: o.OnRequest}}, opts: o, homes: make(map[string]*home),
 		gone: make(map[string]death), bearers: make(map[string]time.Time), partners: make(map[string]bool), devices: make(map[string]minute),
 	}
 	f.latency.Store(int64(o.Latency))
@@ -122,18 +115,6 @@ func NewFCM(o FCMOptions) (*FCM, error) {
 	f.email = sa.ClientEmail
 	return f, nil
 }
-
-// Close ends the simulator and all its connections.
-func (f *FCM) Close() { f.server.close() }
-
-// URL is the base address, https on loopback.
-func (f *FCM) URL() string { return "https://" + f.server.listener.Addr().String() }
-
-// CA is the certificate authority to trust, PEM.
-func (f *FCM) CA() []byte { return f.ca }
-
-// Certificate is the certificate and its key, PEM, as for APNs.
-func (f *FCM) Certificate() []byte { return f.pair }
 
 // Project is the project's id.
 func (f *FCM) Project() string { return f.opts.Project }
@@ -224,22 +205,6 @@ func (f *FCM) Tokens() []Registration {
 	return registrations(f.homes)
 }
 
-// Script sets what the next messages to a token get, one each, in order.
-func (f *FCM) Script(token string, answers ...Answer) { f.script.add(token, answers) }
-
-// ScriptAny is Script for messages to any token that has no answers of its own.
-func (f *FCM) ScriptAny(answers ...Answer) { f.script.add("", answers) }
-
-// Always sets what all messages to a token get from now on; token "" is all
-// tokens. Heal takes it back.
-func (f *FCM) Always(token string, a Answer) { f.script.stand(token, a, true) }
-
-// Heal takes back what Always set.
-func (f *FCM) Heal(token string) { f.script.stand(token, Answer{}, false) }
-
-// Decide asks fn about every message that no script covers.
-func (f *FCM) Decide(fn func(Request) (Answer, bool)) { f.script.set(fn) }
-
 // ScriptOAuth sets what the next token requests get.
 func (f *FCM) ScriptOAuth(answers ...Answer) { f.oauth.add("", answers) }
 
@@ -266,70 +231,6 @@ func (f *FCM) ForgetScripts() {
 	f.script.clear()
 	f.oauth.clear()
 }
-
-// SetWeather makes a share of the messages fail by themselves.
-func (f *FCM) SetWeather(w Weather) error { return f.sky.set(w) }
-
-// Weather is what SetWeather set.
-func (f *FCM) Weather() Weather { return f.sky.get() }
-
-// SetLatency changes the latency of every answer.
-func (f *FCM) SetLatency(d time.Duration) { f.latency.Store(int64(d)) }
-
-// Latency is the latency of every answer.
-func (f *FCM) Latency() time.Duration { return time.Duration(f.latency.Load()) }
-
-// SetSkew changes by how much the Date header is wrong.
-func (f *FCM) SetSkew(d time.Duration) { f.skew.Store(int64(d)) }
-
-// Skew is by how much the Date header is wrong.
-func (f *FCM) Skew() time.Duration { return time.Duration(f.skew.Load()) }
-
-// Requests is what messages arrived, in order: the newest, when there were more
-// than KeepLog. Token requests are not among them.
-func (f *FCM) Requests() []Request { return f.tape.all() }
-
-// RequestsSince is at most limit of the messages with a higher number, in
-// order. When there is none yet, the channel is closed at the next one.
-func (f *FCM) RequestsSince(number, limit int) ([]Request, <-chan struct{}) {
-	return f.tape.since(number, limit)
-}
-
-// Count is how many messages arrived.
-func (f *FCM) Count() int { return f.tape.size() }
-
-// Forget empties the log.
-func (f *FCM) Forget() { f.tape.reset() }
-
-// Connections is as for APNs.
-func (f *FCM) Connections() (opened, open, mostInFlight int) { return f.server.connections() }
-
-// InFlight is how many requests have no answer yet.
-func (f *FCM) InFlight() int { return f.server.inFlight() }
-
-// MaxStreams sets the limit of requests in flight per connection, on open
-// connections too.
-func (f *FCM) MaxStreams(n uint32) { f.server.setStreams(n) }
-
-// Streams is the limit that MaxStreams set.
-func (f *FCM) Streams() uint32 { return f.server.streams.Load() }
-
-// GoAway sends GOAWAY on all connections; what is in flight is still answered.
-func (f *FCM) GoAway(debug string) {
-	f.server.each(func(c *conn) { c.goAway(c.lastStream(), debug) })
-}
-
-// IgnorePings leaves pings unanswered while requests are answered.
-func (f *FCM) IgnorePings(on bool) { f.server.mute.Store(on) }
-
-// Down refuses connections and cuts the open ones; false ends that.
-func (f *FCM) Down(on bool) { f.server.refuse(on) }
-
-// Freeze makes all open connections go silent, as a dead peer does.
-func (f *FCM) Freeze(on bool) { f.server.each(func(c *conn) { c.gate.freeze(on) }) }
-
-// Cut ends all connections as a crash does.
-func (f *FCM) Cut() { f.server.each((*conn).kill) }
 
 // sent is a message as it arrives; both spellings of a field are Google's.
 type sent struct {

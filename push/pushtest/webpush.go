@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -39,15 +38,9 @@ const (
 // WebPush is a simulator of the push service of a browser, and of the browser
 // that holds the subscriptions: it decrypts what arrives.
 type WebPush struct {
-	server  *server
-	opts    WebPushOptions
-	ca      []byte
-	pair    []byte
-	script  script
-	sky     sky
-	tape    tape
-	latency atomic.Int64
-	skew    atomic.Int64
+	Service
+
+	opts WebPushOptions
 
 	mu     sync.Mutex
 	subs   map[string]*subscription // by the endpoint's path
@@ -86,7 +79,10 @@ func NewWebPush(o WebPushOptions) (*WebPush, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the Web Push simulator: %w", err)
 	}
-	w := &WebPush{opts: o, ca: id.ca, pair: id.pair, tape: tape{limit: o.KeepLog, tell: o.OnRequest}, subs: make(map[string]*subscription)}
+	w := &WebPush{
+		Service: Service{ca: id.ca, pair: id.pair, tape: tape{limit: o.KeepLog, tell: o.OnRequest}},
+		opts:    o, subs: make(map[string]*subscription),
+	}
 	w.latency.Store(int64(o.Latency))
 	w.skew.Store(int64(o.Skew))
 	if w.server, err = newServer(o.Address, id.tls, w.handle); err != nil {
@@ -94,18 +90,6 @@ func NewWebPush(o WebPushOptions) (*WebPush, error) {
 	}
 	return w, nil
 }
-
-// Close ends the simulator and all its connections.
-func (w *WebPush) Close() { w.server.close() }
-
-// URL is the base address, https on loopback.
-func (w *WebPush) URL() string { return "https://" + w.server.listener.Addr().String() }
-
-// CA is the certificate authority to trust, PEM.
-func (w *WebPush) CA() []byte { return w.ca }
-
-// Certificate is the certificate and its key, PEM, as for APNs.
-func (w *WebPush) Certificate() []byte { return w.pair }
 
 // Subscribe gives a phone's browser a subscription whose endpoint is on the
 // simulator's own address. A nil phone makes one that leads nowhere and is
@@ -240,91 +224,6 @@ func (w *WebPush) Subscribed(endpoint string) bool {
 	}
 	return false
 }
-
-// Script sets what the next messages to an endpoint get, one each, in order.
-func (w *WebPush) Script(endpoint string, answers ...Answer) { w.script.add(endpoint, answers) }
-
-// ScriptAny is Script for messages to any endpoint that has no answers of its own.
-func (w *WebPush) ScriptAny(answers ...Answer) { w.script.add("", answers) }
-
-// Always sets what all messages to an endpoint get from now on; endpoint "" is
-// all of them. Heal takes it back.
-func (w *WebPush) Always(endpoint string, a Answer) { w.script.stand(endpoint, a, true) }
-
-// Heal takes back what Always set.
-func (w *WebPush) Heal(endpoint string) { w.script.stand(endpoint, Answer{}, false) }
-
-// Decide asks f about every message that no script covers; false lets the
-// simulator judge. f runs on the connection's goroutine. The service that was
-// asked for is the request's header ":authority".
-func (w *WebPush) Decide(f func(Request) (Answer, bool)) { w.script.set(f) }
-
-// ForgetScripts takes back everything that Script, ScriptAny and Always asked for.
-func (w *WebPush) ForgetScripts() { w.script.clear() }
-
-// SetWeather makes a share of the messages fail by themselves.
-func (w *WebPush) SetWeather(x Weather) error { return w.sky.set(x) }
-
-// Weather is what SetWeather set.
-func (w *WebPush) Weather() Weather { return w.sky.get() }
-
-// SetLatency changes the latency of every answer.
-func (w *WebPush) SetLatency(d time.Duration) { w.latency.Store(int64(d)) }
-
-// Latency is the latency of every answer.
-func (w *WebPush) Latency() time.Duration { return time.Duration(w.latency.Load()) }
-
-// SetSkew changes by how much the Date header is wrong.
-func (w *WebPush) SetSkew(d time.Duration) { w.skew.Store(int64(d)) }
-
-// Skew is by how much the Date header is wrong.
-func (w *WebPush) Skew() time.Duration { return time.Duration(w.skew.Load()) }
-
-// RequestsSince is at most limit of the messages with a higher number, in
-// order. When there is none yet, the channel is closed at the next one.
-func (w *WebPush) RequestsSince(number, limit int) ([]Request, <-chan struct{}) {
-	return w.tape.since(number, limit)
-}
-
-// InFlight is how many requests have no answer yet.
-func (w *WebPush) InFlight() int { return w.server.inFlight() }
-
-// MaxStreams sets the limit of requests in flight per connection, on open
-// connections too.
-func (w *WebPush) MaxStreams(n uint32) { w.server.setStreams(n) }
-
-// Streams is the limit that MaxStreams set.
-func (w *WebPush) Streams() uint32 { return w.server.streams.Load() }
-
-// GoAway sends GOAWAY on all connections; what is in flight is still answered.
-func (w *WebPush) GoAway(debug string) {
-	w.server.each(func(c *conn) { c.goAway(c.lastStream(), debug) })
-}
-
-// IgnorePings leaves pings unanswered while requests are answered.
-func (w *WebPush) IgnorePings(on bool) { w.server.mute.Store(on) }
-
-// Requests is what arrived, in order: the newest, when there were more than
-// KeepLog. Body is the encrypted body; see [WebPush.Open].
-func (w *WebPush) Requests() []Request { return w.tape.all() }
-
-// Count is how many messages arrived.
-func (w *WebPush) Count() int { return w.tape.size() }
-
-// Forget empties the log.
-func (w *WebPush) Forget() { w.tape.reset() }
-
-// Connections is as for APNs.
-func (w *WebPush) Connections() (opened, open, mostInFlight int) { return w.server.connections() }
-
-// Down refuses connections and cuts the open ones; false ends that.
-func (w *WebPush) Down(on bool) { w.server.refuse(on) }
-
-// Freeze makes all open connections go silent, as a dead peer does.
-func (w *WebPush) Freeze(on bool) { w.server.each(func(c *conn) { c.gate.freeze(on) }) }
-
-// Cut ends all connections as a crash does.
-func (w *WebPush) Cut() { w.server.each((*conn).kill) }
 
 // Open decrypts a request's body with its subscription's private key.
 func (w *WebPush) Open(r Request) ([]byte, error) {
