@@ -95,7 +95,8 @@ type child struct {
 	log     *bytes.Buffer // read after gone
 }
 
-// spawn runs a server process and returns when its doors are open.
+// spawn runs a server process and returns when its doors are open. With an
+// error, the child is the one that has ended before, if there was one.
 func (w *world) spawn(dir string, env ...string) (*child, error) {
 	conf := w.config(dir)
 	text, err := json.Marshal(conf)
@@ -127,7 +128,7 @@ func (w *world) spawn(dir string, env ...string) (*child, error) {
 	}()
 	if err != nil {
 		<-c.gone
-		return nil, fmt.Errorf("the child did not start: %w: %s", err, c.log)
+		return c, fmt.Errorf("the child did not start: %w: %s", err, c.log)
 	}
 	return c, nil
 }
@@ -186,6 +187,10 @@ type story struct {
 // tell plays it. die and trace are handed to the first process.
 func (s *story) tell(ctx context.Context, env ...string) error {
 	first, err := s.w.spawn(s.dir, env...)
+	if err != nil && first != nil && first.killed() { // at a point that it passed before its doors were open
+		s.died = true
+		first, err = s.w.spawn(s.dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -219,7 +224,7 @@ func (s *story) lookAfter(c *child, over <-chan struct{}) {
 		c.end()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.died = c.killed() // at the very last point, with nothing left to do
+		s.died = s.died || c.killed() // at the very last point, with nothing left to do
 		return
 	case <-c.gone:
 	}
