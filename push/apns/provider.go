@@ -148,10 +148,8 @@ func (p *Provider) unplaced(ctx context.Context, err error, n *apns2.Notificatio
 		return push.Outcome{Class: push.AuthConfig, Reason: "Sign: " + sign.Error(), Alert: alertAuth}
 	}
 	p.log.DebugContext(ctx, "no apns connection", slog.String("app", p.app), slog.Any("error", err))
-	o := push.Outcome{Class: push.RetryLater, Reason: "NoConnection", Bytes: size(n), Shrunk: shrunk}
-	if errors.Is(err, h2.ErrBusy) {
-		o.Class, o.Reason, o.Local = push.RetryNow, "Busy", true
-	}
+	o := h2.NoPlace(err)
+	o.Bytes, o.Shrunk = size(n), shrunk
 	return o
 }
 
@@ -163,7 +161,7 @@ func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *apns2.Notificatio
 		p.pool.Release(l, false, false)
 		return push.Outcome{Class: push.OurBug, Reason: "Request", Local: true, Alert: "a request could not be built"}
 	case lost != nil:
-		return p.lost(l, lost) //nolint:contextcheck // the ping belongs to the connection, not to the request
+		return p.pool.Lost(l, lost) //nolint:contextcheck // the ping belongs to the connection, not to the request
 	}
 	o := Classify(res.StatusCode, res.Reason, res.Timestamp)
 	o.ProviderID = res.ApnsID
@@ -177,32 +175,6 @@ func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *apns2.Notificatio
 	p.pool.Release(l, o.Class == push.Accepted, false)
 	p.compareClocks(res, &o)
 	p.special(l, &o, a, bearer)
-	return o
-}
-
-// lost turns a transport error into an outcome: the message goes on to
-// another connection at once, since APNs replaces by collapse id what it may
-// have taken already.
-func (p *Provider) lost(l *h2.Lane, err error) push.Outcome {
-	f := h2.FateOf(err)
-	trouble := p.pool.Release(l, false, f.Refused)
-	o := push.Outcome{Class: push.RetryNow, Reason: f.Reason, Unknown: !f.Unsent}
-	switch {
-	case f.Timeout:
-		p.pool.Suspect(l)
-	case f.Refused && trouble:
-		o.Class = push.RetryLater
-	case f.Refused:
-		o.Also = true // the server has lowered its limit, and so has the pool
-	case f.Reset:
-		// The connection goes on, and the reset counts for itself.
-	default:
-		// Everything on the connection comes back at once; for the breaker
-		// that is one failure, not a hundred.
-		// A server that says goodbye is not in trouble at all.
-		o.Also = !l.Casualty() || f.Unsent
-		p.pool.Retire(l, f.Reason)
-	}
 	return o
 }
 

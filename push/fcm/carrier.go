@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/internal/h2"
@@ -77,14 +76,12 @@ func (c *carrier) carry(r *http.Request, x *exchange) error {
 	}
 	l, err := c.pool.Acquire(ctx, x.urgent, x.avoid)
 	if err != nil {
-		return &wayError{none: true, err: err}
+		return &wayError{h2.NoPlace(err), err}
 	}
 	x.used = l.ID()
-	slow := time.AfterFunc(h2.SlowAnswer, func() { c.pool.Suspect(l) }) //nolint:contextcheck // the ping belongs to the connection, not to the request
 	res, err := l.RoundTrip(authorized(r, x.bearer))
-	slow.Stop()
 	if err != nil {
-		return c.lost(l, err) //nolint:contextcheck // the ping belongs to the connection, not to the request
+		return &wayError{c.pool.Lost(l, err), err} //nolint:contextcheck // the ping belongs to the connection, not to the request
 	}
 	if res.StatusCode != http.StatusOK {
 		c.pool.Answered()
@@ -120,26 +117,6 @@ func authorized(r *http.Request, bearer string) *http.Request {
 
 var userAgent = []string{"tocsin"} //nolint:gochecknoglobals // never changed
 
-// lost says what the end of a request without an answer means, and has the
-// pool treat its connection accordingly.
-func (c *carrier) lost(l *h2.Lane, err error) *wayError {
-	f := h2.FateOf(err)
-	trouble := c.pool.Release(l, false, f.Refused)
-	e := &wayError{fate: f, via: l.ID(), err: err}
-	switch {
-	case f.Timeout:
-		c.pool.Suspect(l)
-	case f.Refused:
-		e.also = !trouble // else the server has lowered its limit, and so has the pool
-	case f.Reset:
-		// The connection goes on, and the reset counts for itself.
-	default:
-		e.also = !l.Casualty() || f.Unsent // a server that says goodbye is not in trouble
-		c.pool.Retire(l, f.Reason)
-	}
-	return e
-}
-
 // noAnswer marks what the SDK is shown in place of an answer that never came.
 const noAnswer = "Tocsin-No-Answer"
 
@@ -163,30 +140,14 @@ func shown(r *http.Request, x *exchange) *http.Response {
 	return res
 }
 
-// wayError is what happened on the way, for the provider to judge.
+// wayError is what happened on the way, and what that means for the attempt.
 type wayError struct {
-	fate h2.Fate
-	via  string
-	also bool  // the connection's death has been reported before
-	none bool  // there was no connection
-	err  error // underneath
+	outcome push.Outcome
+	err     error // underneath
 }
 
 func (e *wayError) Error() string { return e.err.Error() }
 func (e *wayError) Unwrap() error { return e.err }
-
-// outcome is what a transport error means for the attempt.
-func (e *wayError) outcome() push.Outcome {
-	switch {
-	case errors.Is(e.err, h2.ErrBusy):
-		return push.Outcome{Class: push.RetryNow, Reason: "Busy", Local: true}
-	case e.none:
-		return push.Outcome{Class: push.RetryLater, Reason: "NoConnection"}
-	case e.fate.Refused && !e.also:
-		return push.Outcome{Class: push.RetryLater, Reason: e.fate.Reason, Via: e.via}
-	}
-	return push.Outcome{Class: push.RetryNow, Reason: e.fate.Reason, Via: e.via, Unknown: !e.fate.Unsent, Also: e.also}
-}
 
 // tokenError is that no OAuth token could be had.
 type tokenError struct{ err error }

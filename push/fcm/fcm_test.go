@@ -431,7 +431,7 @@ func TestNothingIsLookedUpAtTheStart(t *testing.T) {
 
 // What the SDK would try again or follow, it is not shown.
 func TestTheSDKIsShownNothingToRepeat(t *testing.T) {
-	lost := &exchange{err: &wayError{none: true, err: errors.New("nobody there")}}
+	lost := &exchange{err: &wayError{push.Outcome{Class: push.RetryLater, Reason: "NoConnection"}, errors.New("nobody there")}}
 	for name, x := range map[string]*exchange{
 		"503":            {status: 503, header: http.Header{"Retry-After": {"1"}}, body: []byte(coded("UNAVAILABLE"))},
 		"lost":           lost,

@@ -152,7 +152,7 @@ func (p *Provider) unanswered(err error) push.Outcome {
 		return push.Outcome{Class: push.RetryLater, Reason: "OAuthUnreachable"}
 	}
 	if lost, ok := errors.AsType[*wayError](err); ok {
-		return lost.outcome()
+		return lost.outcome
 	}
 	return push.Outcome{Class: push.RetryNow, Reason: "ConnectionLost", Unknown: true}
 }

@@ -3,7 +3,6 @@ package h2
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -21,16 +20,16 @@ const (
 	pingEvery      = 10 * time.Second
 	pingTimeout    = 5 * time.Second
 	suspectTimeout = time.Second // in which it has to
-	suspectEvery   = time.Second // shorter than SlowAnswer: what dies right after it was looked at is noticed as soon as anything else
+	suspectEvery   = time.Second // shorter than slowAnswer: what dies right after it was looked at is noticed as soon as anything else
 
 	warmLimit   = 100 // requests in flight after the first success
 	laneLimit   = 500 // at most
 	growthEvery = time.Second
 )
 
-// SlowAnswer is how long a connection may owe answers, and give none, before it
-// has to prove by a ping that it is alive; see [Pool.Suspect].
-const SlowAnswer = 1500 * time.Millisecond
+// slowAnswer is how long a connection may owe answers, and give none, before it
+// has to prove by a ping that it is alive.
+const slowAnswer = 1500 * time.Millisecond
 
 type laneState uint8
 
@@ -256,61 +255,6 @@ func (c *watchedConn) ConnectionState() tls.ConnectionState {
 		return s.ConnectionState()
 	}
 	return tls.ConnectionState{}
-}
-
-// Fate says what a transport error means for the request it ended.
-type Fate struct {
-	Reason  string
-	Unsent  bool // the server has certainly not acted on it
-	Refused bool // the server has too many requests on this connection
-	Timeout bool
-	Reset   bool // only this request was ended, the connection goes on
-}
-
-// FateOf reads a transport error of a Lane.
-func FateOf(err error) Fate {
-	if reset, ok := errors.AsType[http2.StreamError](err); ok {
-		if reset.Code == http2.ErrCodeRefusedStream {
-			return Fate{Reason: "RefusedStream", Unsent: true, Refused: true, Reset: true}
-		}
-		return Fate{Reason: "StreamReset_" + reset.Code.String(), Reset: true}
-	}
-	if away, ok := errors.AsType[http2.GoAwayError](err); ok { //nolint:staticcheck // see dial
-		return Fate{Reason: goAwayReason(away)}
-	}
-	switch text := err.Error(); {
-	case errors.Is(err, context.DeadlineExceeded):
-		return Fate{Reason: "Timeout", Timeout: true}
-	case errors.Is(err, context.Canceled):
-		return Fate{Reason: "Canceled", Reset: true} // by who asked: that says nothing about the connection
-	case strings.Contains(text, "graceful shutdown GOAWAY"): // http2 has no exported name for it
-		return Fate{Reason: "GoAway", Unsent: true}
-	case strings.Contains(text, "force closed"):
-		return Fate{Reason: "ConnectionDead"} // by us, because it answered no ping
-	case strings.Contains(text, "client conn not usable"), strings.Contains(text, "client conn could not be established"):
-		return Fate{Reason: "ConnectionClosed", Unsent: true}
-	}
-	return Fate{Reason: "ConnectionLost"}
-}
-
-// unreached tells whether a dial never got as far as the service: no address, or
-// nobody at it.
-func unreached(err error) bool {
-	if _, name := errors.AsType[*net.DNSError](err); name {
-		return true
-	}
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
-}
-
-// goAwayReason is the server's word in the GOAWAY frame, if it sent one as
-// Apple does: a JSON object with a reason.
-func goAwayReason(e http2.GoAwayError) string { //nolint:staticcheck // see dial
-	var said struct{ Reason string }
-	if json.Unmarshal([]byte(e.DebugData), &said) == nil && said.Reason != "" {
-		return said.Reason[:min(len(said.Reason), 100)]
-	}
-	return "GoAway_" + e.ErrCode.String()
 }
 
 func hostPort(u *url.URL) (host, port string) {

@@ -42,9 +42,9 @@ var (
 	errClosed = errors.New("the provider is closed")
 	errStuck  = errors.New("no connection had a place, and none has answered for a while")
 
-	// ErrBusy is that no connection had a place although they answer: there is
+	// errBusy is that no connection had a place although they answer: there is
 	// more to send than they carry, which is no trouble of the server's.
-	ErrBusy = errors.New("no connection had a place")
+	errBusy = errors.New("no connection had a place")
 )
 
 // Options are what a pool is made of.
@@ -148,7 +148,7 @@ func (p *Pool) Acquire(ctx context.Context, urgent bool, avoid string) (*Lane, e
 		}
 		w.gone = true
 		if clock().Sub(p.answeredAt) < answersWithin {
-			return nil, ErrBusy
+			return nil, errBusy
 		}
 		return nil, errStuck
 	}
@@ -172,7 +172,7 @@ func (p *Pool) take(l *Lane) {
 	}
 	l.used = true
 	if l.guard == nil {
-		l.guard = time.AfterFunc(SlowAnswer, func() { p.look(l) })
+		l.guard = time.AfterFunc(slowAnswer, func() { p.look(l) })
 	}
 }
 
@@ -181,14 +181,14 @@ func (p *Pool) take(l *Lane) {
 func (p *Pool) look(l *Lane) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	left := SlowAnswer - clock().Sub(l.owedSince)
+	left := slowAnswer - clock().Sub(l.owedSince)
 	switch {
 	case l.inFlight == 0 || l.state == laneClosed || p.shut:
 		l.guard = nil
 		return
 	case left <= 0:
 		p.suspect(l)
-		left = SlowAnswer
+		left = slowAnswer
 	}
 	l.guard.Reset(left)
 }
@@ -510,16 +510,17 @@ func (p *Pool) ping(ctx context.Context, l *Lane, limit time.Duration) error {
 	return l.conn.Ping(ctx)
 }
 
-// Suspect takes a connection that owes an answer out of routing until it has
-// answered a ping; if it does not, everything on it is sent another way. The
-// other connections have to answer too, so that the retry does not meet a
-// second one that died of the same cause.
-func (p *Pool) Suspect(l *Lane) {
+// suspectNow is suspect for who does not hold the lock.
+func (p *Pool) suspectNow(l *Lane) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.suspect(l)
 }
 
+// suspect takes a connection that owes an answer out of routing until it has
+// answered a ping; if it does not, everything on it is sent another way. The
+// other connections have to answer too, so that the retry does not meet a
+// second one that died of the same cause.
 func (p *Pool) suspect(l *Lane) {
 	if p.shut || l.state != laneOpen || clock().Sub(l.checkedAt) < suspectEvery {
 		return

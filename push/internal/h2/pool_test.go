@@ -69,10 +69,10 @@ func (b *bench) push(p *Pool, l *Lane) (status int, err error) {
 	r.Header.Set("Apns-Push-Type", "alert")
 	res, err := l.RoundTrip(r)
 	if err != nil {
-		f := FateOf(err)
-		p.Release(l, false, f.Refused)
-		if !f.Reset {
-			p.Retire(l, f.Reason)
+		f := fateOf(err)
+		p.Release(l, false, f.refused)
+		if !f.reset {
+			p.Retire(l, f.reason)
 		}
 		return 0, err
 	}
@@ -349,7 +349,7 @@ func TestNetworkThatIsDownIsTriedEachFewSeconds(t *testing.T) {
 // TestCancelledRequestsKeepTheirConnection: who gives a request up says nothing
 // about the connection, and must not cost the others theirs.
 func TestCancelledRequestsKeepTheirConnection(t *testing.T) {
-	if f := FateOf(context.Canceled); !f.Reset || f.Timeout || f.Unsent {
+	if f := fateOf(context.Canceled); !f.reset || f.timeout || f.unsent {
 		t.Errorf("fate %+v, want the connection to go on", f)
 	}
 	b := newBench(t)
@@ -364,7 +364,7 @@ func TestCancelledRequestsKeepTheirConnection(t *testing.T) {
 	if err == nil {
 		_ = res.Body.Close()
 	}
-	if !errors.Is(err, context.Canceled) || !FateOf(err).Reset {
+	if !errors.Is(err, context.Canceled) || !fateOf(err).reset {
 		t.Fatalf("error %v, want the cancellation, and the connection kept", err)
 	}
 }
@@ -381,11 +381,11 @@ func TestSuspicionFollowsACheck(t *testing.T) {
 		p.mu.Lock()
 		p.take(l)
 		p.mu.Unlock()
-		<-time.After(SlowAnswer + time.Millisecond)
+		<-time.After(slowAnswer + time.Millisecond)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if l.state != laneSuspect {
-			t.Errorf("not suspected after %v", SlowAnswer)
+			t.Errorf("not suspected after %v", slowAnswer)
 		}
 		p.giveBack(l)
 	})
@@ -408,8 +408,8 @@ func TestFullPoolThatAnswersIsBusy(t *testing.T) {
 		t.Errorf("without any answer: %v, want %v", err, errStuck)
 	}
 	p.Answered()
-	if err := wait(); !errors.Is(err, ErrBusy) {
-		t.Errorf("after a refusal: %v, want %v", err, ErrBusy)
+	if err := wait(); !errors.Is(err, errBusy) {
+		t.Errorf("after a refusal: %v, want %v", err, errBusy)
 	}
 }
 
