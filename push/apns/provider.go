@@ -13,11 +13,11 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/internal/h2"
+	"github.com/tocsin-oncall/tocsin/push/internal/skew"
 )
 
 const (
-	pageGrace    = 30 * time.Second // a page may reach a phone this long after its deadline; the app shows it as missed
-	maxClockSkew = time.Minute
+	pageGrace = 30 * time.Second // a page may reach a phone this long after its deadline; the app shows it as missed
 )
 
 // Provider pushes to one app in one environment.
@@ -32,8 +32,7 @@ type Provider struct {
 	pool     *h2.Pool
 	log      *slog.Logger
 	now      func() time.Time
-	skew     atomic.Int64 // nanoseconds, theirs minus ours
-	dated    atomic.Pointer[dated]
+	skew     skew.Gauge
 	limited  atomic.Int32 // connections that refused our provider token for changing, since the last success
 }
 
@@ -83,7 +82,7 @@ func (p *Provider) Close() error {
 
 // Stats implements push.Reporter.
 func (p *Provider) Stats() push.Stats {
-	st := push.Stats{ClockSkew: time.Duration(p.skew.Load())}
+	st := push.Stats{ClockSkew: p.skew.Skew()}
 	st.Connections, st.InFlight = p.pool.Stats()
 	if b := p.signer.Peek(); b.JWT != "" {
 		st.TokenAge = p.now().Sub(b.Issued)
@@ -173,7 +172,9 @@ func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *apns2.Notificatio
 		p.pool.Answered()
 	}
 	p.pool.Release(l, o.Class == push.Accepted, false)
-	p.compareClocks(res, &o)
+	if p.skew.Compare(res.Date, p.now()) && o.Alert == "" {
+		o.Alert = "this machine's clock and Apple's differ by more than a minute"
+	}
 	p.special(l, &o, a, bearer)
 	return o
 }
@@ -207,34 +208,6 @@ func (p *Provider) special(l *h2.Lane, o *push.Outcome, a push.Attempt, bearer B
 		p.pool.Trouble(l)
 	case o.Scope == push.ScopeDevice && o.RetryAfter == 0:
 		o.RetryAfter = min(4*time.Second, time.Second<<min(max(a.Number-1, 0), 2)) // Apple names no time
-	}
-}
-
-// dated is a Date header that has been read.
-type dated struct {
-	text string
-	at   time.Time
-}
-
-// compareClocks notes how far the server's clock is from ours, to the second
-// that its Date header has.
-func (p *Provider) compareClocks(res *Response, o *push.Outcome) {
-	if res.Date == "" {
-		return
-	}
-	read := p.dated.Load()
-	if read == nil || read.text != res.Date { // thousands of answers share a second
-		at, err := http.ParseTime(res.Date)
-		if err != nil {
-			return
-		}
-		read = &dated{res.Date, at}
-		p.dated.Store(read)
-	}
-	skew := read.at.Sub(p.now())
-	p.skew.Store(int64(skew))
-	if skew.Abs() > maxClockSkew && o.Alert == "" {
-		o.Alert = "this machine's clock and Apple's differ by more than a minute"
 	}
 }
 

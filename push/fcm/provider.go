@@ -9,13 +9,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"firebase.google.com/go/v4/messaging"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/internal/h2"
+	"github.com/tocsin-oncall/tocsin/push/internal/skew"
 )
 
 const maxToken = 4096
@@ -29,7 +29,7 @@ type Provider struct {
 	login  *http.Client // for OAuth tokens
 	log    *slog.Logger
 	now    func() time.Time
-	skew   atomic.Int64 // nanoseconds, theirs minus ours
+	skew   skew.Gauge
 	keys   keys
 }
 
@@ -95,7 +95,7 @@ func (p *Provider) Close() error {
 
 // Stats implements push.Reporter.
 func (p *Provider) Stats() push.Stats {
-	st := push.Stats{TokenAge: p.tokens.age(), ClockSkew: time.Duration(p.skew.Load())}
+	st := push.Stats{TokenAge: p.tokens.age(), ClockSkew: p.skew.Skew()}
 	st.Connections, st.InFlight = p.pool.Stats()
 	return st
 }
@@ -139,7 +139,9 @@ func (p *Provider) outcome(x *exchange, name string, err error, at time.Time) pu
 	case o.Class == push.DropAddress && !o.Suspect:
 		o.Deadness = at // registered again since: then it is not dead
 	}
-	p.compareClocks(x.header, &o)
+	if p.skew.Compare(x.header.Get("Date"), p.now()) && o.Alert == "" {
+		o.Alert = "this machine's clock and Google's differ by more than a minute"
+	}
 	return p.spoilt(o, x.bearer)
 }
 
@@ -167,18 +169,6 @@ func (p *Provider) spoilt(o push.Outcome, bearer string) push.Outcome {
 		return push.Outcome{Class: push.RetryNow, Status: o.Status, Reason: o.Reason}
 	}
 	return o
-}
-
-func (p *Provider) compareClocks(h http.Header, o *push.Outcome) {
-	d, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		return
-	}
-	skew := d.Sub(p.now())
-	p.skew.Store(int64(skew))
-	if skew.Abs() > time.Minute && o.Alert == "" {
-		o.Alert = "this machine's clock and Google's differ by more than a minute"
-	}
 }
 
 // validToken is what a registration token can look like; Google documents no

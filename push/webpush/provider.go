@@ -16,8 +16,7 @@ import (
 )
 
 const (
-	maxAnswer    = 4 << 10
-	maxClockSkew = time.Minute
+	maxAnswer = 4 << 10
 
 	partTest = "simulator"
 )
@@ -198,7 +197,9 @@ func (p *Provider) attempt(ctx context.Context, u *url.URL, s *service, a push.A
 	case o.Class == push.AuthConfig && s.refusesOnly(a.Device.Token):
 		o.Class, o.Alert = push.OurBug, alertOne
 	}
-	p.compareClocks(s, res.Header, &o)
+	if s.skew.Compare(res.Header.Get("Date"), p.now()) && o.Alert == "" {
+		o.Alert = alertClock
+	}
 	return o
 }
 
@@ -224,16 +225,4 @@ func request(ctx context.Context, u *url.URL, body []byte, bearer string, m *pus
 // originOf is an endpoint's origin (RFC 6454): what a VAPID token is for.
 func originOf(u *url.URL) string {
 	return "https://" + strings.TrimSuffix(strings.ToLower(u.Host), ":443")
-}
-
-func (p *Provider) compareClocks(s *service, h http.Header, o *push.Outcome) {
-	d, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		return
-	}
-	skew := d.Sub(p.now())
-	s.skew.Store(int64(skew))
-	if skew.Abs() > maxClockSkew && o.Alert == "" {
-		o.Alert = alertClock
-	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/egress"
+	"github.com/tocsin-oncall/tocsin/push/internal/skew"
 )
 
 const (
@@ -37,7 +38,7 @@ type service struct {
 	fresh     func() *http.Transport
 	inFlight  atomic.Int64
 	open      atomic.Int64
-	skew      atomic.Int64 // nanoseconds, theirs minus ours
+	skew      skew.Gauge
 	closed    func(reason string)
 
 	mu   sync.Mutex
@@ -202,7 +203,7 @@ func (s *service) close() {
 func (s *service) stats() push.Stats {
 	return push.Stats{
 		Connections: map[string]int{"open": int(s.open.Load())}, InFlight: int(s.inFlight.Load()),
-		ClockSkew: time.Duration(s.skew.Load()),
+		ClockSkew: s.skew.Skew(),
 	}
 }
 
