@@ -160,7 +160,7 @@ func (s *server) prepare(ctx context.Context) error {
 
 // openDirectory loads the configuration of the organisation and follows it.
 func (s *server) openDirectory(ctx context.Context) error {
-	s.pushes = newPushes(pushApps(s.c), s.log)
+	s.pushes = newPushes(s.c.PushApps(), s.log)
 	o := directory.Options{
 		Log: directory.StoreLog{Store: s.store}, Keys: s.keys, File: s.snapshotFile(), InUse: inUse(s.store),
 		Channels: directory.Channels{Sends: s.sends, Pushes: s.pushesTo}, Now: s.clock.Now, Logger: s.log,

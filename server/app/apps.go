@@ -190,7 +190,7 @@ func (p *pushes) provider(c config.PushApp, had keyed) (keyed, error) {
 	if had.via != nil && had.hash == hash {
 		return had, nil
 	}
-	via, err := p.make(c, key, ca)
+	via, err := NewProvider(c, key, ca, ProviderOptions{Keyring: p.keyring, Metrics: p.metrics, Log: p.log, Now: p.now})
 	if err != nil {
 		return had, err
 	}
@@ -219,33 +219,6 @@ func (s stepped) Send(ctx context.Context, a push.Attempt) push.Outcome {
 	s.step("before push")
 	defer s.step("after push")
 	return s.Provider.Send(ctx, a)
-}
-
-func (p *pushes) make(c config.PushApp, key, ca []byte) (push.Provider, error) {
-	if c.Platform == string(push.IOS) {
-		conf := apns.Config{
-			App: c.ID, BundleID: c.Bundle, Environment: appEnvironment(c), TeamID: c.TeamID, KeyID: c.KeyID, Key: key,
-			CriticalEntitled: c.Critical, Keyring: p.keyring, Metrics: p.metrics, Log: p.log, Now: p.now,
-		}
-		if c.TestEndpoint != "" {
-			conf.TestEndpoint = &apns.TestEndpoint{URL: c.TestEndpoint, CA: ca}
-		}
-		return apns.New(conf)
-	}
-	if c.Platform == string(push.Web) {
-		conf := webpush.Config{
-			App: c.ID, Key: key, Subject: c.Subject, AppURL: c.AppURL, Hosts: c.AllowedHosts, Metrics: p.metrics, Log: p.log,
-		}
-		if c.TestEndpoint != "" {
-			conf.TestEndpoint = &webpush.TestEndpoint{URL: c.TestEndpoint, CA: ca}
-		}
-		return webpush.New(conf)
-	}
-	conf := fcm.Config{App: c.ID, ProjectID: c.Project, ServiceAccount: key, Metrics: p.metrics, Log: p.log}
-	if c.TestEndpoint != "" {
-		conf.TestEndpoint = &fcm.TestEndpoint{URL: c.TestEndpoint, CA: ca}
-	}
-	return fcm.New(conf)
 }
 
 // maxKeyFile bounds what is read of a key file, in bytes: those of Apple and

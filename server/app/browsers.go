@@ -2,28 +2,14 @@ package app
 
 import (
 	"encoding/base64"
-	"slices"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/webpush"
-	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/rpc"
 )
 
 var _ rpc.Browsers = (*pushes)(nil)
-
-// pushApps returns the apps of the configuration, each web app with the URL
-// that taps on its notifications lead to.
-func pushApps(c config.Config) []config.PushApp {
-	all := slices.Clone(c.Push.Apps)
-	for i, a := range all {
-		if a.Platform == string(push.Web) {
-			all[i].AppURL = c.WebAppURL(a)
-		}
-	}
-	return all
-}
 
 // web returns the provider of a web app as its devices name it, nil without one.
 func (p *pushes) web(app string) (string, *webpush.Provider) {

@@ -133,7 +133,7 @@ func (s *server) pageWithoutStore(ctx context.Context, cause error) {
 		return
 	}
 	sender := push.NewSender(push.Options{Log: s.log, Now: s.clock.Now}) //nolint:contextcheck // what it starts outlives the start
-	apps := newPushes(pushApps(s.c), s.log)
+	apps := newPushes(s.c.PushApps(), s.log)
 	apps.sender = sender
 	apps.keyring = &apns.Keyring{Log: s.log}
 	if err := apps.load(ctx); err != nil {
@@ -207,7 +207,7 @@ func (s *server) reread() error {
 	if err != nil {
 		return fmt.Errorf("read the configuration again: %w", err)
 	}
-	s.pushes.configure(pushApps(c))
+	s.pushes.configure(c.PushApps())
 	return nil
 }
 

@@ -13,6 +13,7 @@ package config
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,6 +153,17 @@ func (c Config) WebAppURL(a PushApp) string {
 		return a.AppURL
 	}
 	return c.URL() + "/app/"
+}
+
+// PushApps returns the apps, each web app with where its taps lead.
+func (c Config) PushApps() []PushApp {
+	all := slices.Clone(c.Push.Apps)
+	for i, a := range all {
+		if a.Platform == "web" {
+			all[i].AppURL = c.WebAppURL(a)
+		}
+	}
+	return all
 }
 
 // LogValue shows that there is a configuration and nothing of it: secrets are in it.

@@ -61,8 +61,7 @@ type check func(ctx context.Context, in Input) []Finding
 // Run makes all checks at once and returns their findings in a fixed order.
 func Run(ctx context.Context, in Input) []Finding {
 	checks := []check{files, redis, listener, server, mail, webhooks, deadMan, wayOut}
-	for _, app := range in.Config.Push.Apps {
-		app.AppURL = in.Config.WebAppURL(app)
+	for _, app := range in.Config.PushApps() {
 		checks = append(checks, pushApp(app))
 	}
 	results := make([][]Finding, len(checks))

@@ -11,10 +11,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/tocsin-oncall/tocsin/push"
-	"github.com/tocsin-oncall/tocsin/push/apns"
-	"github.com/tocsin-oncall/tocsin/push/fcm"
-	"github.com/tocsin-oncall/tocsin/push/webpush"
+	"github.com/tocsin-oncall/tocsin/server/app"
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/notify"
 )
@@ -80,37 +77,14 @@ func credential(name string, a config.PushApp) Finding {
 }
 
 func usable(a config.PushApp, key []byte) error {
-	var p interface{ Close() error }
-	var err error
 	var ca []byte
 	if a.TestCAFile != "" {
+		var err error
 		if ca, err = os.ReadFile(a.TestCAFile); err != nil {
 			return err
 		}
 	}
-	switch a.Platform {
-	case "ios":
-		c := apns.Config{
-			App: a.ID, BundleID: a.Bundle, Environment: push.Environment(a.Environment), TeamID: a.TeamID, KeyID: a.KeyID, Key: key,
-			CriticalEntitled: a.Critical,
-		}
-		if a.TestEndpoint != "" {
-			c.TestEndpoint = &apns.TestEndpoint{URL: a.TestEndpoint, CA: ca}
-		}
-		p, err = apns.New(c)
-	case "web":
-		c := webpush.Config{App: a.ID, Key: key, Subject: a.Subject, AppURL: a.AppURL, Hosts: a.AllowedHosts}
-		if a.TestEndpoint != "" {
-			c.TestEndpoint = &webpush.TestEndpoint{URL: a.TestEndpoint, CA: ca}
-		}
-		p, err = webpush.New(c)
-	default:
-		c := fcm.Config{App: a.ID, ProjectID: a.Project, ServiceAccount: key}
-		if a.TestEndpoint != "" {
-			c.TestEndpoint = &fcm.TestEndpoint{URL: a.TestEndpoint, CA: ca}
-		}
-		p, err = fcm.New(c)
-	}
+	p, err := app.NewProvider(a, key, ca, app.ProviderOptions{})
 	if err != nil {
 		return err
 	}
