@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -24,8 +23,8 @@ import (
 // owners would do at once, one of them does.
 type phoneKeeper struct {
 	directory *directory.Directory
-	words     func(ctx context.Context, ids ...roster.DeviceID) (map[roster.DeviceID][]byte, error)
-	claim     func(ctx context.Context, id roster.DeviceID, field, was string, set map[string]any) (bool, error)
+	words     func(ctx context.Context, ids ...roster.DeviceID) (map[roster.DeviceID]roster.Word, error)
+	claim     func(ctx context.Context, id roster.DeviceID, field string, was time.Time, set map[string]any) (bool, error)
 	beat      func(ctx context.Context, id roster.DeviceID, seen roster.Word) (bool, error)
 	tell      func(notify.News)
 	owned     func() []store.Partition
@@ -148,7 +147,7 @@ func (k *phoneKeeper) read(ctx context.Context, snap *directory.Snapshot) ([]kep
 		return nil, err
 	}
 	for i := range all {
-		_ = json.Unmarshal(words[all[i].ID], &all[i].word) // none: it never said anything
+		all[i].word = words[all[i].ID]
 	}
 	return all, nil
 }
@@ -242,11 +241,7 @@ func (k *phoneKeeper) warn(ctx context.Context, d kept, now time.Time) error {
 	if !d.word.Warned.IsZero() && !d.word.Warned.Before(d.word.Last()) {
 		return nil // this silence has been told of
 	}
-	was := ""
-	if !d.word.Warned.IsZero() {
-		was = d.word.Warned.UTC().Format(time.RFC3339Nano)
-	}
-	first, err := k.claim(ctx, d.ID, roster.WordWarned, was, map[string]any{roster.WordWarned: now.UTC().Format(time.RFC3339Nano)})
+	first, err := k.claim(ctx, d.ID, roster.WordWarned, d.word.Warned, map[string]any{roster.WordWarned: now})
 	if err != nil || !first {
 		return err
 	}

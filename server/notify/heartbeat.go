@@ -2,8 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -29,8 +27,8 @@ func (n *Notifier) Heartbeat(ctx context.Context, device roster.DeviceID, seen r
 		return false, nil
 	}
 	now, id := n.now(), uuid.NewString()
-	mine, err := n.o.Ledger.ClaimDevice(ctx, device, roster.WordAsked, storedTime(seen.Asked), map[string]any{
-		roster.WordAsked: storedTime(now), roster.WordQuestion: id,
+	mine, err := n.o.Ledger.ClaimDevice(ctx, device, roster.WordAsked, seen.Asked, map[string]any{
+		roster.WordAsked: now, roster.WordQuestion: id,
 	})
 	if err != nil || !mine {
 		return false, err
@@ -49,14 +47,6 @@ func (n *Notifier) Heartbeat(ctx context.Context, device roster.DeviceID, seen r
 	return true, nil
 }
 
-// storedTime is an instant as words have it.
-func storedTime(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
-}
-
 // answered takes in a receipt that is about no delivery: it may be the answer to
 // a heartbeat, which leaves no record but the last word of its device.
 func (n *Notifier) answered(ctx context.Context, caller auth.Principal, r Receipt) (ReceiptStatus, error) {
@@ -67,16 +57,10 @@ func (n *Notifier) answered(ctx context.Context, caller auth.Principal, r Receip
 	if err != nil {
 		return 0, err
 	}
-	var w roster.Word
-	if raw := words[caller.Device]; len(raw) > 0 {
-		if err := json.Unmarshal(raw, &w); err != nil {
-			return 0, fmt.Errorf("read the word of device %s: %w", caller.Device, err)
-		}
-	}
-	if w.Question == "" || w.Question != r.Delivery {
+	if question := words[caller.Device].Question; question == "" || question != r.Delivery {
 		return ReceiptUnknown, nil
 	}
-	err = n.o.Ledger.TouchDevice(ctx, caller.Device, map[string]any{roster.WordHeartbeat: storedTime(n.now())})
+	err = n.o.Ledger.TouchDevice(ctx, caller.Device, map[string]any{roster.WordHeartbeat: n.now()})
 	return ReceiptRecorded, err
 }
 
@@ -88,14 +72,14 @@ func (n *Notifier) lives(ctx context.Context, dv incident.Delivery, r Receipt, n
 	case !dv.Page:
 		return
 	case r.State == incident.DeliverySuppressed && incident.Hides(r.Reason):
-		set[roster.WordMuted], set[roster.WordMutedBy] = storedTime(now), orElse(clip(Scrub(r.Reason)), "no reason given")
+		set[roster.WordMuted], set[roster.WordMutedBy] = now, orElse(clip(Scrub(r.Reason)), "no reason given")
 	case r.State == incident.DeliverySuppressed || dv.State == incident.DeliverySuppressed: // the app runs, which does not say that pages are shown
-		set[roster.WordSeen] = storedTime(now)
+		set[roster.WordSeen] = now
 	default:
-		set[roster.WordReceipt] = storedTime(now)
+		set[roster.WordReceipt] = now
 	}
 	if r.Lowered {
-		set[roster.WordLowered] = storedTime(now)
+		set[roster.WordLowered] = now
 	}
 	if err := n.o.Ledger.TouchDevice(ctx, dv.Device, set); err != nil {
 		n.log.WarnContext(ctx, "sign of life not kept", slog.String("device", string(dv.Device)), slog.Any("error", err))

@@ -30,9 +30,9 @@ type Ledger interface {
 	Deliveries(ctx context.Context, d store.Doc) ([]incident.Delivery, error)
 	Delivery(ctx context.Context, id string) (store.Doc, incident.Delivery, bool, error)
 	Receipt(ctx context.Context, r store.Receipt) (store.Receipted, error)
-	Devices(ctx context.Context, ids ...roster.DeviceID) (map[roster.DeviceID][]byte, error)
+	Devices(ctx context.Context, ids ...roster.DeviceID) (map[roster.DeviceID]roster.Word, error)
 	TouchDevice(ctx context.Context, id roster.DeviceID, set map[string]any) error
-	ClaimDevice(ctx context.Context, id roster.DeviceID, field, was string, set map[string]any) (bool, error)
+	ClaimDevice(ctx context.Context, id roster.DeviceID, field string, was time.Time, set map[string]any) (bool, error)
 }
 
 // Directory is what is configured of people, services and phones.

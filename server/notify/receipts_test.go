@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -213,10 +212,7 @@ func TestAnAppThatRunsAndShowsNothingWakesNobody(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var w roster.Word
-			if err := json.Unmarshal(words["pixel"], &w); err != nil {
-				t.Fatal(err)
-			}
+			w := words["pixel"]
 			phone, _ := r.dir.Phone("pixel")
 			if got, why := phone.Health(w, r.now()); got != c.health {
 				t.Errorf("health %s (%q) of %+v, want %s", got, why, w, c.health)

@@ -85,7 +85,7 @@ func (n *Notifier) SendTest(ctx context.Context, device roster.DeviceID, critica
 	if _, old, found, err := n.o.Ledger.Delivery(ctx, id); err != nil || found {
 		return n.test(old), err
 	}
-	n.tested(ctx, device, map[string]any{roster.WordTest: storedTime(now), roster.WordJudged: false, roster.WordPassed: false})
+	n.tested(ctx, device, map[string]any{roster.WordTest: now, roster.WordJudged: false, roster.WordPassed: false})
 	n.send(ctx, e)
 	return n.test(queued), nil
 }

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"encoding/json"
 	"time"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
@@ -12,13 +11,6 @@ import (
 var deviceStates = map[roster.DeviceState]pb.Device_State{ //nolint:gochecknoglobals // look-up table
 	roster.DeviceActive: pb.Device_STATE_ACTIVE, roster.DeviceUnverified: pb.Device_STATE_UNVERIFIED,
 	roster.DeviceParked: pb.Device_STATE_PARKED, roster.DeviceDead: pb.Device_STATE_DEAD, roster.DeviceRevoked: pb.Device_STATE_REVOKED,
-}
-
-// wordOf is the last that was heard of a device, as it is stored.
-func wordOf(raw []byte) roster.Word {
-	var w roster.Word
-	_ = json.Unmarshal(raw, &w) // none: it never said anything
-	return w
 }
 
 // healths are what is said of a device's health.

@@ -75,7 +75,7 @@ func (s *devices) message(ctx context.Context, d *directory.Device) (*pb.Device,
 	if err != nil {
 		return nil, err
 	}
-	return deviceMessage(d, wordOf(words[d.ID]), s.c.Now()), nil
+	return deviceMessage(d, words[d.ID], s.c.Now()), nil
 }
 
 func (s *devices) read(ctx context.Context, snap *directory.Snapshot, id roster.DeviceID) (*pb.Device, error) {
@@ -119,7 +119,7 @@ func (s *devices) ListDevices(ctx context.Context, req *pb.ListDevicesRequest) (
 		return nil, err
 	}
 	return &pb.ListDevicesResponse{Devices: each(page, func(d *directory.Device) *pb.Device {
-		return deviceMessage(d, wordOf(words[d.ID]), s.c.Now())
+		return deviceMessage(d, words[d.ID], s.c.Now())
 	}), NextPageToken: next}, nil
 }
 
@@ -551,10 +551,9 @@ func (s *Server) heard(ctx context.Context, c *call) {
 
 // signs are the fields of a device's word that a sign of life sets.
 func signs(s sign, at time.Time) map[string]any {
-	text := at.UTC().Format(time.RFC3339Nano)
-	set := map[string]any{roster.WordSeen: text}
+	set := map[string]any{roster.WordSeen: at}
 	if s.open {
-		set[roster.WordOpened] = text
+		set[roster.WordOpened] = at
 	}
 	return set
 }

@@ -239,7 +239,7 @@ func (s *operator) doubtful(ctx context.Context, m *pb.SystemStatus, snap *direc
 			ids = append(ids, d.ID)
 		}
 	}
-	words := map[roster.DeviceID][]byte{}
+	words := map[roster.DeviceID]roster.Word{}
 	if len(ids) > 0 {
 		var err error
 		if words, err = s.c.Store.Devices(ctx, ids...); err != nil {
@@ -252,7 +252,7 @@ func (s *operator) doubtful(ctx context.Context, m *pb.SystemStatus, snap *direc
 		why := "only by mail, which wakes nobody: enrol a phone"
 		best := roster.HealthRed + 1
 		green := u.Green(snap.Devices(id), func(d roster.Device) roster.Health {
-			health, reason := d.Health(wordOf(words[d.ID]), now)
+			health, reason := d.Health(words[d.ID], now)
 			if d.State != roster.DeviceRevoked && health < best {
 				best, why = health, d.Name+": "+reason
 			}

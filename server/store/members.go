@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -176,29 +177,45 @@ func onceGone() error {
 // TouchDevice changes fields of the last word of a device: its heartbeat, what
 // it can show. It is no configuration: many devices say something every day.
 // Fields that are not named stay, so that two that write at once lose nothing.
+// The names are those of [roster.Word]; instants are given as time.Time.
 func (s *Store) TouchDevice(ctx context.Context, id roster.DeviceID, set map[string]any) error {
-	_, err := s.touch(ctx, id, "", "", set)
+	_, err := s.touch(ctx, id, "", time.Time{}, set)
 	return err
 }
 
-// ClaimDevice is TouchDevice for whoever finds the field as it was, as stored
-// text; "" is absent. Of several that try at once, one is told true.
-func (s *Store) ClaimDevice(ctx context.Context, id roster.DeviceID, field, was string, set map[string]any) (bool, error) {
+// ClaimDevice is TouchDevice for whoever finds the instant in a field as it was;
+// zero is absent. Of several that try at once, one is told true.
+func (s *Store) ClaimDevice(ctx context.Context, id roster.DeviceID, field string, was time.Time, set map[string]any) (bool, error) {
 	return s.touch(ctx, id, field, was, set)
 }
 
-func (s *Store) touch(ctx context.Context, id roster.DeviceID, field, was string, set map[string]any) (bool, error) {
+func (s *Store) touch(ctx context.Context, id roster.DeviceID, field string, was time.Time, set map[string]any) (bool, error) {
+	set = maps.Clone(set)
+	for name, v := range set {
+		if at, ok := v.(time.Time); ok {
+			set[name] = at.UTC() // in the form that [storedTime] compares with
+		}
+	}
 	patch, err := json.Marshal(set)
 	if err != nil {
 		return false, fmt.Errorf("encode the word of device %s: %w", id, err)
 	}
-	done, err := s.run(ctx, wordScript, []string{devicesKey(PartitionOf(string(id)))}, string(id), patch, field, was).Int()
+	done, err := s.run(ctx, wordScript, []string{devicesKey(PartitionOf(string(id)))}, string(id), patch, field, storedTime(was)).Int()
 	return done == 1, failed(err, "keep the word of device %s", id)
 }
 
-// Devices returns the last words of devices; those that never said anything are absent.
-func (s *Store) Devices(ctx context.Context, ids ...roster.DeviceID) (map[roster.DeviceID][]byte, error) {
-	words := make(map[roster.DeviceID][]byte, len(ids))
+// storedTime is an instant as JSON has it, "" for none.
+func storedTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// Devices returns the last words of devices. Those that never said anything are
+// absent, and so is what cannot be read: the next word takes its place.
+func (s *Store) Devices(ctx context.Context, ids ...roster.DeviceID) (map[roster.DeviceID]roster.Word, error) {
+	words := make(map[roster.DeviceID]roster.Word, len(ids))
 	byPartition := map[Partition][]string{}
 	for _, id := range ids {
 		p := PartitionOf(string(id))
@@ -210,8 +227,9 @@ func (s *Store) Devices(ctx context.Context, ids ...roster.DeviceID) (map[roster
 			return nil, failed(err, "read the words of %d devices", len(ids))
 		}
 		for i, v := range list {
-			if v, ok := v.(string); ok {
-				words[roster.DeviceID(fields[i])] = []byte(v)
+			var w roster.Word
+			if v, ok := v.(string); ok && json.Unmarshal([]byte(v), &w) == nil {
+				words[roster.DeviceID(fields[i])] = w
 			}
 		}
 	}

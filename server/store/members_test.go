@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -143,27 +141,36 @@ func TestDeviceWords(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
 	ctx := t.Context()
-	for _, set := range []map[string]any{{"seen": "a", "passed": true}, {"passed": false}, {"receipt": "c/d"}} {
+	seen := time.Date(2026, 11, 28, 13, 0, 0, 123_000_000, time.FixedZone("CET", 3600))
+	for _, set := range []map[string]any{
+		{roster.WordSeen: seen, roster.WordPassed: true}, {roster.WordPassed: false}, {roster.WordMutedBy: "c/d"},
+	} {
 		if err := s.TouchDevice(ctx, "words-1", set); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.TouchDevice(ctx, "words-2", map[string]any{"seen": "b"}); err != nil {
+	if err := s.TouchDevice(ctx, "words-2", map[string]any{roster.WordSeen: seen}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.ForgetDevice(ctx, "words-2"); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.Devices(ctx, "words-1", "words-2", "words-3")
-	if err != nil || len(got) != 1 {
-		t.Fatalf("words: %q, %v; want those of one device", got, err)
-	}
-	var word map[string]any
-	if err := json.Unmarshal(got["words-1"], &word); err != nil {
+	broken := devicesKey(PartitionOf("words-4"))
+	if err := s.rdb.HSet(ctx, broken, "words-4", "no JSON").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if d := diff(map[string]any{"seen": "a", "passed": false, "receipt": "c/d"}, word); d != "" {
+	got, err := s.Devices(ctx, "words-1", "words-2", "words-3", "words-4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := diff(map[roster.DeviceID]roster.Word{"words-1": {Seen: seen.UTC(), MutedBy: "c/d"}}, got); d != "" {
 		t.Errorf("words: (-want +got):\n%s", d)
+	}
+	if err := s.TouchDevice(ctx, "words-4", map[string]any{roster.WordSeen: seen}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Devices(ctx, "words-4"); err != nil || !got["words-4"].Seen.Equal(seen) {
+		t.Errorf("what was unreadable: %+v, %v; want the next word in its place", got, err)
 	}
 }
 
@@ -175,7 +182,7 @@ func TestDeviceClaims(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			ok, err := s.ClaimDevice(t.Context(), "claims-1", "asked", "", map[string]any{"asked": fmt.Sprint(i)})
+			ok, err := s.ClaimDevice(t.Context(), "claims-1", roster.WordAsked, time.Time{}, map[string]any{roster.WordAsked: base.Add(time.Duration(i))})
 			if err != nil {
 				t.Error(err)
 			}
@@ -188,8 +195,15 @@ func TestDeviceClaims(t *testing.T) {
 	if won.Load() != 1 {
 		t.Errorf("%d got the claim, want 1", won.Load())
 	}
-	if ok, err := s.ClaimDevice(t.Context(), "claims-1", "asked", "", map[string]any{"asked": "late"}); ok || err != nil {
+	if ok, err := s.ClaimDevice(t.Context(), "claims-1", roster.WordAsked, time.Time{}, map[string]any{roster.WordAsked: base}); ok || err != nil {
 		t.Errorf("a claim on what is not there any more: %v, %v", ok, err)
+	}
+	words, err := s.Devices(t.Context(), "claims-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := s.ClaimDevice(t.Context(), "claims-1", roster.WordAsked, words["claims-1"].Asked, map[string]any{roster.WordAsked: base.Add(time.Hour)}); !ok || err != nil {
+		t.Errorf("a claim on what was read: %v, %v; want it won", ok, err)
 	}
 }
 
