@@ -67,11 +67,10 @@ func (n *Notifier) message(l *leg) push.Message {
 		m.ReceiptPath, m.ReceiptKey = receiptPath, n.receiptKey(l)
 		// The action token goes only where nobody but the phone reads it, or where
 		// the phone has nothing else to act by.
-		token := n.actionToken(l)
 		if !l.phone.Native() || !l.phone.Credential {
-			m.ActionToken = token
+			m.ActionToken = n.actionToken(l)
 		}
-		n.seal(l, &m, token)
+		n.seal(l, &m)
 	}
 	return m
 }

@@ -65,7 +65,7 @@ func TestLevelsTellNoMoreThanTheyMay(t *testing.T) {
 			}
 			n := &Notifier{o: Options{Link: func(incident.ID) string { return "" }}}
 			l := &leg{d: &dispatch{n: n, e: envelope{sealed: n.fuller(level, in, say)}}, phone: Phone{SealKey: k.Public(), SealKeyID: "k1"}}
-			n.seal(l, &m, "v1.token")
+			n.seal(l, &m)
 			if (m.Sealed != "") != (level == roster.PrivacySealed) {
 				t.Fatalf("%s at %v: sealed text %v", what, level, m.Sealed != "")
 			}

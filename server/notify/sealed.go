@@ -75,7 +75,7 @@ func mayOpen(address string, hosts []string) bool {
 
 // seal puts the fuller text into the message for a phone that can open it; one
 // that cannot keeps the minimal text alone.
-func (n *Notifier) seal(l *leg, m *push.Message, token string) {
+func (n *Notifier) seal(l *leg, m *push.Message) {
 	if l.d.e.sealed == nil || len(l.phone.SealKey) == 0 || !m.Kind.Loud() {
 		return
 	}
@@ -83,7 +83,7 @@ func (n *Notifier) seal(l *leg, m *push.Message, token string) {
 	shown := *m // worded as what is in the clear is: with the count of open pages
 	shown.Title, shown.Subtitle, shown.Body = text.Title, text.Subtitle, text.Body
 	text.Title, text.Subtitle, text.Body = shown.Text()
-	text.ActionToken = token
+	text.ActionToken = n.actionToken(l)
 	b := seal.Binding{
 		Delivery: m.DeliveryID, Incident: m.IncidentID, Device: string(l.phone.ID), Key: l.phone.SealKeyID, Deadline: m.Deadline.Unix(),
 	}
