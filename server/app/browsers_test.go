@@ -107,7 +107,7 @@ func (in *instance) browse(w *world, b *browsers, user roster.UserID) (*pushtest
 	if d.Address, err = in.server.directory.SealAddress(d.ID, directory.WebPush, secret, time.Now()); err != nil {
 		in.t.Fatal(err)
 	}
-	if _, err := in.server.directory.Change(in.t.Context(), by("test"), func(e *directory.Edit) error { return e.Create(&d) }); err != nil {
+	if _, err := in.server.directory.Change(in.t.Context(), directory.ByServer("test"), func(e *directory.Edit) error { return e.Create(&d) }); err != nil {
 		in.t.Fatal(err)
 	}
 	return phone, secret

@@ -193,7 +193,7 @@ func TestCase29_AddressesStandAlone(t *testing.T) {
 		if r.Token != stale {
 			return pushtest.Answer{}, false
 		}
-		_, err := in.server.directory.Change(context.Background(), by("test"), func(e *directory.Edit) error {
+		_, err := in.server.directory.Change(context.Background(), directory.ByServer("test"), func(e *directory.Edit) error {
 			d, _ := e.GetDevice("dann")
 			c := *d
 			var err error

@@ -164,7 +164,7 @@ func (w *world) prepareAs(ctx context.Context, phone *pushtest.Phone, text strin
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.ApplyDocument(ctx, by("test"), []byte(text), directory.ApplyOptions{Force: true}); err != nil {
+	if _, err := d.ApplyDocument(ctx, directory.ByServer("test"), []byte(text), directory.ApplyOptions{Force: true}); err != nil {
 		return nil, err
 	}
 	return s, register(ctx, d, "ann", w.apple.Register(phone, bundle))

@@ -125,7 +125,7 @@ func (b *letterbox) gets(t *testing.T, user string, words ...string) {
 // mail gives people a proven address.
 func (in *instance) mail(people ...roster.UserID) {
 	in.t.Helper()
-	_, err := in.server.directory.Change(in.t.Context(), by("test"), func(e *directory.Edit) error {
+	_, err := in.server.directory.Change(in.t.Context(), directory.ByServer("test"), func(e *directory.Edit) error {
 		for _, id := range people {
 			u, ok := e.GetUser(id)
 			if !ok {

@@ -96,7 +96,7 @@ func (n *deviceNews) say(c change, about string, revision uint64, news notify.Ne
 	}
 	n.tell(news)
 	record, err := json.Marshal(auth.Audit{
-		At: n.now().UTC(), Actor: by("news").Principal.String(), Method: "news", Resource: "users/" + string(news.User), Action: "tell",
+		At: n.now().UTC(), Actor: directory.ByServer("news").Principal.String(), Method: "news", Resource: "users/" + string(news.User), Action: "tell",
 		Change: news.Title, Request: c.By.Request,
 	})
 	if err == nil {

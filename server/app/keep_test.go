@@ -93,7 +93,7 @@ func TestHousekeeping(t *testing.T) {
 // change changes the configuration, whatever it leaves of somebody's reach.
 func (in *instance) change(edit func(*directory.Edit) error) {
 	in.t.Helper()
-	_, err := in.server.directory.Change(in.t.Context(), by("test"), func(e *directory.Edit) error {
+	_, err := in.server.directory.Change(in.t.Context(), directory.ByServer("test"), func(e *directory.Edit) error {
 		e.Force()
 		return edit(e)
 	})

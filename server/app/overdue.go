@@ -28,7 +28,7 @@ type overdue struct {
 // hold lets what was due before the instant wait.
 func (o *overdue) hold(ctx context.Context, before time.Time) error {
 	notice := store.NewIncidentID(store.PartitionOf("overdue"), o.now())
-	return o.directory.HoldOverdue(ctx, by("engine"), before, string(notice))
+	return o.directory.HoldOverdue(ctx, directory.ByServer("engine"), before, string(notice))
 }
 
 // run sees to it that the incident exists, whoever has asked for it and died

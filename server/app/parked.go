@@ -22,7 +22,7 @@ const (
 func (p people) unpark(ctx context.Context) error {
 	for {
 		n := 0
-		_, err := p.directory.Change(ctx, by("push"), func(e *directory.Edit) error {
+		_, err := p.directory.Change(ctx, directory.ByServer("push"), func(e *directory.Edit) error {
 			n = 0
 			for d := range e.AllDevices() {
 				if d.State != roster.DeviceParked || d.Address.Kind == 0 || n == unparkChunk {

@@ -207,7 +207,7 @@ func (k *phoneKeeper) setAside(ctx context.Context, silent []kept, now time.Time
 		return nil
 	}
 	silent = silent[:min(len(silent), keepStale)]
-	_, err := k.directory.Change(ctx, by("housekeeping"), func(e *directory.Edit) error {
+	_, err := k.directory.Change(ctx, directory.ByServer("housekeeping"), func(e *directory.Edit) error {
 		e.Force() // nobody is reached less for it
 		for _, s := range silent {
 			d, ok := e.GetDevice(s.ID)

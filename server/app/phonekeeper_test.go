@@ -187,7 +187,7 @@ func TestSilentDevices(t *testing.T) {
 	var err error
 	browser.Address, err = in.server.directory.SealAddress("browser", directory.WebPush, directory.AddressSecret{Value: "https://fcm.googleapis.com/x"}, now)
 	if err == nil {
-		_, err = in.server.directory.Change(t.Context(), by("test"), func(e *directory.Edit) error { return e.Create(&browser) })
+		_, err = in.server.directory.Change(t.Context(), directory.ByServer("test"), func(e *directory.Edit) error { return e.Create(&browser) })
 	}
 	if err != nil {
 		t.Fatal(err)

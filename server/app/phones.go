@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
-	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/notify"
@@ -90,7 +89,7 @@ func (p people) Fate(ctx context.Context, f notify.Fate) error {
 	if d, ok := p.directory.Snapshot().GetDevice(f.Device); ok && fated(d, f) == nil {
 		return nil // a burst of pages says so once
 	}
-	_, err := p.directory.Change(ctx, by("push"), func(e *directory.Edit) error {
+	_, err := p.directory.Change(ctx, directory.ByServer("push"), func(e *directory.Edit) error {
 		d, ok := e.GetDevice(f.Device)
 		if !ok {
 			return nil
@@ -144,7 +143,7 @@ func (p people) Unopened(ctx context.Context, device roster.DeviceID, sealed tim
 	if d, ok := p.directory.Snapshot().GetDevice(device); !ok || !failed(d) {
 		return nil // a burst of pages says so once
 	}
-	_, err := p.directory.Change(ctx, by("push"), func(e *directory.Edit) error {
+	_, err := p.directory.Change(ctx, directory.ByServer("push"), func(e *directory.Edit) error {
 		d, ok := e.GetDevice(device)
 		if !ok || !failed(d) {
 			return nil
@@ -159,7 +158,7 @@ func (p people) Unopened(ctx context.Context, device roster.DeviceID, sealed tim
 
 // Bounced implements [notify.Directory].
 func (p people) Bounced(ctx context.Context, user roster.UserID, method roster.MethodID, _ string) error {
-	_, err := p.directory.Change(ctx, by("notify"), func(e *directory.Edit) error {
+	_, err := p.directory.Change(ctx, directory.ByServer("notify"), func(e *directory.Edit) error {
 		u, ok := e.GetUser(user)
 		if !ok {
 			return nil
@@ -175,11 +174,6 @@ func (p people) Bounced(ctx context.Context, user roster.UserID, method roster.M
 		return e.Update(&c, "")
 	})
 	return err
-}
-
-// by names the server itself in audit records.
-func by(part string) directory.By {
-	return directory.By{Principal: auth.Principal{Kind: auth.KindService, Name: "tocsin", Token: "tocsin"}, Method: part}
 }
 
 func platform(p roster.Platform) push.Platform {

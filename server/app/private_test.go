@@ -129,7 +129,7 @@ func (w *world) keepCopy(dir string, cy *pushtest.Phone) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := d.ApplyDocument(ctx, by("test"), []byte(organisation), directory.ApplyOptions{Force: true}); err != nil {
+	if _, err := d.ApplyDocument(ctx, directory.ByServer("test"), []byte(organisation), directory.ApplyOptions{Force: true}); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := register(ctx, d, "cy", w.apple.Register(cy, bundle)); err != nil {

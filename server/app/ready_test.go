@@ -22,7 +22,7 @@ func TestReadinessKnowsTheChannels(t *testing.T) {
 	if status, body := deaf.get("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "push.apps") {
 		t.Errorf("with a phone and no push app /readyz answers %d %s, want 503 for push.apps", status, body)
 	}
-	_, err := deaf.server.directory.Change(t.Context(), by("test"), func(e *directory.Edit) error {
+	_, err := deaf.server.directory.Change(t.Context(), directory.ByServer("test"), func(e *directory.Edit) error {
 		u, _ := e.GetUser("cy")
 		c := *u
 		c.Methods = []roster.Method{{ID: "mail", Kind: roster.Email, Address: "cy@example.com", Verified: true}}

@@ -179,7 +179,7 @@ func logTo(t *testing.T) *slog.Logger {
 // apply sets the organisation up.
 func (in *instance) apply(text string) {
 	in.t.Helper()
-	_, err := in.server.directory.ApplyDocument(in.t.Context(), by("test"), []byte(text), directory.ApplyOptions{Force: true})
+	_, err := in.server.directory.ApplyDocument(in.t.Context(), directory.ByServer("test"), []byte(text), directory.ApplyOptions{Force: true})
 	if err != nil {
 		in.t.Fatalf("apply: %v", err)
 	}
@@ -267,7 +267,7 @@ func registerAs(
 	if device.Address, err = d.SealAddress(device.ID, kind, directory.AddressSecret{Value: token}, time.Now()); err != nil {
 		return err
 	}
-	_, err = d.Change(ctx, by("test"), func(e *directory.Edit) error { return e.Create(&device) })
+	_, err = d.Change(ctx, directory.ByServer("test"), func(e *directory.Edit) error { return e.Create(&device) })
 	return err
 }
 

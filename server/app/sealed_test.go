@@ -221,7 +221,7 @@ func newSealKey(t *testing.T) seal.PrivateKey {
 // setSealKey registers a key for the device, as its app does.
 func (in *instance) setSealKey(t *testing.T, device roster.DeviceID, k seal.PrivateKey, id string) {
 	t.Helper()
-	_, err := in.server.directory.Change(t.Context(), by("test"), func(e *directory.Edit) error {
+	_, err := in.server.directory.Change(t.Context(), directory.ByServer("test"), func(e *directory.Edit) error {
 		d, _ := e.GetDevice(device)
 		c := *d
 		c.SetSealKey(k.Public(), id, e.Now)

@@ -30,6 +30,11 @@ type By struct {
 	IP        string
 }
 
+// ByServer names the server itself, and the part of it that changes something.
+func ByServer(part string) By {
+	return By{Principal: auth.Principal{Kind: auth.KindService, Name: "tocsin", Token: "tocsin"}, Method: part}
+}
+
 // Edit gathers one change. It belongs to the function that [Directory.Change]
 // calls, and sees the configuration as it was before.
 type Edit struct {

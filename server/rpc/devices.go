@@ -567,15 +567,14 @@ func (s *Server) revive(ctx context.Context, id roster.DeviceID) error {
 	if !stale(s.c.Directory.Snapshot().GetDevice(id)) {
 		return nil
 	}
-	_, err := s.c.Directory.Change(ctx, directory.By{Principal: auth.Principal{Kind: auth.KindService, Name: "tocsin", Token: "tocsin"}, Method: "heard"},
-		func(e *directory.Edit) error {
-			d, ok := e.GetDevice(id)
-			if !stale(d, ok) {
-				return nil
-			}
-			c := *d
-			c.State, c.StateReason = roster.DeviceActive, ""
-			return e.Update(&c, "")
-		})
+	_, err := s.c.Directory.Change(ctx, directory.ByServer("heard"), func(e *directory.Edit) error {
+		d, ok := e.GetDevice(id)
+		if !stale(d, ok) {
+			return nil
+		}
+		c := *d
+		c.State, c.StateReason = roster.DeviceActive, ""
+		return e.Update(&c, "")
+	})
 	return err
 }
