@@ -1,11 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -120,7 +120,7 @@ func (k *phoneKeeper) round(ctx context.Context) error {
 			silent = append(silent, d)
 		case d.Platform == roster.Web && quiet >= warnBrowser:
 			err = k.warn(ctx, d, now)
-		case beatDue(d, u, now):
+		case beatDue(d, u, now, snap.Zone):
 			_, err = k.beat(ctx, d.ID, d.word)
 		}
 		if err != nil {
@@ -260,13 +260,13 @@ const (
 
 // beatDue reports whether the phone is to be asked for a sign of life: once a
 // day, each at a time of its own, and never a browser, which would have to show
-// something for it.
-func beatDue(d kept, u roster.User, now time.Time) bool {
+// something for it. The day is that of its zone, or of its user's.
+func beatDue(d kept, u roster.User, now time.Time, zone func(name string) *time.Location) bool {
 	seen := d.Seen()
 	if !seen.Native() || !seen.Pageable() {
 		return false
 	}
-	local := now.In(zoneOf(d.Zone, u.Zone))
+	local := now.In(zone(cmp.Or(d.Zone, u.Zone)))
 	asked := d.word.Asked.In(local.Location())
 	today := !d.word.Asked.IsZero() && asked.YearDay() == local.YearDay() && asked.Year() == local.Year()
 	return !today && local.Hour() < beatUntil && local.Hour()*60+local.Minute() >= beatMinute(d.ID)
@@ -279,14 +279,4 @@ func beatMinute(id roster.DeviceID) int {
 	_, _ = h.Write([]byte(id)) // never fails
 	slot := int(h.Sum32() % ((beatUntil - beatFrom) * 4 * quarterMinutes))
 	return beatFrom*60 + slot/quarterMinutes*15 + 1 + slot%quarterMinutes
-}
-
-// zoneOf is the first of the zones that is known, else UTC.
-func zoneOf(names ...string) *time.Location {
-	for _, name := range names {
-		if zone, err := time.LoadLocation(name); err == nil && strings.TrimSpace(name) != "" {
-			return zone
-		}
-	}
-	return time.UTC
 }

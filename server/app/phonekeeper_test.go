@@ -88,10 +88,14 @@ func TestHeartbeats(t *testing.T) {
 }
 
 func TestWhenHeartbeatsAreSent(t *testing.T) {
-	zurich, err := time.LoadLocation("Europe/Zurich")
-	if err != nil {
-		t.Fatal(err)
+	zone := func(name string) *time.Location {
+		l, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
+	zurich := zone("Europe/Zurich")
 	phone := func(id string) kept {
 		return kept{Device: &directory.Device{
 			Device: roster.Device{ID: roster.DeviceID(id), Platform: roster.IOS, State: roster.DeviceActive}, Zone: "Europe/Zurich",
@@ -109,7 +113,7 @@ func TestWhenHeartbeatsAreSent(t *testing.T) {
 		// Over two days by the minute, one of them an hour short, it is due once a day.
 		due := 0
 		for at := time.Date(2026, 3, 28, 0, 0, 0, 0, zurich); i < 20 && at.Before(time.Date(2026, 3, 30, 0, 0, 0, 0, zurich)); at = at.Add(time.Minute) {
-			if !beatDue(d, roster.User{}, at) {
+			if !beatDue(d, roster.User{}, at, zone) {
 				continue
 			}
 			if h := at.Hour(); h < beatFrom || h >= beatUntil {
@@ -136,8 +140,15 @@ func TestWhenHeartbeatsAreSent(t *testing.T) {
 	} {
 		d := phone("d1")
 		change(d.Device)
-		if want := d.Zone != "Europe/Zurich" && beatMinute(d.ID) <= 7*60+59; beatDue(d, roster.User{}, noon) != want {
+		if want := d.Zone != "Europe/Zurich" && beatMinute(d.ID) <= 7*60+59; beatDue(d, roster.User{Zone: "Europe/Zurich"}, noon, zone) != want {
 			t.Errorf("%s is asked: %t, want %t", name, !want, want)
+		}
+	}
+	d := phone("d1") // asked after 8
+	d.Zone = ""
+	for name, want := range map[string]bool{"Pacific/Auckland": false, "Europe/Zurich": true} {
+		if got := beatDue(d, roster.User{Zone: name}, noon, zone); got != want {
+			t.Errorf("a phone without a zone, of a user in %s, is asked: %t, want %t", name, got, want)
 		}
 	}
 }
