@@ -160,7 +160,7 @@ func (p *Provider) attempt(ctx context.Context, l *h2.Lane, n *apns2.Notificatio
 		p.pool.Release(l, false, false)
 		return push.Outcome{Class: push.OurBug, Reason: "Request", Local: true, Alert: "a request could not be built"}
 	case lost != nil:
-		return p.pool.Lost(l, lost) //nolint:contextcheck // the ping belongs to the connection, not to the request
+		return p.pool.Lost(l, lost)
 	}
 	o := Classify(res.StatusCode, res.Reason, res.Timestamp)
 	o.ProviderID = res.ApnsID

@@ -81,7 +81,7 @@ func (c *carrier) carry(r *http.Request, x *exchange) error {
 	x.used = l.ID()
 	res, err := l.RoundTrip(authorized(r, x.bearer))
 	if err != nil {
-		return &wayError{c.pool.Lost(l, err), err} //nolint:contextcheck // the ping belongs to the connection, not to the request
+		return &wayError{c.pool.Lost(l, err), err}
 	}
 	if res.StatusCode != http.StatusOK {
 		c.pool.Answered()

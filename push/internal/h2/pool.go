@@ -49,9 +49,9 @@ type Pool struct {
 	target  int
 	closedF func(reason string) // told of every connection that ended
 
+	begin  func(task func(context.Context)) // runs a task that is told when the pool closes
 	stop   context.CancelFunc
-	life   func() context.Context
-	owners sync.WaitGroup
+	owners sync.WaitGroup // the tasks
 
 	mu       sync.Mutex
 	lanes    []*Lane
@@ -85,8 +85,9 @@ func New(o Options) *Pool {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Pool{
 		dialer: &dialer{base: o.Base, trust: o.Trust, first: o.First, lookup: net.DefaultResolver.LookupHost}, target: min(o.Lanes, MaxLanes), closedF: o.Closed,
-		stop: stop, life: func() context.Context { return ctx },
+		stop: stop,
 	}
+	p.begin = func(task func(context.Context)) { p.owners.Go(func() { task(ctx) }) }
 	p.mu.Lock()
 	p.maintain()
 	p.mu.Unlock()
@@ -102,7 +103,7 @@ func (p *Pool) Acquire(ctx context.Context, urgent bool, avoid string) (*Lane, e
 		return nil, errClosed
 	}
 	if l := p.best(avoid); l != nil {
-		p.take(l) //nolint:contextcheck // the ping belongs to the connection, not to the request
+		p.take(l)
 		p.mu.Unlock()
 		return l, nil
 	}

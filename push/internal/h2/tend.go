@@ -61,13 +61,12 @@ func (p *Pool) maintain() {
 			return
 		}
 		p.dialing++
-		p.owners.Go(p.open)
+		p.begin(p.open)
 	}
 }
 
 // open dials one connection and watches it until it ends.
-func (p *Pool) open() {
-	ctx := p.life()
+func (p *Pool) open(ctx context.Context) {
 	l, err := p.dialer.dial(ctx, p.lost)
 	p.mu.Lock()
 	p.dialing--
@@ -197,7 +196,7 @@ func (p *Pool) suspect(l *Lane) {
 	for _, other := range p.lanes {
 		if other.state == laneOpen && (other == l || clock().Sub(other.checkedAt) >= suspectEvery) {
 			other.checkedAt = clock()
-			p.owners.Go(func() { p.check(other) })
+			p.begin(func(ctx context.Context) { p.check(ctx, other) })
 		}
 	}
 	l.state = laneSuspect
@@ -205,8 +204,8 @@ func (p *Pool) suspect(l *Lane) {
 }
 
 // check pings a connection and ends it if it does not answer.
-func (p *Pool) check(l *Lane) {
-	if p.ping(p.life(), l, suspectTimeout) != nil {
+func (p *Pool) check(ctx context.Context, l *Lane) {
+	if p.ping(ctx, l, suspectTimeout) != nil {
 		p.kill(l, "PingTimeout")
 		return
 	}
