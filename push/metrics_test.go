@@ -1,26 +1,21 @@
 package push_test
 
 import (
-	"flag"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/internal/golden"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // What dashboards and alerts name: after a run that touches everything, the
 // registry has exactly these metrics with these labels, and no label holds a
@@ -83,19 +78,7 @@ func TestMetricsByName(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "%s %s {%s} %s\n", strings.ToLower(f.GetType().String()), name, strings.Join(slices.Sorted(maps.Keys(labels)), ","), f.GetHelp())
 	}
-	file := filepath.Join("testdata", "metrics.txt")
-	if *update {
-		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("metrics (-want +got):\n%s", diff)
-	}
+	golden.Check(t, "metrics.txt", b.String())
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Errorf("metrics: %v %v", problems, err)
 	}

@@ -8,11 +8,9 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,10 +23,9 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/internal/golden"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 const (
 	plain404  = `{"error":{"code":404,"message":"Requested entity was not found.","status":"NOT_FOUND"}}`
@@ -182,22 +179,7 @@ func TestPayloadGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			file := filepath.Join("testdata", "payload", name+".json")
-			if *update {
-				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
-				t.Errorf("message (-want +got):\n%s", diff)
-			}
+			golden.Check(t, "payload/"+name+".json", string(got)+"\n")
 		})
 	}
 }

@@ -2,20 +2,14 @@ package webpush
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/push/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 const (
 	testAppURL = "https://oncall.example.com/app/"
@@ -66,30 +60,7 @@ func TestPayloadGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var v any
-			if err := json.Unmarshal(body, &v); err != nil {
-				t.Fatal(err)
-			}
-			indented, err := json.MarshalIndent(v, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := filepath.Join("testdata", "payload", name+".json")
-			if *update {
-				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(file, append(indented, '\n'), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(indented)+"\n"); diff != "" {
-				t.Errorf("payload (-want +got):\n%s", diff)
-			}
+			golden.JSON(t, "payload/"+name+".json", body)
 		})
 	}
 }
