@@ -1,0 +1,97 @@
+package lab
+
+import (
+	"fmt"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+// Organisation is who is paged and for what. Service i pages person i modulo
+// People, over a policy of two levels: that person, then the next.
+type Organisation struct {
+	Services int
+	People   int
+	Devices  int // of each person, iPhones and Android phones in turn
+	// FirstPage is how long after an incident began its person is paged. 0: at
+	// once.
+	FirstPage time.Duration
+	// LevelDelay is when the second level is asked. 0: 30 minutes.
+	LevelDelay time.Duration
+}
+
+// ServiceID is that of the service, from 0.
+func ServiceID(i int) string { return fmt.Sprintf("service-%d", i) }
+
+// UserID is that of the person, from 0.
+func UserID(i int) string { return fmt.Sprintf("user-%d", i) }
+
+// Key is the integration key of the service, for every door.
+func Key(i int) string { return fmt.Sprintf("key%029d", i) }
+
+// DeviceID is the phone of a person, both from 0.
+func DeviceID(person, i int) roster.DeviceID {
+	return roster.DeviceID(fmt.Sprintf("phone%dof%d", i, person))
+}
+
+// Credential is what the phone signs in with.
+func Credential(person, i int) string {
+	return fmt.Sprintf("tcd_%s_%043d", DeviceID(person, i), 0)
+}
+
+// Token is the address of the phone at its push service. [PersonOf] reads it.
+func Token(person, i int) string { return fmt.Sprintf("%032x%032x", person, i) }
+
+// PersonOf is whose phone has the address.
+func PersonOf(token string) (person int, ok bool) {
+	if len(token) < 32 {
+		return 0, false
+	}
+	_, err := fmt.Sscanf(token[:32], "%x", &person)
+	return person, err == nil
+}
+
+// document is the organisation as `tocsin apply` takes it.
+func (o Organisation) document() ([]byte, error) {
+	level := o.LevelDelay
+	if level == 0 {
+		level = 30 * time.Minute
+	}
+	catchAll := UserID(0)
+	d := directory.Document{Settings: &directory.SettingsDoc{Organization: "Lab", CatchAll: []string{catchAll}}}
+	full, admin := "full", "admin"
+	for i := range o.People {
+		p := directory.PersonDoc{
+			ID: UserID(i), Name: fmt.Sprintf("Person %d", i), Email: fmt.Sprintf("person%d@example.com", i), Privacy: &full,
+			High: []directory.StepDoc{{Method: string(roster.PushAll), Delay: o.FirstPage.String()}},
+		}
+		if i == 0 {
+			p.Role = &admin
+		}
+		d.People = append(d.People, p)
+	}
+	for i := range min(o.Services, o.People) {
+		d.Policies = append(d.Policies, directory.PolicyDoc{
+			ID: policyID(i), Name: fmt.Sprintf("Policy %d", i), Levels: []directory.LevelDoc{
+				{Targets: []string{"users/" + UserID(i)}, Delay: level.String()},
+				{Targets: []string{"users/" + UserID((i+1)%o.People)}, Delay: level.String()},
+			},
+		})
+	}
+	for i := range o.Services {
+		d.Services = append(d.Services, directory.ServiceDoc{
+			ID: ServiceID(i), Name: fmt.Sprintf("Service %d", i), Policy: policyID(i % o.People), Urgency: "high",
+			Integrations: []directory.IntegrationDoc{{ID: fmt.Sprintf("monitor-%d", i), Source: "pagerduty", Key: Key(i)}},
+		})
+	}
+	text, err := yaml.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("write the organisation: %w", err)
+	}
+	return text, nil
+}
+
+func policyID(i int) string { return fmt.Sprintf("policy-%d", i) }
