@@ -53,6 +53,7 @@ type Engine struct {
 	desk  *respond.Desk
 	log   *slog.Logger
 
+	turns  chan struct{} // of the owners, to decide events
 	mu     sync.Mutex
 	owners [store.Partitions]*owner // nil: not ours
 	group  sync.WaitGroup
@@ -60,7 +61,7 @@ type Engine struct {
 
 // New returns an engine. It does nothing until Run.
 func New(c Config) *Engine {
-	e := &Engine{Config: c, store: c.Store, desk: c.Desk, log: c.Log}
+	e := &Engine{Config: c, store: c.Store, desk: c.Desk, log: c.Log, turns: make(chan struct{}, inboxTurns)}
 	if c.Metrics != nil {
 		age := e.oldestPage
 		c.Metrics.oldestPage.Store(&age)

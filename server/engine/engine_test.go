@@ -253,6 +253,36 @@ func TestHeldPagingWaitsAndGoesOn(t *testing.T) {
 	h.await("and escalate", paged("bo"))
 }
 
+// TestTimersDoNotWaitForEvents: every turn to decide events is taken and none
+// of them ends; what is due is decided all the same, and then the events are.
+func TestTimersDoNotWaitForEvents(t *testing.T) {
+	h := newHouse(t)
+	i := h.start()
+	h.world.hold(true) // what the incident leads to waits until the storm is there
+	i.send("shop", "k", event.Trigger)
+	i.stored("shop", "k")
+	stuck, let := make(chan struct{}, 1000), make(chan struct{})
+	h.world.stall(func() { stuck <- struct{}{}; <-let })
+	services := []catalog.ServiceID{"shop"}
+	for n := range 200 {
+		services = append(services, catalog.ServiceID(fmt.Sprint("storm", n)))
+	}
+	for _, s := range services {
+		i.send(s, "storm", event.Trigger)
+	}
+	for range engine.InboxTurns {
+		<-stuck
+	}
+	h.world.hold(false)
+	h.await("ann is paged in the middle of the storm", paged("ann"))
+	h.await("and bo, when she does not answer", paged("bo"))
+	h.world.stall(func() {})
+	close(let)
+	for _, s := range services {
+		i.stored(s, "storm")
+	}
+}
+
 // stored waits until the key has an incident.
 func (i *instance) stored(service catalog.ServiceID, key string) {
 	i.t.Helper()
@@ -319,7 +349,8 @@ func TestMergedKeysLeadToTheTarget(t *testing.T) {
 type world struct {
 	*incidenttest.World
 
-	held atomic.Bool
+	held   atomic.Bool
+	behind atomic.Pointer[func()] // what catching up waits for
 }
 
 func (w *world) hold(on bool) { w.held.Store(on) }
@@ -338,5 +369,14 @@ func newWorld() *world {
 	return &world{World: w}
 }
 
-func (*world) CatchUp(context.Context, string) error { return nil }
-func (*world) Revision() string                      { return "" }
+// stall has every decision about an event wait for f.
+func (w *world) stall(f func()) { w.behind.Store(&f) }
+
+func (w *world) CatchUp(context.Context, string) error {
+	if f := w.behind.Load(); f != nil {
+		(*f)()
+	}
+	return nil
+}
+
+func (*world) Revision() string { return "" }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -16,21 +17,65 @@ import (
 // waits behind others that came with it.
 const inboxBatch = 256
 
-// drainInbox decides everything that waits in the inbox. It returns an error
-// only when the store does not answer: what it could not decide stays.
+// inboxTurns is how many partitions decide events at the same time. More would
+// not be faster: Redis has one core for them, and what people and timers want
+// would wait behind all of them.
+const inboxTurns = 16
+
+// receive decides what comes in, until ctx ends.
+func (o *owner) receive(ctx context.Context) {
+	o.arrive()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.arrived:
+		}
+		if err := o.drainInbox(ctx); err != nil && ctx.Err() == nil {
+			o.log.WarnContext(ctx, "events interrupted", slog.Any("error", err))
+			o.doubt()
+			sleep(ctx, 200*time.Millisecond)
+			o.arrive()
+		}
+	}
+}
+
+// arrive lets the loop look into the inbox.
+func (o *owner) arrive() {
+	select {
+	case o.arrived <- struct{}{}:
+	default: // it will
+	}
+}
+
+// drainInbox decides everything that waits in the inbox, one turn after the
+// other. It returns an error only when the store does not answer: what it could
+// not decide stays.
 func (o *owner) drainInbox(ctx context.Context) error {
 	for {
-		entries, err := o.store.Inbox(ctx, o.partition, inboxBatch)
-		if err != nil {
-			return fmt.Errorf("read the inbox of partition %s: %w", o.partition, err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case o.turns <- struct{}{}:
 		}
-		if len(entries) == 0 {
-			return nil
-		}
-		if err := o.takeIn(ctx, entries); err != nil {
+		n, err := o.turn(ctx)
+		<-o.turns
+		if err != nil || n == 0 {
 			return err
 		}
 	}
+}
+
+// turn decides one batch, and returns how many entries it had.
+func (o *owner) turn(ctx context.Context) (int, error) {
+	if err := o.sort(ctx, o.desk.Now()); err != nil {
+		return 0, err
+	}
+	entries, err := o.store.Inbox(ctx, o.partition, inboxBatch)
+	if err != nil {
+		return 0, fmt.Errorf("read the inbox of partition %s: %w", o.partition, err)
+	}
+	return len(entries), o.takeIn(ctx, entries)
 }
 
 // takeIn decides the entries in waves: each wave has one step of every key, so

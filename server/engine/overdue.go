@@ -25,6 +25,8 @@ type shelf struct {
 // timers agree with whether such incidents wait. While all paging is held
 // nothing is due anyhow, and whoever resumes it has looked.
 func (o *owner) sort(ctx context.Context, now time.Time) error {
+	o.sorting.Lock()
+	defer o.sorting.Unlock()
 	set := o.desk.View().Settings()
 	fresh := !o.known()
 	if !fresh && set.OverdueBefore.Equal(o.shelf.before) {

@@ -32,13 +32,15 @@ type owner struct {
 	stop      context.CancelFunc
 
 	overtaken overtaken
+	sorting   sync.Mutex // held while timers are set aside or taken back
 	shelf     shelf
 
-	wake chan struct{} // has room for one: something is to be done
+	turns   chan struct{} // of all owners: who decides events now
+	wake    chan struct{} // has room for one: something is to be done
+	arrived chan struct{} // has room for one: there may be entries in the inbox
 
 	mu    sync.Mutex
 	next  time.Time            // when the earliest document is due, as far as is known
-	inbox bool                 // there may be entries
 	work  bool                 // there may be work that nobody here has begun
 	begun map[string]time.Time // items in hand, by id: of a page, when it was decided
 	queue []store.WorkItem     // to begin
@@ -48,15 +50,17 @@ type owner struct {
 func newOwner(e *Engine, p store.Partition, stop context.CancelFunc) *owner {
 	return &owner{
 		partition: p, store: e.store, desk: e.desk, directory: e.Directory, notifier: e.Notifier, overdue: e.Overdue,
-		log: e.log.With(slog.String("partition", p.String())), metrics: e.Metrics, stop: stop,
-		wake: make(chan struct{}, 1), inbox: true, work: true, begun: map[string]time.Time{},
+		log: e.log.With(slog.String("partition", p.String())), metrics: e.Metrics, stop: stop, turns: e.turns,
+		wake: make(chan struct{}, 1), arrived: make(chan struct{}, 1), work: true, begun: map[string]time.Time{},
 	}
 }
 
-// run is the loop of the partition. Its first round takes up what the owner
-// before it has left.
+// run is the loop of the partition for what is due and what has to be sent;
+// events have their own, so that an escalation never waits behind a storm of
+// them. Its first round takes up what the owner before it has left.
 func (o *owner) run(ctx context.Context) {
 	defer o.ended.Wait()
+	o.ended.Go(func() { o.receive(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -76,8 +80,7 @@ func (o *owner) run(ctx context.Context) {
 	}
 }
 
-// round does whatever there is to do now. Timers come first: an escalation
-// must not wait behind a storm of events.
+// round does whatever there is to do now.
 func (o *owner) round(ctx context.Context) error {
 	if err := o.sort(ctx, o.desk.Now()); err != nil {
 		return err
@@ -85,16 +88,7 @@ func (o *owner) round(ctx context.Context) error {
 	if err := o.tick(ctx); err != nil {
 		return err
 	}
-	if err := o.takeUp(ctx); err != nil {
-		return err
-	}
-	if o.take(&o.inbox) {
-		if err := o.drainInbox(ctx); err != nil {
-			o.set(&o.inbox)
-			return err
-		}
-	}
-	return nil
+	return o.takeUp(ctx)
 }
 
 // tick decides the documents that are due. While paging is held they wait.
@@ -104,11 +98,13 @@ func (o *owner) tick(ctx context.Context) error {
 		if o.nextDue().After(now) || o.desk.View().Settings().Held {
 			return nil
 		}
+		o.setNext(time.Time{}) // what is armed from here on counts, whether it is found or not
 		docs, next, err := o.store.Due(ctx, o.partition, now, dueBatch)
 		if err != nil {
+			o.setNext(now)
 			return fmt.Errorf("look for due documents of partition %s: %w", o.partition, err)
 		}
-		o.setNext(next)
+		o.sooner(next)
 		if err := o.decideDue(ctx, docs, now); err != nil {
 			o.setNext(now)
 			return err
@@ -153,7 +149,7 @@ func (o *owner) decideOne(ctx context.Context, d store.Doc, now time.Time) error
 		return err
 	}
 	if due := in.Due(); !due.IsZero() && !due.After(now) {
-		o.setNext(due) // more is due at once: the next round decides it
+		o.sooner(due) // more is due at once: the next round decides it
 	}
 	return nil
 }
@@ -168,10 +164,10 @@ func (o *owner) poke() {
 
 // woken takes in a hint that there is something to do.
 func (o *owner) woken(w store.Wake) {
-	o.mu.Lock()
 	if w.Kinds&store.WakeInbox != 0 {
-		o.inbox = true
+		o.arrive()
 	}
+	o.mu.Lock()
 	if w.Kinds&store.WakeWork != 0 && !w.Local {
 		o.work = true
 	}
@@ -179,7 +175,7 @@ func (o *owner) woken(w store.Wake) {
 	if earlier {
 		o.next = w.Due
 	}
-	poke := o.inbox || o.work || earlier
+	poke := o.work || earlier
 	o.mu.Unlock()
 	if poke {
 		o.poke()
@@ -188,14 +184,16 @@ func (o *owner) woken(w store.Wake) {
 
 // feel takes in what the store holds for the partition.
 func (o *owner) feel(p store.Pulse) {
+	if p.Inbox > 0 {
+		o.arrive()
+	}
 	o.mu.Lock()
-	o.inbox = o.inbox || p.Inbox > 0
 	o.work = o.work || p.Work > len(o.begun) // what is queued has begun
 	resumed := o.shelf.known && !o.shelf.before.Equal(o.desk.View().Settings().OverdueBefore)
 	if !p.Due.IsZero() && (o.next.IsZero() || p.Due.Before(o.next)) {
 		o.next = p.Due
 	}
-	poke := o.inbox || o.work || resumed || (!o.next.IsZero() && !o.next.After(o.desk.Now()))
+	poke := o.work || resumed || (!o.next.IsZero() && !o.next.After(o.desk.Now()))
 	o.mu.Unlock()
 	if poke {
 		o.poke()
@@ -223,12 +221,21 @@ func (o *owner) nextDue() time.Time {
 	return o.next
 }
 
-// setNext notes when the earliest document is due: never later than what is
-// known, so that a timer armed meanwhile is not forgotten.
+// setNext notes when the earliest document is due; zero: not known.
 func (o *owner) setNext(at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.next = at
+}
+
+// sooner notes that a document is due at an instant, so that one that was armed
+// meanwhile and is due before it is not forgotten.
+func (o *owner) sooner(at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !at.IsZero() && (o.next.IsZero() || at.Before(o.next)) {
+		o.next = at
+	}
 }
 
 // idle is how long the loop sleeps when nothing is due; the pulse wakes it before.

@@ -87,7 +87,8 @@ func (s *Store) Commit(ctx context.Context, c Commit) (Committed, error) {
 
 // CommitAll makes several decisions durable in as few trips as possible, each on
 // its own. The order of those about one document is kept only in that the later
-// one's guard decides.
+// one's guard decides. Commits that take inbox entries away travel apart from all
+// others, which have a reserve: they go together, or not in one call.
 func (s *Store) CommitAll(ctx context.Context, cs []Commit) []Result {
 	defer s.around("commit")()
 	results := make([]Result, len(cs))
@@ -103,7 +104,11 @@ func (s *Store) CommitAll(ctx context.Context, cs []Commit) []Result {
 		drafts[i] = d
 		calls, which = append(calls, d.plan.call(d.wake)), append(which, i)
 	}
-	for k, o := range s.commits.do(ctx, calls...) {
+	lanes := s.commits
+	if len(cs) > 0 && len(cs[0].Inbox) > 0 {
+		lanes = s.decided
+	}
+	for k, o := range lanes.do(ctx, calls...) {
 		i := which[k]
 		results[i] = s.settle(ctx, drafts[i], o)
 	}

@@ -18,7 +18,8 @@ type Store struct {
 	rdb  redis.UniversalClient
 	kind string
 
-	commits *batcher
+	commits *batcher // of people and timers
+	decided *batcher // of events: a storm of them never stands before the others
 	appends *batcher
 	running sync.WaitGroup
 	wakes   hub
@@ -39,6 +40,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s.commits = s.newBatcher(commitScript)
+	s.decided = s.newBatcher(commitScript)
 	s.appends = s.newBatcher(appendScript)
 	return s, nil
 }
@@ -47,6 +49,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // waiting get Unavailable.
 func (s *Store) Close() error {
 	s.commits.close()
+	s.decided.close()
 	s.appends.close()
 	s.running.Wait()
 	if err := s.rdb.Close(); err != nil {
@@ -113,24 +116,44 @@ func isOOM(err error) bool { return redis.HasErrorPrefix(err, "OOM") }
 type numbers struct {
 	mu         sync.Mutex
 	next, last int64
+	size       int64     // of the present block
+	taken      time.Time // when it was
 }
 
-// numberBlock is small, so that numbers of several instances stay close in time.
-const numberBlock = 16
+// A block is small while incidents are few, so that the numbers of several
+// instances stay close in time. A storm uses one up within a trip to Redis, and
+// every incident of this process would wait for the next: then it doubles.
+const (
+	numberBlock = 16
+	numberMost  = 1024
+	numberFast  = 250 * time.Millisecond // a block that lasts no longer is too small
+	numberStale = time.Minute            // what a storm has left of a large block is not used later
+)
 
 // NextNumber returns the next human number. Gaps are allowed, repeats are not.
 func (s *Store) NextNumber(ctx context.Context) (int64, error) {
-	s.numbers.mu.Lock()
-	defer s.numbers.mu.Unlock()
-	if s.numbers.next >= s.numbers.last {
-		last, err := s.allow(ctx, "INCRBY", numberKey, numberBlock).Int64()
+	n := &s.numbers
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := s.o.Now()
+	age := now.Sub(n.taken)
+	if n.next >= n.last || (n.size > numberBlock && age > numberStale) {
+		switch {
+		case n.size == 0 || age > numberStale:
+			n.size = numberBlock
+		case age < numberFast:
+			n.size = min(2*n.size, numberMost)
+		default:
+			n.size = max(n.size/2, numberBlock)
+		}
+		last, err := s.allow(ctx, "INCRBY", numberKey, n.size).Int64()
 		if err != nil {
 			return 0, failed(err, "take the next incident number")
 		}
-		s.numbers.next, s.numbers.last = last-numberBlock, last
+		n.next, n.last, n.taken = last-n.size, last, now
 	}
-	s.numbers.next++
-	return s.numbers.next, nil
+	n.next++
+	return n.next, nil
 }
 
 // Clock returns how far the reference node's clock is ahead of this one: the

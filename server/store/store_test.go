@@ -480,3 +480,63 @@ func TestTimersAreThoseOfTheDocuments(t *testing.T) {
 		t.Errorf("after the resolve: got %v, %v, %v, want none", docs, next, err)
 	}
 }
+
+// TestEventsDoNotStandBeforePeople: the lanes for what events lead to are out,
+// and everything else is committed.
+func TestEventsDoNotStandBeforePeople(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, redistest.Start(t).URL())
+	ctx := t.Context()
+	service := freshService(t)
+	if err := s.Append(ctx, []InboxEntry{{Service: service, Key: "disk", Received: base}}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := s.Inbox(ctx, PartitionOf(string(service)), 1)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("inbox: got %d entries, %v, want 1", len(entries), err)
+	}
+	s.decided.close()
+	c := begin(opened(service, base), "disk")
+	if _, err := s.Commit(ctx, c); err != nil {
+		t.Errorf("a commit that takes no event: got %v, want that it is made", err)
+	}
+	c = begin(opened(service, base), "cpu")
+	c.Inbox = []string{entries[0].ID}
+	if _, err := s.Commit(ctx, c); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("a commit that takes an event: got %v, want that its own lanes are out", err)
+	}
+}
+
+// TestNumbersOfAStorm: a storm does not go to Redis for every few incidents, and
+// a quiet hour later the numbers are dense again.
+func TestNumbersOfAStorm(t *testing.T) {
+	t.Parallel()
+	now := base
+	s := openAt(t, redistest.Start(t).URL(), func(o *Options) { o.Now = func() time.Time { return now } })
+	ctx := t.Context()
+	trips, before := 0, int64(0)
+	for want := int64(1); want <= 10_000; want++ {
+		n, err := s.NextNumber(ctx)
+		if err != nil || n != want {
+			t.Fatalf("number %d: got %d, %v", want, n, err)
+		}
+		taken, err := s.rdb.Get(ctx, numberKey).Int64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken != before {
+			trips, before = trips+1, taken
+		}
+	}
+	if trips > 20 {
+		t.Errorf("10,000 numbers took %d trips, want 20 at most", trips)
+	}
+	now = now.Add(time.Hour)
+	n, err := s.NextNumber(ctx)
+	if err != nil || n != before+1 {
+		t.Errorf("after an hour: got %d, %v, want %d: what is left of a large block is old", n, err, before+1)
+	}
+	if taken, err := s.rdb.Get(ctx, numberKey).Int64(); err != nil || taken != before+numberBlock {
+		t.Errorf("after an hour %d numbers were taken (%v), want %d", taken-before, err, numberBlock)
+	}
+}
