@@ -42,12 +42,27 @@ type Options struct {
 	// Now replaces this machine's clock, which is then compared with no other:
 	// for tests that move time. nil: time.Now.
 	Now func() time.Time
+	// Machine replaces this machine's clock, and is compared with the reference
+	// as that would be: for tests of a machine whose clock is wrong. nil: time.Now.
+	Machine func() time.Time
 
-	// step, when set, is told of every durable step before and after it is
-	// taken. A test ends the process there.
-	step func(point string)
+	// Step, when set, is told of every durable step before and after it is
+	// taken: "before commit", "after push". A test ends the process there. nil
+	// in every real server.
+	Step func(point string)
 	// inside, when set, gets the server before it starts. A test looks into it.
 	inside func(*server)
+}
+
+// local is the clock that the process goes by before it is compared with any.
+func (o Options) local() func() time.Time {
+	switch {
+	case o.Now != nil:
+		return o.Now
+	case o.Machine != nil:
+		return o.Machine
+	}
+	return time.Now
 }
 
 // Doors are the addresses at which the server can be reached.
@@ -96,11 +111,7 @@ func Run(ctx context.Context, o Options) error {
 	if s.log == nil {
 		s.log = NewLog(s.c.Log, os.Stderr)
 	}
-	local := o.Now
-	if local == nil {
-		local = time.Now
-	}
-	s.clock = newClock(local, s.log)
+	s.clock = newClock(o.local(), s.log)
 	s.life = newLife(s.log)
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if o.inside != nil {
@@ -205,7 +216,7 @@ func (s *server) openPushes(ctx context.Context) error {
 				slog.String("environment", string(a.Environment)), slog.String("what", a.Text), slog.String("reason", a.Reason))
 		},
 	})
-	s.pushes.sender, s.pushes.metrics, s.pushes.now, s.pushes.step = s.sender, metrics, s.clock.Now, s.o.step
+	s.pushes.sender, s.pushes.metrics, s.pushes.now, s.pushes.step = s.sender, metrics, s.clock.Now, s.o.Step
 	s.pushes.keyring = &apns.Keyring{Vault: newVault(s.store, s.keys, s.clock.Now), Log: s.log}
 	if err := s.pushes.load(ctx); err != nil {
 		if !s.pushes.usable() {

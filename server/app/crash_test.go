@@ -60,7 +60,7 @@ func serveAsChild(path string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	err = Run(ctx, Options{
-		Config: c, Version: "test", step: stepper(os.Getenv(childDie), trace),
+		Config: c, Version: "test", Step: stepper(os.Getenv(childDie), trace),
 		Started: func(d Doors) { fmt.Fprintln(os.Stdout, d.Listen) },
 	})
 	if err != nil {

@@ -53,7 +53,7 @@ func (s *server) openStore(ctx context.Context) error {
 		return err
 	}
 	o := store.Options{
-		URL: url, TLS: roots, Replicated: s.c.Redis.Durability == "replicated", Log: s.log, Now: s.o.Now, Step: s.o.step,
+		URL: url, TLS: roots, Replicated: s.c.Redis.Durability == "replicated", Log: s.log, Now: s.o.local(), Step: s.o.Step,
 	}
 	if s.store, err = s.connect(ctx, o); err != nil {
 		return err
