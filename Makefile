@@ -82,6 +82,12 @@ bench: figures ## Run the figures, and all benchmarks; BENCH=<expression> choose
 figures: ## Measure the figures of docs/push.md, push services in a process of their own
 	go test -run '^$$' -bench '^BenchmarkFigure' -benchtime 5x -timeout 20m ./push
 
+.PHONY: chaos
+chaos: ## Break everything for 10 minutes and hold tocsin to its promises; ARGS=--for=2h
+	@.ci/need redis-server gcc
+	@go build -trimpath -buildvcs=false -o bin/chaos ./cmd/chaos
+	@bin/chaos $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what was built, and the tools
 	rm -rf bin .tools

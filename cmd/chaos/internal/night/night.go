@@ -1,0 +1,232 @@
+// Package night is one run: an organisation whose monitors send, whose people
+// act, and in which one thing after another breaks; then peace, and the checks.
+package night
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/check"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/crowd"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/harm"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/source"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/world"
+)
+
+// Options of a run.
+type Options struct {
+	Seed      uint64
+	For       time.Duration // until peace
+	Instances int
+	Services  int
+	Every     time.Duration // between two events of a service, on average
+	Faults    []harm.Kind
+	Program   string        // run with child.Variable set, it serves
+	Dir       string        // of everything that is kept
+	Late      time.Duration // how late anything may be while nothing is broken
+	Log       io.Writer     // is told what happens
+}
+
+// What the harness waits for.
+const (
+	recovery = 15 * time.Second
+	breath   = 20 * time.Second // after every few harms, so that what is promised in peace can be seen
+	together = 4                // harms between two breaths
+	drain    = 3 * time.Minute  // for what waits to be done, at the end
+)
+
+// Run plays a night. The error is of the harness; violations are in the report.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the run: %w", err)
+	}
+	n := &night{o: o, began: time.Now()}
+	n.people = crowd.New(crowd.Options{Seed: o.Seed, Ledger: &n.book})
+	defer n.people.Leave()
+	n.say("seed %d, %d instances, %s of %d kinds of faults", o.Seed, o.Instances, o.For, len(o.Faults))
+	var err error
+	n.world, err = world.New(ctx, world.Options{
+		Dir: o.Dir, Program: o.Program, Instances: o.Instances, Services: o.Services, Ledger: &n.book, NewPhone: n.people.NewPhone,
+	})
+	defer func() { _ = n.world.Close() }() // it is killed anyway
+	if err != nil {
+		return nil, err
+	}
+	n.people.Enter(n.world)
+	return n.run(ctx)
+}
+
+type night struct {
+	o      Options
+	began  time.Time
+	book   ledger.Ledger
+	world  *world.World
+	people *crowd.Crowd
+	saying sync.Mutex
+}
+
+func (n *night) say(format string, args ...any) {
+	n.saying.Lock()
+	defer n.saying.Unlock()
+	_, _ = fmt.Fprintf(n.o.Log, "%7.1fs  %s\n", time.Since(n.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (n *night) run(ctx context.Context) (*Report, error) {
+	var running sync.WaitGroup
+	acting, peace := context.WithCancel(ctx) // events, people, looks
+	sending, last := context.WithCancel(ctx) // until every event is accepted
+	defer func() { peace(); last(); running.Wait() }()
+	monitors := source.New(source.Options{
+		Seed: n.o.Seed, Services: n.world.Services, Instances: n.world.Instances, Every: n.o.Every, Ledger: &n.book,
+	})
+	var watching sync.WaitGroup
+	watched, ended := context.WithCancel(ctx)
+	defer func() { ended(); watching.Wait() }()
+	watching.Go(func() { n.watchStalls(watched) })
+	var looking error
+	running.Go(func() { looking = n.world.Look(acting) })
+	running.Go(func() { n.people.Doze(acting) })
+	running.Go(func() { n.people.Operate(acting) })
+	sent := make(chan struct{})
+	go func() { monitors.Run(acting, sending); close(sent) }()
+
+	err := n.breakThings(ctx, time.Now().Add(n.o.For))
+	peace()
+	n.say("peace: monitors and operators stop, phones are on")
+	select {
+	case <-sent:
+	case <-time.After(drain):
+		n.say("some events are still not accepted")
+		last()
+		<-sent
+	}
+	running.Wait()
+	if err != nil {
+		return nil, err
+	}
+	if looking != nil {
+		return nil, looking
+	}
+	n.people.WakeAll()
+	return n.end(ctx)
+}
+
+// watchStalls notes when this machine stood still, or was so busy that it might
+// as well have: that breaks what has to happen in time as any harm does.
+func (n *night) watchStalls(ctx context.Context) {
+	const look, most = 100 * time.Millisecond, time.Second
+	last := time.Now()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(look):
+		}
+		if now := time.Now(); now.Sub(last) > most {
+			n.book.Harm(ledger.Harm{From: last, Until: now, Kind: stall, Target: "this machine"})
+			n.say("the machine stood still for %s", now.Sub(last).Round(time.Millisecond))
+		}
+		last = time.Now()
+	}
+}
+
+// stall is the kind of harm that nobody meant to do.
+const stall = "stall"
+
+// breakThings does one harm after another until the time is up.
+func (n *night) breakThings(ctx context.Context, until time.Time) error {
+	schedule := harm.New(n.o.Seed, n.o.Faults, n.o.Instances)
+	for {
+		h, ok := schedule.Next()
+		after := h.After
+		if ok && h.Number%together == 0 {
+			after += breath
+		}
+		if !ok || time.Now().Add(after).After(until) {
+			after = time.Until(until)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(after):
+		}
+		if !ok || !time.Now().Before(until) {
+			return nil
+		}
+		if err := n.breakOne(ctx, h); err != nil {
+			return err
+		}
+	}
+}
+
+func (n *night) breakOne(ctx context.Context, h harm.Harm) error {
+	n.say("%s", h)
+	if h.Kind == harm.ChangeConfig {
+		n.people.Configure(ctx, h.Number)
+		return nil
+	}
+	l := ledger.Harm{From: time.Now(), Kind: string(h.Kind), Target: h.String()}
+	detail, err := n.world.Do(ctx, h)
+	l.Until, l.Detail = time.Now(), detail
+	n.book.Harm(l)
+	n.say("%s: over after %s; %s", h.Kind, l.Until.Sub(l.From).Round(time.Millisecond), detail)
+	return err
+}
+
+// end waits for rest, stops the instances, and checks.
+func (n *night) end(ctx context.Context) (*Report, error) {
+	n.people.Settle()
+	n.say("everybody has what they wanted; what waits is done")
+	if err := n.rest(ctx); err != nil {
+		return nil, err
+	}
+	listed, err := n.world.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.say("rest: the instances stop")
+	if err := n.world.StopInstances(); err != nil {
+		return nil, err
+	}
+	found, err := n.world.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found.Listed = listed
+	book := n.book.Book()
+	outcome := check.All(book, found, check.Terms{
+		Level: world.Level, Last: world.Levels - 1, Loops: world.Loops, Late: n.o.Late, Early: time.Second, Recovery: recovery,
+		Silence: 10 * time.Second, Config: 2*time.Second + n.o.Late,
+	})
+	r := newReport(n.o, time.Since(n.began), book, found, outcome)
+	if err := r.keep(filepath.Join(n.o.Dir, "chaos.json"), &book); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// rest waits until nothing waits, and what is due soon has been done.
+func (n *night) rest(ctx context.Context) error {
+	deadline := time.Now().Add(drain)
+	for calm := 0; calm < 5; {
+		waiting, err := n.world.Waiting(ctx)
+		if calm++; err != nil || waiting > 0 {
+			calm = 0
+		}
+		if time.Now().After(deadline) {
+			n.say("%d items still wait (%v)", waiting, err)
+			return nil // the checks say what that means
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return nil
+}

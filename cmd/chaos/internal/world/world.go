@@ -1,0 +1,243 @@
+// Package world is everything that a run consists of: a redis-server, some
+// tocsin instances as processes, cables between them, the push services with
+// phones behind them, and a mail server; and the ways of breaking each of it.
+package world
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
+	"github.com/tocsin-oncall/tocsin/push/pushtest"
+	"github.com/tocsin-oncall/tocsin/server/config"
+	"github.com/tocsin-oncall/tocsin/server/redisd"
+)
+
+// The key that the simulated Apple knows us by.
+const (
+	teamID = "TEAM000001"
+	keyID  = "KEY0000001"
+)
+
+// Options of a World.
+type Options struct {
+	Dir       string // of everything that is kept
+	Program   string // run with child.Variable set, it serves
+	Instances int
+	Services  int
+	Ledger    *ledger.Ledger
+	// NewPhone makes the phone of a person.
+	NewPhone func(person string, name string) *pushtest.Phone
+}
+
+// World is the whole of it. Its harms are for one goroutine at a time.
+type World struct {
+	Redis     *Redis
+	Instances []*Instance
+	Apple     *pushtest.APNs
+	Google    *pushtest.FCM
+	Services  []Service
+	People    []*Person
+
+	o         Options
+	mail      *mailer
+	memory    string // directory of Redis
+	masterKey string
+	owners    map[string]string // person by token
+}
+
+// New makes it, sets the organisation up and starts all of it. Close it, also
+// after an error.
+func New(ctx context.Context, o Options) (*World, error) {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails, by its documentation
+	w := &World{
+		o: o, masterKey: base64.StdEncoding.EncodeToString(key), owners: map[string]string{},
+		Services: services(o.Services), People: people(o.Services),
+	}
+	for _, f := range []func(context.Context) error{w.openPushServices, w.startRedis, w.settle, w.startInstances} {
+		if err := f(ctx); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
+}
+
+func (w *World) path(parts ...string) string {
+	return filepath.Join(append([]string{w.o.Dir}, parts...)...)
+}
+
+func (w *World) openPushServices(context.Context) error {
+	var err error
+	if w.Apple, err = pushtest.NewAPNs(pushtest.APNsOptions{KeepLog: -1, OnRequest: func(r pushtest.Request) { w.note("apns", r) }}); err != nil {
+		return fmt.Errorf("simulate APNs: %w", err)
+	}
+	if w.Google, err = pushtest.NewFCM(pushtest.FCMOptions{KeepLog: -1, OnRequest: func(r pushtest.Request) { w.note("fcm", r) }}); err != nil {
+		return fmt.Errorf("simulate FCM: %w", err)
+	}
+	if w.mail, err = openMailer(w.o.Ledger.Mail); err != nil {
+		return err
+	}
+	w.Apple.AllowTopic(teamID, bundle)
+	if err := os.MkdirAll(w.path("push"), 0o700); err != nil {
+		return fmt.Errorf("make the directory of the keys: %w", err)
+	}
+	for name, text := range map[string][]byte{
+		"key.p8": w.Apple.NewKey(teamID, keyID), "apple.pem": w.Apple.CA(), "account.json": w.Google.ServiceAccountJSON(), "google.pem": w.Google.CA(),
+	} {
+		if err := os.WriteFile(w.path("push", name), text, 0o600); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	for i, p := range w.People {
+		phones := 1 + i%3/2 // every third person has two
+		for k := range phones {
+			phone := w.o.NewPhone(p.ID, fmt.Sprintf("%s/%d", p.ID, k))
+			token := ""
+			if ios(i, k) {
+				token = w.Apple.Register(phone, bundle)
+			} else {
+				token = w.Google.Register(phone, bundle)
+			}
+			p.Phones, p.tokens = append(p.Phones, phone), append(p.tokens, token)
+			w.owners[token] = p.ID
+		}
+	}
+	return nil
+}
+
+// note writes a request at a push service into the ledger.
+func (w *World) note(service string, r pushtest.Request) {
+	p := ledger.Push{At: r.At, Service: service, Token: r.Token, Person: w.owners[r.Token], Answered: r.Status}
+	if service == "apns" {
+		var body struct{ T struct{ K, D, I string } }
+		_ = json.Unmarshal(r.Body, &body) // what is no page of ours has no kind
+		p.Kind, p.Delivery, p.Incident, p.Collapse = body.T.K, body.T.D, body.T.I, r.Header["apns-collapse-id"]
+	} else {
+		var body struct {
+			Message struct{ Data map[string]string }
+		}
+		_ = json.Unmarshal(r.Body, &body)
+		d := body.Message.Data
+		p.Kind, p.Delivery, p.Incident, p.Collapse = d["k"], d["d"], d["i"], d["tag"]
+	}
+	if p.Kind != "" { // FCM's tokens are asked for at the same door
+		w.o.Ledger.Push(p)
+	}
+}
+
+func (w *World) startRedis(ctx context.Context) error {
+	var err error
+	// The disk of this machine may stall for seconds while others write: those
+	// would be faults that no ledger has. Where there is a disk in memory, Redis
+	// is on that, and only the shim makes it slow.
+	if w.memory, err = os.MkdirTemp("/dev/shm", "tocsin-chaos-"); err != nil {
+		w.memory = w.path("redis")
+	}
+	if w.Redis, err = newRedis(ctx, w.memory, redisd.FsyncAlways); err != nil {
+		return err
+	}
+	return w.Redis.Start(ctx)
+}
+
+// storeURL is Redis without a cable.
+func (w *World) storeURL() string { return "redis://" + w.Redis.Address }
+
+// StoreURL is where the state can be read without a cable that may be cut.
+func (w *World) StoreURL() string { return w.storeURL() }
+
+func (w *World) startInstances(ctx context.Context) error {
+	c := config.Default()
+	c.MasterKey, c.Pace = w.masterKey, Pace()
+	c.Log.Format = "text"
+	c.Shutdown.Drain = 5 * time.Second
+	c.Retention.ArchiveAfter = 20 * time.Second
+	c.SMTP.Host, c.SMTP.Port, c.SMTP.Security, c.SMTP.From = "127.0.0.1", w.mail.port, "none", "Tocsin <oncall@example.com>"
+	c.Push.Apps = []config.PushApp{
+		{
+			ID: "oncall", Platform: "ios", Environment: "production", Bundle: bundle, TeamID: teamID, KeyID: keyID,
+			KeyFile: w.path("push", "key.p8"), TestCAFile: w.path("push", "apple.pem"), Critical: true,
+		},
+		{
+			ID: "oncall", Platform: "android", Environment: "production", ServiceAccountFile: w.path("push", "account.json"),
+			TestEndpoint: w.Google.URL(), TestCAFile: w.path("push", "google.pem"),
+		},
+	}
+	apple, err := url.Parse(w.Apple.URL())
+	if err != nil {
+		return err
+	}
+	for i := range w.o.Instances {
+		in, err := newInstance(ctx, i, w.o.Program, w.path(fmt.Sprintf("instance-%d", i)), c, w.Redis.Address, apple.Host)
+		if err != nil {
+			return err
+		}
+		w.Instances = append(w.Instances, in)
+		if err := in.Start(ctx, 0); err != nil {
+			return err
+		}
+	}
+	return w.Ready(ctx)
+}
+
+// Ready waits until all instances can page, and starts again those that have ended.
+func (w *World) Ready(ctx context.Context) error {
+	for _, in := range w.Instances {
+		err := in.Ready(ctx)
+		for errors.Is(err, errEnded) && ctx.Err() == nil {
+			if err = in.Start(ctx, 0); err == nil {
+				err = in.Ready(ctx)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// StopInstances ends all instances in order: nothing changes any more.
+func (w *World) StopInstances() error {
+	var errs []error
+	for _, in := range w.Instances {
+		errs = append(errs, in.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends everything.
+func (w *World) Close() error {
+	for _, in := range w.Instances {
+		in.close()
+	}
+	var err error
+	if w.Redis != nil {
+		err = w.Redis.close()
+	}
+	if w.memory != "" {
+		err = errors.Join(err, os.RemoveAll(w.memory))
+	}
+	for _, p := range w.People {
+		for _, phone := range p.Phones {
+			phone.Close()
+		}
+	}
+	if w.mail != nil {
+		w.mail.close()
+	}
+	if w.Google != nil {
+		w.Google.Close()
+	}
+	if w.Apple != nil {
+		w.Apple.Close()
+	}
+	return err
+}
