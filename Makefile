@@ -69,6 +69,12 @@ breaking: ## Fail if proto/ breaks its clients; AGAINST=<commit> compares with t
 	@.ci/need npm
 	.ci/breaking $(AGAINST)
 
+.PHONY: alertcheck
+alertcheck: ## Check deploy/alerts.yml, and that each rule fires when it should
+	@.ci/need promtool
+	promtool check rules deploy/alerts.yml
+	promtool test rules deploy/alerts_test.yml
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (20s)
 	.ci/fuzz $(FUZZTIME)

@@ -73,6 +73,7 @@ type meter struct {
 
 func (m *Metrics) meter(k appKey, kind Kind) *meter {
 	labels := []string{k.provider, k.app, string(k.env), kind.String()}
+	m.expired.WithLabelValues(labels...) // there from the start, so that a first one is an increase
 	return &meter{
 		app: k, kind: kind,
 		accepted: m.requests.WithLabelValues(append(labels, Accepted.String(), m.label(""))...),

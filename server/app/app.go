@@ -97,6 +97,7 @@ type server struct {
 	intake    intake
 	channels  map[roster.MethodKind]notify.Channel
 	ready     *readiness
+	vitals    *vitals
 	api       *rpc.Server
 	grpc      *grpc.Server
 	gateway   *gateway.Gateway
@@ -280,6 +281,8 @@ func (s *server) startEngine(ctx context.Context) error {
 	}
 	held.register(s.registry)
 	s.life.background(ctx, "hold", held.run)
+	s.vitals = newVitals(s.registry, s.o.Version, s.clock.Jumped)
+	s.life.background(ctx, "vitals", func(ctx context.Context) error { return s.vitals.follow(ctx, s.store.Filled, s.log) })
 	if s.c.OutOfBand.After > 0 {
 		s.life.background(ctx, "out of band", s.outOfBand().run)
 	}

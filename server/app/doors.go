@@ -73,9 +73,10 @@ func (s *server) publicURL(listen string) string {
 // openAPI makes the gRPC server and the gateway to it.
 func (s *server) openAPI(ctx context.Context, listen string) error {
 	var err error
+	acceptor := counted{s.intake, s.vitals.events}
 	s.api, err = rpc.New(rpc.Config{ //nolint:contextcheck // what it starts outlives the start
 		Desk: s.desk, Store: s.store, Directory: s.directory, Auth: s.auth, Signer: auth.NewSigner(s.keys),
-		Acceptor: s.intake, Notifier: s.notifier,
+		Acceptor: acceptor, Notifier: s.notifier,
 		Prover: rpc.Proofs{
 			Channels: s.channels, Push: s.sender, Now: s.clock.Now,
 			Phone: func(d *directory.Device) push.Device { return s.people.phone(d).Push },
@@ -87,7 +88,7 @@ func (s *server) openAPI(ctx context.Context, listen string) error {
 	}
 	s.grpc = grpc.NewServer(append(s.api.Options(), s.tracing.server()...)...)
 	s.api.Register(s.grpc)
-	events := ingest.New(ingest.Config{Keys: s.intake, Acceptor: s.intake, Now: s.clock.Now, Log: s.log})
+	events := ingest.New(ingest.Config{Keys: s.intake, Acceptor: acceptor, Now: s.clock.Now, Log: s.log})
 	s.gateway, err = gateway.New(gateway.Config{ //nolint:contextcheck // what it starts outlives the start
 		GRPC: s.grpc, Ingest: events, Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}), Ready: s.readyChecks,
 		Wrap: s.tracing.traced, Dial: s.tracing.client(), Version: s.o.Version, Log: s.log,
@@ -175,7 +176,9 @@ func (s *server) watchOver(ctx context.Context) {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
-			s.api.SetReady(s.ready.ready(ctx) == nil)
+			ready := s.ready.ready(ctx) == nil
+			s.api.SetReady(ready)
+			s.vitals.setReady(ready)
 			select {
 			case <-ctx.Done():
 				return nil

@@ -57,6 +57,11 @@ func TestRedisOutage(t *testing.T) {
 	if status != http.StatusServiceUnavailable {
 		t.Errorf("without Redis an event is answered %d %s, want 503", status, body)
 	}
+	eventually(t, "the metrics show the outage", func() bool {
+		_, body := in.get("/metrics")
+		return strings.Contains(body, "tocsin_ready 0\n") && strings.Contains(body, `tocsin_events_total{answer="refused"} 1`+"\n") &&
+			strings.Contains(body, `tocsin_events_total{answer="accepted"} 1`+"\n")
+	})
 
 	redis.Restart(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

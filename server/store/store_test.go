@@ -369,6 +369,9 @@ func TestFullMemoryRefusesEventsAndNothingElse(t *testing.T) {
 	if full, err := s.Full(ctx); !full || err != nil {
 		t.Fatalf("full: got %v, %v, want true", full, err)
 	}
+	if filled, err := s.Filled(ctx); filled < 1 || err != nil {
+		t.Errorf("filled: got %v, %v, want 1 or more", filled, err)
+	}
 	err := s.Append(ctx, []InboxEntry{entry})
 	if !isFault(err, ErrStoreFull) {
 		t.Errorf("append: got %v, want %v", err, ErrStoreFull)
