@@ -56,6 +56,7 @@ type grammar struct {
 	Dlq    dlqCmd    `cmd:"" group:"operate" help:"Work that was given up after repeated failures."`
 	Hold   holdCmd   `cmd:"" group:"operate" help:"Stop all paging, everywhere, until resume."`
 	Resume resumeCmd `cmd:"" group:"operate" help:"Let paging go on, and page what is still triggered."`
+	Backup backupCmd `cmd:"" group:"operate" help:"Copy what the private Redis holds while it runs, and try the copy."`
 
 	DemoServe demoServeCmd `cmd:"" group:"run" hidden:""`
 	DemoGuard demoGuardCmd `cmd:"" group:"run" hidden:""`

@@ -15,6 +15,8 @@
 //	go srv.Run(ctx)               // restarts a child that died, until ctx ends
 //	client := redis.NewClient(&redis.Options{Network: "unix", Addr: srv.Socket()})
 //
+// [Copy] copies what a server has while it runs, and [Load] starts one on such a copy.
+//
 // It does not restart a server that hangs, it does not upgrade one in place,
 // and it runs on systems with flock and Unix sockets only.
 package redisd
