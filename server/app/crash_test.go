@@ -26,6 +26,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -167,7 +168,12 @@ func (w *world) prepareAs(ctx context.Context, phone *pushtest.Phone, text strin
 	if _, err := d.ApplyDocument(ctx, directory.ByServer("test"), []byte(text), directory.ApplyOptions{Force: true}); err != nil {
 		return nil, err
 	}
-	return s, register(ctx, d, "ann", w.apple.Register(phone, bundle))
+	if err := register(ctx, d, "ann", w.apple.Register(phone, bundle)); err != nil {
+		return nil, err
+	}
+	// The daily sign of life has been asked for: it would be one push more, or not,
+	// depending on how soon the server owns its partitions.
+	return s, s.TouchDevice(ctx, "dann", map[string]any{roster.WordAsked: time.Now()})
 }
 
 // story is one page: the event, the push, the receipt, the acknowledgement on
