@@ -9,8 +9,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOLANGCI := .tools/bin/golangci-lint
 
-# Arguments of the demo: `make demo ARGS=--once` plays the story without a person.
+# Arguments of what a target runs: `make demo ARGS=--once` plays the story without a person.
 ARGS ?=
+# The name of the container image.
+TAG ?= tocsin:$(VERSION)
 # How long each fuzz target runs.
 FUZZTIME ?= 20s
 # Which benchmarks run, as a regular expression.
@@ -75,6 +77,36 @@ alertcheck: ## Check deploy/alerts.yml, and that each rule fires when it should
 	promtool check rules deploy/alerts.yml
 	promtool test rules deploy/alerts_test.yml
 
+.PHONY: unitcheck
+unitcheck: build ## Check deploy/tocsin.service
+	@.ci/need systemd-analyze
+	.ci/unit
+
+.PHONY: chartcheck
+chartcheck: .tools/bin/helm ## Check the Helm chart; ARGS=-update writes deploy/helm/golden
+	.ci/chart $(ARGS)
+
+.PHONY: vulncheck
+vulncheck: .tools/bin/govulncheck ## Look for known vulnerabilities; 75 when their database is out of reach
+	.ci/vulncheck
+
+.PHONY: image
+image: build ## Build the container image TAG with podman, docker or buildah
+	.ci/image '$(TAG)'
+
+.PHONY: sbom
+sbom: .tools/bin/cyclonedx-gomod ## Write bin/tocsin.cdx.json: the modules in bin/tocsin, with licences
+	@mkdir -p bin
+	.tools/bin/cyclonedx-gomod app -json -licenses -noserial -notimestamp -main cmd/tocsin -output bin/tocsin.cdx.json .
+
+.PHONY: snapshot
+snapshot: .tools/bin/goreleaser .tools/bin/cyclonedx-gomod ## Build in dist/ what a release would have, and publish nothing
+	PATH='$(CURDIR)/.tools/bin':"$$PATH" VERSION='$(VERSION)' .tools/bin/goreleaser release --snapshot --clean
+
+.PHONY: reproducible
+reproducible: ## Build the last commit twice, in two places, and compare (some minutes)
+	.ci/reproducible
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (20s)
 	.ci/fuzz $(FUZZTIME)
@@ -97,6 +129,13 @@ chaos: ## Break everything for 10 minutes and hold tocsin to its promises; ARGS=
 .PHONY: clean
 clean: ## Remove what was built, and the tools
 	rm -rf bin .tools
+
+# Tools that a change can do without. Each is locked with all that it is built from in a
+# module of its own, so that none moves the versions of another.
+.tools/bin/%: .ci/tools/%/go.mod .ci/tools/%/go.sum
+	@echo "building $* (a minute or more, once)"
+	@mkdir -p $(@D)
+	GOFLAGS=-buildvcs=false go build -C .ci/tools/$* -o '$(CURDIR)/$@' tool
 
 # Locked with all it is built from in .ci/tools/go.mod; takes some minutes, once.
 $(GOLANGCI): .ci/tools/go.mod .ci/tools/go.sum
