@@ -33,7 +33,7 @@ const readyWithin = 20 * time.Second
 
 // keeper starts Redis and ends it when standard input closes, which the
 // kernel does for us however the test process ends.
-const keeper = `"$1" "$2" </dev/null & pid=$!
+const keeper = `"$@" </dev/null & pid=$!
 cat >/dev/null
 kill -9 $pid 2>/dev/null
 wait $pid 2>/dev/null`
@@ -58,6 +58,8 @@ type Server struct {
 	binary string
 	cmd    *exec.Cmd
 	stdin  io.Closer
+	port   string // "" unless it listens on TCP, too
+	bus    string // port of a cluster's own traffic
 }
 
 // Start runs a server for this test alone and ends it when the test ends.
@@ -173,9 +175,13 @@ func (s *Server) Dir() string { return s.config.Dir }
 // Client returns a plain client that is closed when the test ends.
 func (s *Server) Client(tb testing.TB) *redis.Client {
 	tb.Helper()
-	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), DisableIdentity: true, DialerRetries: 1})
+	c := s.client()
 	tb.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+func (s *Server) client() *redis.Client {
+	return redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), DisableIdentity: true, DialerRetries: 1})
 }
 
 // Flush empties the server.
