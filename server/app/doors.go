@@ -228,6 +228,7 @@ func (s *server) problems(ctx context.Context) (all []string, able bool) {
 	if jump := s.clock.Jumped(); jump != 0 {
 		all = append(all, fmt.Sprintf("The clock of Redis has jumped by %s and is not believed yet.", jump.Round(time.Millisecond)))
 	}
+	all = append(all, s.failovers().problems()...)
 	for _, app := range s.sender.State() {
 		if app.Breaker != push.BreakerClosed {
 			all = append(all, fmt.Sprintf("Pushes through %s (%s, %s) are stopped since %s: %s.",

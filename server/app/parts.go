@@ -55,10 +55,14 @@ func (s *server) openStore(ctx context.Context) error {
 	o := store.Options{
 		URL: url, TLS: roots, Replicated: s.c.Redis.Durability == "replicated", Log: s.log, Now: s.o.local(), Step: s.o.Step,
 	}
+	if !s.c.Private() { // that one has no replica, and comes back with all that it had
+		o.Ring = ringBytes
+	}
 	if s.store, err = s.connect(ctx, o); err != nil {
 		return err
 	}
 	s.life.onStop("store", func(context.Context) error { return s.store.Close() })
+	s.failovers().register(s.registry)
 	if s.tracing, err = newTracing(ctx, s.c.Tracing, s.o.Version, s.store.Instance()); err != nil {
 		return err
 	}
@@ -68,6 +72,10 @@ func (s *server) openStore(ctx context.Context) error {
 		s.life.background(ctx, "clock", func(ctx context.Context) error { return s.clock.follow(ctx, s.store.Clock) })
 	}
 	return nil
+}
+
+func (s *server) failovers() failovers {
+	return failovers{stats: s.store.FailoverStats, now: s.clock.Now}
 }
 
 // startRedis runs the private server.
@@ -87,6 +95,11 @@ func (s *server) startRedis(ctx context.Context) (*redisd.Server, error) {
 	s.life.background(ctx, "redis supervision", private.Run)
 	return private, nil
 }
+
+// ringBytes is how much of what was acknowledged in the last minute is kept to be
+// written again after a failover: five seconds of 5,000 new incidents a second,
+// and the whole minute of any ordinary night.
+const ringBytes = 64 << 20
 
 const (
 	connectPause = time.Second

@@ -8,18 +8,19 @@
 -- ARGV[2]   seconds that a mark is kept
 -- ARGV[3..] two each: index of the entry's mark in KEYS or 0; the entry
 --
--- Returns the number of entries appended (those with a mark are left out), or
+-- Returns the ids of the entries, "" for those left out because of their mark, or
 -- -1 when the inbox is too full for all of them, and then none is appended.
 local n = (#ARGV - 2) / 2
 if redis.call('XLEN', KEYS[1]) + n > tonumber(ARGV[1]) then
   return -1
 end
-local appended = 0
+local ids = {}
 for i = 3, #ARGV, 2 do
   local mark = tonumber(ARGV[i])
+  local id = ''
   if mark == 0 or redis.call('SET', KEYS[mark], '1', 'NX', 'EX', ARGV[2]) then
-    redis.call('XADD', KEYS[1], '*', 'e', ARGV[i + 1])
-    appended = appended + 1
+    id = redis.call('XADD', KEYS[1], '*', 'e', ARGV[i + 1])
   end
+  ids[#ids + 1] = id
 end
-return appended
+return ids

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -28,6 +26,11 @@ type call struct {
 	size int // bytes, roughly
 	wake Wake
 
+	kept  bool   // it goes into the ring when it was acknowledged
+	proof *proof // of a commit: how to see that it survived
+
+	gaveUp context.CancelFunc // of the patience with it, once it was parked
+
 	outcome
 	done chan struct{} // closed when the outcome is there
 }
@@ -36,18 +39,20 @@ type call struct {
 // batch was in flight goes together. Nothing ever waits for a batch to fill.
 type batcher struct {
 	s      *Store
-	script *redis.Script
+	script func(*incarnation) *redis.Script
 	queue  chan *call
+	parked parking
 	stop   context.CancelFunc
 	closed context.Context //nolint:containedctx // the batcher's own life
 }
 
-func (s *Store) newBatcher(script *redis.Script) *batcher {
-	b := &batcher{s: s, script: script, queue: make(chan *call, queueCalls)}
+func (s *Store) newBatcher(script func(*incarnation) *redis.Script) *batcher {
+	b := &batcher{s: s, script: script, queue: make(chan *call, queueCalls), parked: newParking()}
 	b.closed, b.stop = context.WithCancel(context.Background())
 	for range s.o.Lanes {
 		s.running.Go(b.lane)
 	}
+	s.running.Go(b.comeBack)
 	return b
 }
 
@@ -92,7 +97,7 @@ func (b *batcher) lane() {
 		case <-b.closed.Done():
 			return
 		case first := <-b.queue:
-			b.send(b.gather(first))
+			b.send(b.gather(first), false)
 		}
 	}
 }
@@ -119,8 +124,9 @@ func (b *batcher) gather(first *call) []*call {
 	}
 }
 
-// send executes a batch, node by node where replicas have to be waited for.
-func (b *batcher) send(batch []*call) {
+// send executes a batch, node by node. Calls that a failover may yet let through
+// are parked; returning ones go to nodes in trouble too.
+func (b *batcher) send(batch []*call, returning bool) {
 	if len(batch) == 0 {
 		return
 	}
@@ -128,25 +134,45 @@ func (b *batcher) send(batch []*call) {
 	defer cancel()
 	var wg sync.WaitGroup
 	for node, calls := range b.s.byNode(ctx, batch) {
+		if !returning && b.parked.trouble(node) {
+			for _, c := range calls {
+				c.err = errTrouble
+			}
+			continue
+		}
 		wg.Go(func() { b.exchange(ctx, node, calls) })
 	}
 	wg.Wait()
+	now, unconfirmed := b.s.o.Now(), 0
+	b.s.ring.add(now, batch)
 	for _, c := range batch {
+		if b.park(c) {
+			continue
+		}
 		if c.err == nil {
 			b.s.wakes.tell(c.wake)
 		}
+		if c.err == nil && c.short && c.proof != nil {
+			unconfirmed++
+		}
 		close(c.done)
+	}
+	if unconfirmed > 0 {
+		b.s.homes.count(func(stats *FailoverStats) {
+			stats.Unconfirmed, stats.LastUnconfirmed = stats.Unconfirmed+unconfirmed, now
+		})
 	}
 }
 
-// byNode groups calls by the node that a WAIT would have to follow them to. A
-// batch that waits for no replica stays together: the client routes it.
-func (s *Store) byNode(ctx context.Context, batch []*call) map[redis.UniversalClient][]*call {
+// byNode groups calls by the master that has their keys: a WAIT has to follow
+// them there, and each master has to be looked into after a failover.
+func (s *Store) byNode(ctx context.Context, batch []*call) map[*redis.Client][]*call {
 	cluster, ok := s.rdb.(*redis.ClusterClient)
-	if !ok || !s.o.Replicated {
-		return map[redis.UniversalClient][]*call{s.rdb: batch}
+	if !ok {
+		node, _ := s.rdb.(*redis.Client) // there is no third kind
+		return map[*redis.Client][]*call{node: batch}
 	}
-	groups := map[redis.UniversalClient][]*call{}
+	groups := map[*redis.Client][]*call{}
 	for _, c := range batch {
 		node, err := cluster.MasterForKey(ctx, c.keys[0])
 		if err != nil {
@@ -158,49 +184,53 @@ func (s *Store) byNode(ctx context.Context, batch []*call) map[redis.UniversalCl
 	return groups
 }
 
-// exchange is one pipeline. What the node answers with NOSCRIPT or a redirection
-// is sent again, whole; all else is the caller's.
-func (b *batcher) exchange(ctx context.Context, node redis.UniversalClient, calls []*call) {
+// exchange carries calls out at one master. Where that does not know the scripts
+// it is another one than it was, and is looked into first.
+func (b *batcher) exchange(ctx context.Context, node *redis.Client, calls []*call) {
+	for range 3 {
+		i, err := b.s.incarnation(node) //nolint:contextcheck // the look outlives the batch: other lanes need it, too
+		if err != nil {
+			for _, c := range calls {
+				c.err = err
+			}
+			break
+		}
+		if calls = b.pipeline(ctx, node, i, calls); len(calls) == 0 {
+			b.parked.well(node)
+			return
+		}
+		b.s.homes.forget(node, i)
+	}
+	b.failed(ctx, node, calls)
+}
+
+// pipeline sends calls in one pipeline and returns those that were not carried
+// out because of the server: the scripts are not there, or it is out.
+func (b *batcher) pipeline(ctx context.Context, node *redis.Client, i *incarnation, calls []*call) []*call {
+	hash := b.script(i).Hash()
 	cmds := make([]*redis.Cmd, len(calls))
 	pipe := node.Pipeline()
-	for i, c := range calls {
-		cmds[i] = pipe.EvalSha(ctx, b.script.Hash(), c.keys, c.args...)
+	for k, c := range calls {
+		cmds[k] = pipe.EvalSha(ctx, hash, c.keys, c.args...)
 	}
 	wait := b.s.wait(ctx, pipe)
 	b.s.publish(ctx, pipe, calls)
-	_, err := pipe.Exec(ctx)
-	var again []*call
-	for i, c := range calls {
-		c.reply, c.err = cmds[i].Result()
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	var unknown, out []*call
+	for k, c := range calls {
+		c.reply, c.err = cmds[k].Result()
 		c.short = wait != nil && wait.Val() < 1
-		if redis.HasErrorPrefix(c.err, "NOSCRIPT") || redis.HasErrorPrefix(c.err, "MOVED") || redis.HasErrorPrefix(c.err, "ASK") {
-			again = append(again, c)
+		switch {
+		case redis.HasErrorPrefix(c.err, "NOSCRIPT"):
+			unknown = append(unknown, c)
+		case passing(c.err):
+			out = append(out, c)
 		}
 	}
-	if len(again) > 0 {
-		b.load(ctx, again)
+	if len(out) > 0 {
+		b.failed(ctx, node, out)
 	}
-	if err != nil && b.closed.Err() == nil && !errors.Is(err, redis.Nil) && out(err) {
-		b.s.o.Log.WarnContext(ctx, "store batch failed", slog.Int("calls", len(calls)), slog.Any("err", err))
-	}
-}
-
-// load sends calls with the whole script, by the client that follows redirections.
-func (b *batcher) load(ctx context.Context, calls []*call) {
-	pipe := b.s.rdb.Pipeline()
-	cmds := make([]*redis.Cmd, len(calls))
-	for i, c := range calls {
-		cmds[i] = b.script.Eval(ctx, pipe, c.keys, c.args...)
-	}
-	var wait *redis.IntCmd
-	if b.s.kind != "cluster" {
-		wait = b.s.wait(ctx, pipe)
-	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
-	for i, c := range calls {
-		c.reply, c.err = cmds[i].Result()
-		c.short = b.s.o.Replicated && (wait == nil || wait.Val() < 1)
-	}
+	return unknown
 }
 
 // wait asks for one replica, on the very connection of the writes before it.

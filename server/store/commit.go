@@ -296,6 +296,7 @@ func (d *draft) incident() {
 		Encoding: encodingPlain, Nonce: d.plan.nonce,
 	}
 	d.plan.write("SET", docKey(d.partition, d.doc), seal(pre, marshal(incidentToProto(after))))
+	d.prove()
 	var was time.Time
 	if before != nil {
 		was = before.Due()
@@ -429,8 +430,22 @@ func (d *draft) person(c *PersonChange) error {
 	}
 	pre := prefix{Revision: d.revision, Encoding: encodingPlain, Nonce: d.plan.nonce}
 	d.plan.write("SET", key, seal(pre, marshal(personToProto(c.After))))
+	d.prove()
 	d.timer(was, c.After.Due(), c.After.Updated)
 	return nil
+}
+
+// prove says how a failover's survivors show whether the commit is among them.
+func (d *draft) prove() {
+	d.plan.proof = &proof{key: docKey(d.partition, d.doc), revision: d.revision, nonce: d.plan.nonce, what: d.doc.String()}
+	if r := d.c.Request; r != nil {
+		d.plan.proof.request, d.plan.proof.told = requestKey(d.partition, r.ID), true
+	}
+	for _, e := range d.c.Timeline {
+		if e.Actor.Kind == incident.ActorUser {
+			d.plan.proof.told = true
+		}
+	}
 }
 
 // alertField names an alert among those of its incident.

@@ -72,6 +72,7 @@ func (s *Store) ConfigApply(ctx context.Context, now time.Time, changes []Config
 	if err != nil {
 		return Applied{}, failed(err, "apply %d configuration changes", len(changes))
 	}
+	s.revision.Store(max(revision, s.revision.Load()))
 	plan := newPlan()
 	applied := Applied{Revisions: make([]uint64, len(changes))}
 	logged := 0
@@ -103,9 +104,13 @@ func (s *Store) ConfigApply(ctx context.Context, now time.Time, changes []Config
 	for _, a := range audit {
 		plan.write("XADD", auditKey, "MAXLEN", "~", auditKept, "*", "a", a)
 	}
+	plan.proof = proofOfApply(changes, revision, plan.nonce)
 	o := s.commits.do(ctx, plan.call(Wake{}))[0]
 	if o.err != nil {
 		return Applied{}, failed(o.err, "apply %d configuration changes", len(changes))
+	}
+	if o.short {
+		s.o.Log.WarnContext(ctx, "configuration not confirmed by a replica", slog.Uint64("revision", revision))
 	}
 	v, err := plan.read(o.reply)
 	switch {
@@ -121,6 +126,24 @@ func (s *Store) ConfigApply(ctx context.Context, now time.Time, changes []Config
 		}
 	}
 	return applied, nil
+}
+
+// proofOfApply is one record by which it can be seen that the changes were
+// applied, nil when nothing is. What is written tells more than what is gone.
+func proofOfApply(changes []ConfigChange, revision uint64, nonce string) *proof {
+	var by *proof
+	for _, c := range changes {
+		switch {
+		case c.Keep, c.Delete && by != nil:
+			continue
+		}
+		what := c.Kind + " " + c.ID
+		if !c.Delete {
+			return &proof{key: configKey, field: configField(c.Kind, c.ID), revision: revision, nonce: nonce, told: true, what: what}
+		}
+		by = &proof{key: configKey, field: configField(c.Kind, c.ID), revision: c.Was, gone: true, told: true, what: what}
+	}
+	return by
 }
 
 // ConfigPosition returns the end of the change log.
@@ -255,7 +278,16 @@ const followBlock = time.Second
 // OutOfRange (ErrConfigLogGone) asks to load again.
 func (s *Store) ConfigFollow(ctx context.Context, after string, f func([]ConfigEvent) error) error {
 	check := true
+	began, _ := s.homes.configTurn()
 	for ctx.Err() == nil {
+		if turn, fence := s.homes.configTurn(); turn != began {
+			switch gone, err := s.rolledBack(ctx, after, fence); {
+			case gone:
+				return ErrConfigLogGone
+			case err == nil:
+				began = turn
+			} // else: the reading below tells
+		}
 		events, err := s.follow(ctx, after, check, followBlock)
 		switch {
 		case err == nil:
@@ -281,6 +313,21 @@ func (s *Store) ConfigFollow(ctx context.Context, after string, f func([]ConfigE
 		after = events[len(events)-1].Position
 	}
 	return ctx.Err()
+}
+
+// rolledBack reports whether the log lacks the entry that was read last, because
+// it was lost in a failover: others that were written since would make it look
+// as if the log went on. The fence is how far the log had come with the failover.
+func (s *Store) rolledBack(ctx context.Context, after string, fence Position) (bool, error) {
+	here, err := parsePosition(after)
+	if err != nil || !fence.before(here) {
+		return err != nil, nil
+	}
+	list, err := s.rdb.XRange(ctx, configLogKey, after, after).Result()
+	if err != nil {
+		return false, failed(err, "look for a change in the configuration log")
+	}
+	return len(list) == 0, nil
 }
 
 func (s *Store) follow(ctx context.Context, after string, check bool, wait time.Duration) ([]ConfigEvent, error) {

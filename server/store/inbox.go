@@ -82,7 +82,7 @@ func (s *Store) Append(ctx context.Context, entries []InboxEntry) error {
 func (s *Store) appendCall(p Partition, entries []InboxEntry) *call {
 	c := &call{
 		keys: []string{inboxKey(p)}, args: []any{s.o.InboxLimit, int(seenKept.Seconds())},
-		wake: Wake{Partition: p, Kinds: WakeInbox},
+		wake: Wake{Partition: p, Kinds: WakeInbox}, kept: true,
 	}
 	for _, e := range entries {
 		mark := 0
@@ -104,7 +104,7 @@ func (s *Store) appended(o outcome) error {
 	if o.err != nil {
 		return o.err
 	}
-	if n, ok := o.reply.(int64); !ok || n < 0 {
+	if _, ok := o.reply.([]any); !ok {
 		return ErrInboxFull
 	}
 	if o.short {

@@ -49,6 +49,7 @@ func timersKey(p Partition) string { return p.key("tm") }     // zset: documents
 func inboxKey(p Partition) string  { return p.key("in") }     // stream: accepted events
 func workKey(p Partition) string   { return p.key("wk") }     // stream: what has to be done outside
 func triesKey(p Partition) string  { return p.key("wt") }     // hash: failed handlings of a work item
+func fenceKey(p Partition) string  { return p.key("fence") }  // string: how far the inbox had come when its server became master
 func feedKey(p Partition) string   { return p.key("feed") }   // stream: every visible change
 func closedKey(p Partition) string { return p.key("closed") } // stream: incidents in closing order
 func deadKey(p Partition) string   { return p.key("dlq") }    // stream: what was given up on
@@ -92,6 +93,7 @@ const (
 	configLogKey      = "{c}:log"     // stream: every change of a record
 	configLowKey      = "{c}:loglow"  // string: last trimmed id of the log
 	configRevisionKey = "{c}:rev"     // string: last revision given out
+	configFenceKey    = "{c}:fence"   // string: how far the log had come when its server became master
 	auditKey          = "{c}:audit"   // stream: who changed what
 	numberKey         = "{c}:number"  // string: last human number given out
 	membersKey        = "{m}:members" // hash: instance to last word

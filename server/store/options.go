@@ -44,6 +44,14 @@ type Options struct {
 	Lanes       int           // batches in flight, for commits and for events each; 0: 3
 	InboxLimit  int           // accepted events that may wait in one partition; 0: 20,000
 
+	// Ring is how many bytes of what was acknowledged in the last minute are kept
+	// in memory, to be written again where a failover has lost it. 0: none; right
+	// for a Redis that has no replica and loses nothing when it is killed.
+	Ring int
+	// Patience is how long a write waits for a failover to end before it fails.
+	// 0: 5 s behind Sentinel and in a cluster, and not at all for a single server.
+	Patience time.Duration
+
 	// Step is told of every durable step of a page, before and after it is
 	// taken: "before commit", "after commit". Tests end the process there. nil
 	// in every real server.

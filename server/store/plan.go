@@ -15,6 +15,7 @@ type plan struct {
 	misses []*fault.Error // for each guard: what its miss means
 	writes []any
 	size   int
+	proof  *proof // how to see later that it was carried out; nil: nobody asks
 }
 
 func newPlan() *plan { return &plan{nonce: newNonce(), index: map[string]int{}} }
@@ -68,7 +69,7 @@ func (p *plan) call(wake Wake) *call {
 	args = append(args, p.nonce, len(p.misses))
 	args = append(args, p.guards...)
 	args = append(args, p.writes...)
-	return &call{keys: p.keys, args: args, size: p.size + 16*len(args), wake: wake}
+	return &call{keys: p.keys, args: args, size: p.size + 16*len(args), wake: wake, kept: p.proof != nil, proof: p.proof}
 }
 
 // The results of commit.lua.

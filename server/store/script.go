@@ -32,9 +32,13 @@ var (
 	wordSource string
 	//go:embed bearer.lua
 	bearerSource string
+	//go:embed fence.lua
+	fenceSource string
+	//go:embed restore.lua
+	restoreSource string
+	//go:embed raise.lua
+	raiseSource string
 
-	commitScript    = redis.NewScript(commitSource)    //nolint:gochecknoglobals // embedded script
-	appendScript    = redis.NewScript(appendSource)    //nolint:gochecknoglobals // embedded script
 	beginSendScript = redis.NewScript(beginSendSource) //nolint:gochecknoglobals // embedded script
 	receiptScript   = redis.NewScript(receiptSource)   //nolint:gochecknoglobals // embedded script
 	heartbeatScript = redis.NewScript(heartbeatSource) //nolint:gochecknoglobals // embedded script
@@ -44,6 +48,9 @@ var (
 	asideScript     = redis.NewScript(asideSource)     //nolint:gochecknoglobals // embedded script
 	wordScript      = redis.NewScript(wordSource)      //nolint:gochecknoglobals // embedded script
 	bearerScript    = redis.NewScript(bearerSource)    //nolint:gochecknoglobals // embedded script
+	fenceScript     = redis.NewScript(fenceSource)     //nolint:gochecknoglobals // embedded script
+	restoreScript   = redis.NewScript(restoreSource)   //nolint:gochecknoglobals // embedded script
+	raiseScript     = redis.NewScript(raiseSource)     //nolint:gochecknoglobals // embedded script
 )
 
 // run executes one script on its own, loading it where it is not known.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,10 @@ type Store struct {
 	running sync.WaitGroup
 	wakes   hub
 	numbers numbers
+
+	homes    *homes        // which incarnations of Redis are known to have what was acknowledged
+	ring     ring          // what was acknowledged lately
+	revision atomic.Uint64 // highest of the configuration that was given out here
 }
 
 // Open connects and checks that the data there is in a form that this version
@@ -34,20 +39,24 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, rdb: rdb, kind: kind}
+	s := &Store{o: o, rdb: rdb, kind: kind, homes: newHomes(), ring: ring{most: o.Ring}}
 	if err := s.checkFormat(ctx); err != nil {
 		_ = rdb.Close() // the first error tells more
 		return nil, err
 	}
-	s.commits = s.newBatcher(commitScript)
-	s.decided = s.newBatcher(commitScript)
-	s.appends = s.newBatcher(appendScript)
+	committing := func(i *incarnation) *redis.Script { return i.commit }
+	s.commits, s.decided = s.newBatcher(committing), s.newBatcher(committing)
+	s.appends = s.newBatcher(func(i *incarnation) *redis.Script { return i.append })
+	if o.Ring > 0 {
+		s.running.Go(s.watch)
+	}
 	return s, nil
 }
 
 // Close ends the batches under way and the connections. Calls that are still
 // waiting get Unavailable.
 func (s *Store) Close() error {
+	s.homes.close()
 	s.commits.close()
 	s.decided.close()
 	s.appends.close()
@@ -161,34 +170,44 @@ func (s *Store) NextNumber(ctx context.Context) (int64, error) {
 // the second value gives.
 func (s *Store) Clock(ctx context.Context) (offset, within time.Duration, err error) {
 	begin := s.o.Now()
-	var there time.Time
-	if c, ok := s.rdb.(*redis.ClusterClient); ok {
-		node, err := c.MasterForKey(ctx, membersKey)
-		if err != nil {
-			return 0, 0, failed(err, "find the reference clock")
-		}
-		there, err = node.Time(ctx).Result()
-		if err != nil {
-			return 0, 0, failed(err, "read the reference clock")
-		}
-	} else if there, err = s.rdb.Time(ctx).Result(); err != nil {
+	node, err := s.reference(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	there, err := node.Time(ctx).Result()
+	if err != nil {
 		return 0, 0, failed(err, "read the reference clock")
 	}
 	trip := s.o.Now().Sub(begin)
 	return there.Sub(begin.Add(trip / 2)), trip / 2, nil
 }
 
+// reference returns the one node that all instances look at: the master that has
+// the members.
+func (s *Store) reference(ctx context.Context) (redis.Cmdable, error) {
+	c, ok := s.rdb.(*redis.ClusterClient)
+	if !ok {
+		return s.rdb, nil
+	}
+	node, err := c.MasterForKey(ctx, membersKey)
+	return node, failed(err, "find the reference node")
+}
+
 // Info returns the fields of Redis's INFO and the settings that matter to
 // durability, for `doctor` and `status`. Settings that the server does not let
 // us read are absent.
 func (s *Store) Info(ctx context.Context) (map[string]string, error) {
-	raw, err := s.rdb.Info(ctx).Result()
+	node, err := s.reference(ctx)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := node.Info(ctx).Result()
 	if err != nil {
 		return nil, failed(err, "ask the store about itself")
 	}
 	info := parseInfo(raw)
-	for _, name := range []string{"appendonly", "appendfsync", "maxmemory", "maxmemory-policy", "min-replicas-to-write"} {
-		got, err := s.rdb.ConfigGet(ctx, name).Result()
+	for _, name := range []string{"appendonly", "appendfsync", "maxmemory", "maxmemory-policy"} {
+		got, err := node.ConfigGet(ctx, name).Result()
 		if err == nil {
 			info["config:"+name] = got[name]
 		}

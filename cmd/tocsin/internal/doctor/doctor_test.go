@@ -25,6 +25,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/redisd"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
+	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -99,20 +100,40 @@ func TestMemory(t *testing.T) {
 }
 
 func TestReplicas(t *testing.T) {
-	want(t, replicas(map[string]string{"role": "master", "connected_slaves": "2"}), OK, "2 connected")
-	want(t, replicas(map[string]string{"role": "master", "connected_slaves": "0"}), Fail, "there is no replica")
-	want(t, replicas(map[string]string{"role": "slave"}), Fail, "leads to a replica")
-	want(t, replicas(map[string]string{"role": "master", "connected_slaves": "1", "config:min-replicas-to-write": "1"}), Warn, "acknowledgements")
-	want(t, replicas(nil), Warn, "by hand")
+	at := func(least int, rs ...store.Replica) store.Master {
+		return store.Master{Addr: "10.0.0.1:6379", MinReplicas: least, Replicas: rs}
+	}
+	well := store.Replica{Addr: "10.0.0.2:6379", Online: true, Behind: 14}
+	silent, copying := well, well
+	silent.Lag, copying.Online = 9*time.Second, false
+	one := func(m ...store.Master) []store.Master { return m }
+	for name, c := range map[string]struct {
+		masters    []store.Master
+		durability string
+		level      Level
+		text       string
+	}{
+		"two":                    {one(at(0, well, well)), "replicated", OK, "2 for each master, 14 bytes behind"},
+		"two, one required":      {one(at(1, well, well)), "replicated", OK, "2 for each master"},
+		"cluster":                {one(at(0, well, well), at(0, well, well, well)), "replicated", OK, "2 to 3 for each master"},
+		"asynchronous":           {one(at(0, well)), "fsync", OK, "a failover may lose what they lack"},
+		"none":                   {one(at(0)), "replicated", Fail, "every event for it is answered 503"},
+		"one shard without":      {one(at(0, well), at(0)), "replicated", Fail, "has no replica"},
+		"only one":               {one(at(0, well)), "replicated", Warn, "answered 503 until there are two nodes again"},
+		"all of them required":   {one(at(1, well)), "replicated", Warn, "acknowledgements"},
+		"required, unreplicated": {one(at(1, well)), "fsync", Warn, "acknowledgements"},
+		"silent":                 {one(at(0, well, silent)), "replicated", Warn, "not heard of for 9s"},
+		"copying":                {one(at(0, well, copying)), "fsync", Warn, "still copying"},
+		"leads to a replica":     {nil, "replicated", Fail, "leads to a replica"},
+	} {
+		t.Run(name, func(t *testing.T) { want(t, replicas(c.masters, c.durability), c.level, c.text) })
+	}
 }
 
 func TestVersion(t *testing.T) {
 	want(t, settings(map[string]string{"redis_version": "7.0.15", "kind": "unix"}, "fsync")[0], OK, "Redis 7.0.15, one server on a Unix socket")
 	want(t, settings(map[string]string{"redis_version": "7.2.4", "valkey_version": "8.0.1"}, "fsync")[0], OK, "Valkey 8.0.1")
 	want(t, settings(map[string]string{"redis_version": "6.2.14"}, "fsync")[0], Fail, "too old")
-	if got := settings(map[string]string{"redis_version": "7.0.15"}, "replicated"); got[len(got)-1].Check != "redis replicas" {
-		t.Errorf("durability replicated did not look at the replicas: %v", got)
-	}
 }
 
 func TestClock(t *testing.T) {
@@ -208,6 +229,34 @@ func TestRedisOfAnInstallation(t *testing.T) {
 	want(t, redis(t.Context(), in)[0], OK, "will be started by tocsin serve")
 	in.Config.Redis.Program = "/nonexistent"
 	want(t, redis(t.Context(), in)[0], Fail, "install")
+}
+
+// Doctor run against servers that have replicas.
+func TestRedisWithReplicas(t *testing.T) {
+	t.Parallel()
+	set, cluster := redistest.StartSentinel(t, 1), redistest.StartCluster(t, 3, 1)
+	for name, c := range map[string]struct {
+		url, durability string
+		level           Level
+		text            string
+	}{
+		"a set, replicated":   {set.URL(), "replicated", Warn, "one replica"},
+		"a set, asynchronous": {set.URL(), "fsync", OK, "1 for each master"},
+		"a cluster":           {cluster.URL(), "fsync", OK, "1 for each master"},
+	} {
+		in := Input{Now: time.Now}
+		in.Config.Redis.URL, in.Config.Redis.Durability = c.url, c.durability
+		found := false
+		for _, f := range redis(t.Context(), in) {
+			if f.Check == "redis replicas" {
+				want(t, f, c.level, c.text)
+				found = true
+			}
+		}
+		if !found {
+			t.Errorf("%s: nothing was said of the replicas", name)
+		}
+	}
 }
 
 func TestPrivateRedisThatRuns(t *testing.T) {

@@ -46,6 +46,7 @@ func redis(ctx context.Context, in Input) []Finding {
 	} else {
 		all = append(all, settings(info, in.Config.Redis.Durability)...)
 	}
+	all = append(all, replication(ctx, s, info["kind"], in.Config.Redis.Durability)...)
 	if err := s.Writable(ctx); err != nil {
 		all = append(all, fail("redis writes", "look into Redis's log: a full disk, a replica, or a user without rights", "it refuses writes: %v", err))
 	}
@@ -99,10 +100,20 @@ func settings(info map[string]string, durability string) []Finding {
 		all = append(all, ok("redis", "%s %s, %s", name, version, kindText(info["kind"])))
 	}
 	all = append(all, persistence(info, durability), memory(info))
-	if durability == "replicated" {
-		all = append(all, replicas(info))
-	}
 	return all
+}
+
+// replication looks at the replicas where there should be any.
+func replication(ctx context.Context, s *store.Store, kind, durability string) []Finding {
+	masters, err := s.Replication(ctx)
+	if err != nil {
+		return []Finding{warn("redis replicas", "look at INFO replication by hand", "the servers do not say what replicas they have: %v", err)}
+	}
+	alone := len(masters) == 1 && len(masters[0].Replicas) == 0
+	if alone && durability != "replicated" && kind != "sentinel" {
+		return nil
+	}
+	return []Finding{replicas(masters, durability)}
 }
 
 func kindText(kind string) string {
@@ -165,23 +176,56 @@ func memory(info map[string]string) Finding {
 	return ok(check, "%s of %s used, noeviction", bytesText(used), bytesText(most))
 }
 
-func replicas(info map[string]string) Finding {
+// lagWarn is how long a replica that is well is silent at most: they report every second.
+const lagWarn = 5 * time.Second
+
+// replicas judges whether a failover would lose something, and whether the loss
+// of a replica would stop more than it has to.
+func replicas(masters []store.Master, durability string) Finding {
 	const check = "redis replicas"
-	if info["role"] == "slave" {
+	if len(masters) == 0 {
 		return fail(check, "name the master in redis.url, or use redis+sentinel://", "redis.url leads to a replica")
 	}
-	n, err := strconv.Atoi(info["connected_slaves"])
-	if err != nil {
-		return warn(check, "look at INFO replication by hand", "the server does not say how many replicas it has")
+	fewest, most, behind := len(masters[0].Replicas), 0, int64(0)
+	for _, m := range masters {
+		n := len(m.Replicas)
+		fewest, most = min(fewest, n), max(most, n)
+		if n == 0 && durability == "replicated" {
+			return fail(check, "attach a replica, or set redis.durability to fsync", "durability is replicated and %s has no replica: every event for it is answered 503", m.Addr)
+		}
+		if n > 0 && m.MinReplicas >= n {
+			return warn(check, "set min-replicas-to-write 0, or attach another replica",
+				"min-replicas-to-write of %s is %d with %d replicas: losing one stops acknowledgements too", m.Addr, m.MinReplicas, n)
+		}
+		for _, r := range m.Replicas {
+			if !r.Online || r.Lag > lagWarn {
+				return warn(check, "look at that server and the network between the two", "replica %s of %s is not in step: %s", r.Addr, m.Addr, standing(r))
+			}
+			behind = max(behind, r.Behind)
+		}
 	}
-	if n == 0 {
-		return fail(check, "attach a replica, or set redis.durability to fsync", "durability is replicated and there is no replica: every event is answered 503")
+	switch {
+	case durability == "replicated" && fewest == 1:
+		return warn(check, "attach another replica to each master",
+			"one replica: when it or its master is lost, events are answered 503 until there are two nodes again; all else goes on")
+	case durability != "replicated" && fewest > 0:
+		return ok(check, "%s, %d bytes behind; with durability %s a failover may lose what they lack, and the instances write again what they know of it", countText(fewest, most), behind, durability)
 	}
-	if least, err := strconv.Atoi(info["config:min-replicas-to-write"]); err == nil && least >= n {
-		return warn(check, "set min-replicas-to-write 0, or attach another replica",
-			"min-replicas-to-write is %d with %d replicas: losing one stops acknowledgements too", least, n)
+	return ok(check, "%s, %d bytes behind", countText(fewest, most), behind)
+}
+
+func standing(r store.Replica) string {
+	if !r.Online {
+		return "it is still copying"
 	}
-	return ok(check, "%d connected", n)
+	return fmt.Sprintf("not heard of for %s", r.Lag)
+}
+
+func countText(fewest, most int) string {
+	if fewest == most {
+		return fmt.Sprintf("%d for each master", fewest)
+	}
+	return fmt.Sprintf("%d to %d for each master", fewest, most)
 }
 
 func clock(offset, within time.Duration) Finding {

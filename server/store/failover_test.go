@@ -1,0 +1,561 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tocsin-oncall/tocsin/server/event"
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
+)
+
+const ringInTests = 64 << 20
+
+// withRing is how the server opens a Redis that may fail over.
+func withRing(o *Options) { o.Ring, o.Now = ringInTests, time.Now }
+
+func replicated(o *Options) { withRing(o); o.Replicated, o.WaitTimeout = true, 3*time.Second }
+
+// eventOf is an accepted event without an id of its sender: what is folded by
+// none would show if it came twice.
+func eventOf(tb testing.TB, n int) InboxEntry {
+	return InboxEntry{Service: freshService(tb), Key: fmt.Sprintf("disk-%d", n), Received: base, Event: event.Event{Summary: "disk full"}}
+}
+
+// inboxes counts the entries of all inboxes by service.
+func inboxes(tb testing.TB, s *Store) map[string]int {
+	tb.Helper()
+	n := map[string]int{}
+	for _, p := range All() {
+		list, err := s.Inbox(tb.Context(), p, 10_000)
+		if err != nil {
+			tb.Fatalf("inbox %s: %v", p, err)
+		}
+		for _, e := range list {
+			n[string(e.Service)]++
+		}
+	}
+	return n
+}
+
+// stream is a load of events and of commands on incidents, and what was
+// acknowledged of it.
+type stream struct {
+	s     *Store
+	mu    sync.Mutex
+	taken []InboxEntry
+	acked []*incident.Incident
+	tries atomic.Int64
+	gap   atomic.Int64 // longest time between two acknowledgements, ns
+}
+
+// run sends until ctx ends. An answer of Unavailable is no acknowledgement.
+func (l *stream) run(ctx context.Context, tb testing.TB) {
+	var wg sync.WaitGroup
+	var last atomic.Int64
+	last.Store(time.Now().UnixNano())
+	heard := func() {
+		now := time.Now().UnixNano()
+		if d := now - last.Swap(now); d > l.gap.Load() {
+			l.gap.Store(d)
+		}
+	}
+	check := func(what string, err error) bool {
+		l.tries.Add(1)
+		if err != nil && fault.KindOf(err) != fault.Unavailable {
+			tb.Errorf("%s: got %v, want unavailable", what, err)
+		}
+		if err == nil {
+			heard()
+		}
+		return err == nil
+	}
+	for range 4 {
+		wg.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				e := eventOf(tb, n)
+				try, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+				if check("append", l.s.Append(try, []InboxEntry{e})) {
+					l.mu.Lock()
+					l.taken = append(l.taken, e)
+					l.mu.Unlock()
+				}
+				cancel()
+			}
+		})
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				try, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+				in := opened(freshService(tb), base)
+				done, err := l.s.Commit(try, begin(in, "disk"))
+				if check("commit", err) {
+					in.Revision = done.Revision
+					after := resolved(in, base)
+					if done, err = l.s.Commit(try, Commit{Before: in, After: after}); check("resolve", err) {
+						after.Revision = done.Revision
+						l.mu.Lock()
+						l.acked = append(l.acked, after)
+						l.mu.Unlock()
+					}
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// audit fails for everything acknowledged that is not there, and for events that
+// are there twice.
+func (l *stream) audit(t *testing.T) {
+	t.Helper()
+	there := inboxes(t, l.s)
+	lost, twice := 0, 0
+	for _, e := range l.taken {
+		switch n := there[string(e.Service)]; {
+		case n == 0:
+			lost++
+		case n > 1:
+			twice++
+		}
+	}
+	gone := 0
+	for _, in := range l.acked {
+		if got, err := l.s.Incident(t.Context(), in.ID); err != nil || got.Revision != in.Revision {
+			gone++
+		}
+	}
+	t.Logf("%d events and %d commands acknowledged of %d tries, longest silence %v; %+v",
+		len(l.taken), len(l.acked), l.tries.Load(), time.Duration(l.gap.Load()).Round(time.Millisecond), l.s.FailoverStats())
+	if lost+gone > 0 {
+		t.Errorf("%d of %d accepted events and %d of %d acknowledged commands are lost", lost, len(l.taken), gone, len(l.acked))
+	}
+	if twice > len(l.taken)/20 { // a call whose answer got lost may be carried out again
+		t.Errorf("%d of %d events are there twice", twice, len(l.taken))
+	}
+}
+
+// enough waits until so much more has been acknowledged.
+func (l *stream) enough(t *testing.T, more int) {
+	t.Helper()
+	count := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return min(len(l.taken), len(l.acked))
+	}
+	want := count() + more
+	until(t, "the load goes on", func() bool { return count() >= want })
+}
+
+// underLoad runs a load, lets f do its harm in the middle, and audits.
+func underLoad(t *testing.T, s *Store, f func(l *stream)) *stream {
+	t.Helper()
+	l := &stream{s: s}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { l.run(ctx, t) })
+	l.enough(t, 20)
+	f(l)
+	l.enough(t, 20)
+	stop()
+	wg.Wait()
+	l.audit(t)
+	return l
+}
+
+// The master of a Sentinel set is killed under load. With durability
+// "replicated" nothing that was acknowledged is lost, and the load goes on at
+// the promoted replica.
+func TestSentinelFailoverLosesNothingReplicated(t *testing.T) {
+	t.Parallel()
+	set := redistest.StartSentinel(t, 2)
+	s := openAt(t, set.URL(), replicated)
+	underLoad(t, s, func(*stream) { set.Nodes[0].Kill(t) })
+	if got := s.FailoverStats(); got.Lost > 0 {
+		t.Errorf("lost: got %+v, want none", got)
+	}
+}
+
+// One master of a cluster is killed under load, its replica takes over.
+func TestClusterFailoverLosesNothingReplicated(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 3, 1)
+	// Events of the shard that has one node left are refused until it has a
+	// replica again: the killed master comes back as one.
+	s := openAt(t, c.URL(), replicated, func(o *Options) { o.WaitTimeout = time.Second })
+	underLoad(t, s, func(*stream) {
+		c.Masters[1].Kill(t)
+		promoted := c.Replicas[1].Client(t)
+		until(t, "the replica takes over", func() bool { return promoted.Do(t.Context(), "ROLE").String() != "" && isMaster(t, promoted) })
+		c.Masters[1].Restart(t)
+	})
+}
+
+func isMaster(t *testing.T, c *redis.Client) bool {
+	t.Helper()
+	role, _ := c.Do(t.Context(), "ROLE").Slice()
+	return len(role) > 0 && role[0] == "master"
+}
+
+// link is a connection between a master and its replica that can be cut and not
+// made again: what is written then is on the master alone.
+type link struct {
+	l      net.Listener
+	mu     sync.Mutex
+	cut    bool
+	conns  []net.Conn
+	target string
+}
+
+func newLink(t *testing.T, target string) *link {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &link{l: l, target: target}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", target)
+			if err != nil || !k.hold(in, out) {
+				_ = in.Close()
+				continue
+			}
+			wg.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
+			wg.Go(func() { _, _ = io.Copy(in, out); _ = in.Close() })
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); k.sever(); wg.Wait() })
+	return k
+}
+
+// hold keeps a pair of connections, unless the link is cut.
+func (k *link) hold(cs ...net.Conn) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cut {
+		for _, c := range cs {
+			_ = c.Close()
+		}
+		return false
+	}
+	k.conns = append(k.conns, cs...)
+	return true
+}
+
+func (k *link) sever() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cut = true
+	for _, c := range k.conns {
+		_ = c.Close()
+	}
+}
+
+// pair is a master and a replica that lags as far as the test wants, and the
+// address that writers know: it leads to the one that is master.
+type pair struct {
+	master, replica *redistest.Server
+	link            *link
+	ports           [2]string
+	toReplica       atomic.Bool
+	front           net.Listener
+}
+
+// newPair starts both. Failing over is the test's to do, so that what the replica
+// lacks is certain.
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	p := &pair{ports: [2]string{freePort(t), freePort(t)}}
+	onTCP := func(port string) redistest.Option {
+		return redistest.WithDirectives("port "+port, "bind 127.0.0.1", "repl-diskless-sync-delay 0")
+	}
+	p.master, p.replica = redistest.Start(t, onTCP(p.ports[0])), redistest.Start(t, onTCP(p.ports[1]))
+	p.link = newLink(t, "127.0.0.1:"+p.ports[0])
+	_, port, err := net.SplitHostPort(p.link.l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.replica.Client(t).ReplicaOf(t.Context(), "127.0.0.1", port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	p.inStep(t)
+	p.serve(t)
+	return p
+}
+
+// inStep waits until the replica has everything.
+func (p *pair) inStep(t *testing.T) {
+	t.Helper()
+	c := p.master.Client(t)
+	until(t, "the replica is in step", func() bool { return c.Do(t.Context(), "WAIT", 1, 100).Val() == int64(1) })
+}
+
+// serve leads writers to the one that is master.
+func (p *pair) serve(t *testing.T) {
+	t.Helper()
+	var err error
+	if p.front, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var open []net.Conn
+	wg.Go(func() {
+		for {
+			in, err := p.front.Accept()
+			if err != nil {
+				return
+			}
+			port := p.ports[0]
+			if p.toReplica.Load() {
+				port = p.ports[1]
+			}
+			out, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			mu.Lock()
+			open = append(open, in, out)
+			mu.Unlock()
+			wg.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
+			wg.Go(func() { _, _ = io.Copy(in, out); _ = in.Close() })
+		}
+	})
+	t.Cleanup(func() {
+		_ = p.front.Close()
+		mu.Lock()
+		for _, c := range open {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+}
+
+func (p *pair) url() string { return "redis://" + p.front.Addr().String() }
+
+// promote kills the master and makes the replica what it was.
+func (p *pair) promote(t *testing.T) {
+	t.Helper()
+	p.toReplica.Store(true)
+	p.master.Kill(t)
+	if err := p.replica.Client(t).Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the master had acknowledged and the replica never got is written again by
+// the instance that was told, without any traffic to set it off.
+func TestRingBringsBackWhatAFailoverLost(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	s := openAt(t, p.url(), withRing)
+	ctx := t.Context()
+
+	// Before the cut: on both.
+	kept := eventOf(t, 0)
+	if err := s.Append(ctx, []InboxEntry{kept}); err != nil {
+		t.Fatal(err)
+	}
+	old, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
+	p.inStep(t)
+
+	// After it: on the master alone. An event, an event with its incident and that
+	// one's resolve, and a command on the older incident.
+	p.link.sever()
+	pending := eventOf(t, 1)
+	pending.Event.SenderID = "sender-1"
+	decided := eventOf(t, 2)
+	if err := s.Append(ctx, []InboxEntry{pending}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(ctx, []InboxEntry{decided}); err != nil {
+		t.Fatal(err)
+	}
+	part := PartitionOf(string(decided.Service))
+	entries, err := s.Inbox(ctx, part, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := begin(opened(decided.Service, base), decided.Key)
+	for _, e := range entries {
+		if e.Service == decided.Service {
+			c.Inbox = []string{e.ID}
+		}
+	}
+	young, _ := mustCommit(t, s, c)
+	young = resolve(t, s, young, base)
+	after := resolved(old, base)
+	_, err = s.Commit(ctx, Commit{
+		Before: old, After: after, Request: &Request{ID: "tap-1", Answer: []byte("yes")},
+		Timeline: []incident.Entry{{Seq: after.Seq, At: base, Type: incident.EntryResolved, Actor: after.ResolvedBy}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ConfigApply(ctx, base, []ConfigChange{{Kind: "user", ID: "ann", Payload: []byte("new")}}, []byte("audit")); err != nil {
+		t.Fatal(err)
+	}
+	number, err := s.NextNumber(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	p.promote(t)
+	until(t, "the loss is noticed and made good", func() bool { return s.FailoverStats().Failovers == 1 })
+
+	there := inboxes(t, s)
+	for name, e := range map[string]InboxEntry{"kept": kept, "lost": pending} {
+		if n := there[string(e.Service)]; n != 1 {
+			t.Errorf("the event that was %s is there %d times, want once", name, n)
+		}
+	}
+	if n := there[string(decided.Service)]; n != 0 {
+		t.Errorf("the event that had been decided is there %d times, want its incident instead", n)
+	}
+	for _, want := range []*incident.Incident{young, {ID: old.ID, Revision: 2}} {
+		got, err := s.Incident(ctx, want.ID)
+		if err != nil || got.Revision != want.Revision || got.Status != incident.Resolved {
+			t.Errorf("incident %s: got %+v, %v, want it resolved at revision %d", want.ID, got, err, want.Revision)
+		}
+	}
+	if answer, ok, err := s.Answer(ctx, PartitionOf(string(old.Service)), "tap-1"); !ok || string(answer) != "yes" || err != nil {
+		t.Errorf("the answer to the command: got %q, %v, %v", answer, ok, err)
+	}
+	if _, err := s.ConfigApply(ctx, base, []ConfigChange{{Kind: "user", ID: "ann", Payload: []byte("newer")}}); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("the record of the configuration: got %v, want it to be there already", err)
+	}
+	for range 2 * numberBlock {
+		n, err := s.NextNumber(ctx)
+		if err != nil || n == number {
+			t.Fatalf("the next number: got %d, %v, want none that was given out", n, err)
+		}
+		number = max(number, n)
+	}
+	if got := s.FailoverStats(); got.Restored != 6 || got.Lost != 0 {
+		t.Errorf("got %+v, want 6 writes restored and none lost", got)
+	}
+	// The sender's retry folds with what was brought back.
+	if err := s.Append(ctx, []InboxEntry{pending}); err != nil {
+		t.Fatal(err)
+	}
+	if n := inboxes(t, s)[string(pending.Service)]; n != 1 {
+		t.Errorf("after the sender's retry the event is there %d times, want once", n)
+	}
+}
+
+// A sender's retry is folded with its first try, which no replica had: nothing
+// is written for it, and it must not pass for replicated because of that.
+func TestARetryThatWritesNothingIsNotTakenForReplicated(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	s := openAt(t, p.url(), replicated, func(o *Options) { o.WaitTimeout = 300 * time.Millisecond })
+	e := eventOf(t, 0)
+	e.Event.SenderID = "sender-1"
+	p.replica.Pause(t)
+	for try := range 3 {
+		if err := s.Append(t.Context(), []InboxEntry{e}); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("try %d without the replica: got %v, want unavailable", try+1, err)
+		}
+	}
+	p.replica.Resume(t)
+	until(t, "the retry is accepted when the replica has it", func() bool { return s.Append(t.Context(), []InboxEntry{e}) == nil })
+	if n := inboxes(t, s)[string(e.Service)]; n != 1 {
+		t.Errorf("the event is there %d times, want once", n)
+	}
+}
+
+// Two instances wrote to one incident what the replica never got, one on top of
+// the other: whichever of them comes first, both are brought back.
+func TestInstancesBringBackWhatBuildsOnEachOther(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	first, second := openAt(t, p.url(), withRing), openAt(t, p.url(), withRing)
+	old, _ := mustCommit(t, first, begin(opened(freshService(t), base), "disk"))
+	p.inStep(t)
+	p.link.sever()
+	chain := old
+	for i := range 6 {
+		s := []*Store{first, second}[i%2]
+		next := *chain
+		next.Priority = incident.Priority(1 + i%3)
+		chain, _ = mustCommit(t, s, Commit{Before: chain, After: &next})
+	}
+	p.promote(t)
+	until(t, "both have made good what they know", func() bool {
+		got, err := first.Incident(t.Context(), old.ID)
+		return err == nil && got.Revision == chain.Revision
+	})
+	for _, s := range []*Store{first, second} {
+		if got := s.FailoverStats(); got.Restored != 3 || got.Lost != 0 {
+			t.Errorf("got %+v, want three writes restored by each and none lost", got)
+		}
+	}
+}
+
+// An instance that is gone takes with it what another one's command was built
+// on. The command is reported lost; its incident is as the replica knows it, and
+// will page.
+func TestWhatCannotBeBroughtBackIsReported(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	s := openAt(t, p.url(), withRing)
+	gone, err := Open(t.Context(), Options{URL: p.url(), Ring: ringInTests})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
+	p.inStep(t)
+	p.link.sever()
+	next := *old
+	next.Priority = 3
+	chain, _ := mustCommit(t, gone, Commit{Before: old, After: &next})
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	resolve(t, s, chain, base)
+	p.promote(t)
+	until(t, "the loss is reported", func() bool { return s.FailoverStats().Lost == 1 })
+	if got, err := s.Incident(t.Context(), old.ID); err != nil || got.Revision != old.Revision || !got.Open() {
+		t.Errorf("got %+v, %v, want the incident open as it was", got, err)
+	}
+}
+
+// A Redis that starts again with everything that it had has lost nothing, and
+// nothing is written twice.
+func TestRestartBringsNothingBack(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	s := openAt(t, srv.URL(), withRing)
+	e := eventOf(t, 0)
+	if err := s.Append(t.Context(), []InboxEntry{e}); err != nil {
+		t.Fatal(err)
+	}
+	in, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
+	srv.Kill(t)
+	srv.Restart(t)
+	until(t, "the restart is noticed", func() bool { return s.FailoverStats().Failovers == 1 })
+	if got := s.FailoverStats(); got.Restored != 0 || got.Lost != 0 {
+		t.Errorf("got %+v, want nothing restored and nothing lost", got)
+	}
+	if n := inboxes(t, s)[string(e.Service)]; n != 1 {
+		t.Errorf("the event is there %d times, want once", n)
+	}
+	resolve(t, s, in, base)
+}
