@@ -34,6 +34,16 @@ demo: build ## Watch an alert become a push, and be acknowledged; ARGS=--once pl
 	@.ci/need -optional prometheus-alertmanager
 	@bin/tocsin demo $(ARGS)
 
+.PHONY: sentinel
+sentinel: build ## Start a Redis master with two replicas under Sentinel on loopback, to try a failover
+	@.ci/need redis-server
+	go run ./server/redisd/redistest/try sentinel
+
+.PHONY: cluster
+cluster: build ## Start a Redis Cluster of three masters with a replica each on loopback, to try a failover
+	@.ci/need redis-server
+	go run ./server/redisd/redistest/try cluster
+
 # The race detector is compiled C, so it needs a C compiler.
 .PHONY: test
 test: ## Run all tests under the race detector

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -209,4 +210,51 @@ func pack(tb testing.TB, s *Store, n int) {
 		s.rdb.Del(tb.Context(), k)
 	}
 	quiet(tb, s)
+}
+
+// What the ring costs: the same writes with and without it. On a machine that
+// does other things as well, the processor's time for each write tells more than
+// their rate.
+func BenchmarkRing(b *testing.B) {
+	for _, kind := range []string{"append", "commit"} {
+		for _, ring := range []int{0, ringInTests} {
+			b.Run(fmt.Sprintf("%s/ring=%dMiB", kind, ring>>20), func(b *testing.B) {
+				s := openAt(b, redistest.Start(b, redistest.WithFsync(redisd.FsyncAlways)).URL(), func(o *Options) {
+					o.InboxLimit, o.Ring, o.Now = 1<<30, ring, time.Now
+				})
+				var n atomic.Int64
+				b.ReportAllocs()
+				b.SetParallelism(32)
+				began := processorTime(b)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						i := n.Add(1)
+						service := catalog.ServiceID(strconv.FormatInt(i%500, 10))
+						var err error
+						if kind == "append" {
+							err = s.Append(context.Background(), []InboxEntry{{Service: service, Key: "disk", Received: base}})
+						} else {
+							_, err = s.Commit(context.Background(), begin(opened(service, base), strconv.FormatInt(i, 10)))
+						}
+						if err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
+				b.ReportMetric(float64((processorTime(b)-began).Microseconds())/float64(b.N), "cpu-µs/op")
+			})
+		}
+	}
+}
+
+// processorTime is what this process has used, without Redis.
+func processorTime(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -68,11 +68,14 @@ type Applied struct {
 func (s *Store) ConfigApply(ctx context.Context, now time.Time, changes []ConfigChange, audit ...[]byte) (Applied, error) {
 	// One counter for all records: one that is made again begins above its former
 	// life, so that an etag never comes back.
-	revision, err := s.allow(ctx, "INCRBY", configRevisionKey, 1).Uint64()
+	n, err := s.count(ctx, configRevisionKey, 1, int64(s.revision.Load()))
 	if err != nil {
 		return Applied{}, failed(err, "apply %d configuration changes", len(changes))
 	}
-	s.revision.Store(max(revision, s.revision.Load()))
+	revision := uint64(n)
+	for had := s.revision.Load(); had < revision && !s.revision.CompareAndSwap(had, revision); {
+		had = s.revision.Load()
+	}
 	plan := newPlan()
 	applied := Applied{Revisions: make([]uint64, len(changes))}
 	logged := 0

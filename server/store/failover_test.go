@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -206,166 +204,12 @@ func isMaster(t *testing.T, c *redis.Client) bool {
 	return len(role) > 0 && role[0] == "master"
 }
 
-// link is a connection between a master and its replica that can be cut and not
-// made again: what is written then is on the master alone.
-type link struct {
-	l      net.Listener
-	mu     sync.Mutex
-	cut    bool
-	conns  []net.Conn
-	target string
-}
-
-func newLink(t *testing.T, target string) *link {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := &link{l: l, target: target}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", target)
-			if err != nil || !k.hold(in, out) {
-				_ = in.Close()
-				continue
-			}
-			wg.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
-			wg.Go(func() { _, _ = io.Copy(in, out); _ = in.Close() })
-		}
-	})
-	t.Cleanup(func() { _ = l.Close(); k.sever(); wg.Wait() })
-	return k
-}
-
-// hold keeps a pair of connections, unless the link is cut.
-func (k *link) hold(cs ...net.Conn) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.cut {
-		for _, c := range cs {
-			_ = c.Close()
-		}
-		return false
-	}
-	k.conns = append(k.conns, cs...)
-	return true
-}
-
-func (k *link) sever() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.cut = true
-	for _, c := range k.conns {
-		_ = c.Close()
-	}
-}
-
-// pair is a master and a replica that lags as far as the test wants, and the
-// address that writers know: it leads to the one that is master.
-type pair struct {
-	master, replica *redistest.Server
-	link            *link
-	ports           [2]string
-	toReplica       atomic.Bool
-	front           net.Listener
-}
-
-// newPair starts both. Failing over is the test's to do, so that what the replica
-// lacks is certain.
-func newPair(t *testing.T) *pair {
-	t.Helper()
-	p := &pair{ports: [2]string{freePort(t), freePort(t)}}
-	onTCP := func(port string) redistest.Option {
-		return redistest.WithDirectives("port "+port, "bind 127.0.0.1", "repl-diskless-sync-delay 0")
-	}
-	p.master, p.replica = redistest.Start(t, onTCP(p.ports[0])), redistest.Start(t, onTCP(p.ports[1]))
-	p.link = newLink(t, "127.0.0.1:"+p.ports[0])
-	_, port, err := net.SplitHostPort(p.link.l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.replica.Client(t).ReplicaOf(t.Context(), "127.0.0.1", port).Err(); err != nil {
-		t.Fatal(err)
-	}
-	p.inStep(t)
-	p.serve(t)
-	return p
-}
-
-// inStep waits until the replica has everything.
-func (p *pair) inStep(t *testing.T) {
-	t.Helper()
-	c := p.master.Client(t)
-	until(t, "the replica is in step", func() bool { return c.Do(t.Context(), "WAIT", 1, 100).Val() == int64(1) })
-}
-
-// serve leads writers to the one that is master.
-func (p *pair) serve(t *testing.T) {
-	t.Helper()
-	var err error
-	if p.front, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
-	wg.Go(func() {
-		for {
-			in, err := p.front.Accept()
-			if err != nil {
-				return
-			}
-			port := p.ports[0]
-			if p.toReplica.Load() {
-				port = p.ports[1]
-			}
-			out, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			mu.Lock()
-			open = append(open, in, out)
-			mu.Unlock()
-			wg.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
-			wg.Go(func() { _, _ = io.Copy(in, out); _ = in.Close() })
-		}
-	})
-	t.Cleanup(func() {
-		_ = p.front.Close()
-		mu.Lock()
-		for _, c := range open {
-			_ = c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-}
-
-func (p *pair) url() string { return "redis://" + p.front.Addr().String() }
-
-// promote kills the master and makes the replica what it was.
-func (p *pair) promote(t *testing.T) {
-	t.Helper()
-	p.toReplica.Store(true)
-	p.master.Kill(t)
-	if err := p.replica.Client(t).Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // What the master had acknowledged and the replica never got is written again by
 // the instance that was told, without any traffic to set it off.
 func TestRingBringsBackWhatAFailoverLost(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	s := openAt(t, p.url(), withRing)
+	p := redistest.StartPair(t)
+	s := openAt(t, p.URL(), withRing)
 	ctx := t.Context()
 
 	// Before the cut: on both.
@@ -374,11 +218,11 @@ func TestRingBringsBackWhatAFailoverLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	old, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
-	p.inStep(t)
+	p.InStep(t)
 
 	// After it: on the master alone. An event, an event with its incident and that
 	// one's resolve, and a command on the older incident.
-	p.link.sever()
+	p.Cut()
 	pending := eventOf(t, 1)
 	pending.Event.SenderID = "sender-1"
 	decided := eventOf(t, 2)
@@ -417,7 +261,7 @@ func TestRingBringsBackWhatAFailoverLost(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	p.promote(t)
+	p.Promote(t)
 	until(t, "the loss is noticed and made good", func() bool { return s.FailoverStats().Failovers == 1 })
 
 	there := inboxes(t, s)
@@ -464,17 +308,17 @@ func TestRingBringsBackWhatAFailoverLost(t *testing.T) {
 // is written for it, and it must not pass for replicated because of that.
 func TestARetryThatWritesNothingIsNotTakenForReplicated(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	s := openAt(t, p.url(), replicated, func(o *Options) { o.WaitTimeout = 300 * time.Millisecond })
+	p := redistest.StartPair(t)
+	s := openAt(t, p.URL(), replicated, func(o *Options) { o.WaitTimeout = 300 * time.Millisecond })
 	e := eventOf(t, 0)
 	e.Event.SenderID = "sender-1"
-	p.replica.Pause(t)
+	p.Replica.Pause(t)
 	for try := range 3 {
 		if err := s.Append(t.Context(), []InboxEntry{e}); fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("try %d without the replica: got %v, want unavailable", try+1, err)
 		}
 	}
-	p.replica.Resume(t)
+	p.Replica.Resume(t)
 	until(t, "the retry is accepted when the replica has it", func() bool { return s.Append(t.Context(), []InboxEntry{e}) == nil })
 	if n := inboxes(t, s)[string(e.Service)]; n != 1 {
 		t.Errorf("the event is there %d times, want once", n)
@@ -485,11 +329,11 @@ func TestARetryThatWritesNothingIsNotTakenForReplicated(t *testing.T) {
 // the other: whichever of them comes first, both are brought back.
 func TestInstancesBringBackWhatBuildsOnEachOther(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	first, second := openAt(t, p.url(), withRing), openAt(t, p.url(), withRing)
+	p := redistest.StartPair(t)
+	first, second := openAt(t, p.URL(), withRing), openAt(t, p.URL(), withRing)
 	old, _ := mustCommit(t, first, begin(opened(freshService(t), base), "disk"))
-	p.inStep(t)
-	p.link.sever()
+	p.InStep(t)
+	p.Cut()
 	chain := old
 	for i := range 6 {
 		s := []*Store{first, second}[i%2]
@@ -497,7 +341,7 @@ func TestInstancesBringBackWhatBuildsOnEachOther(t *testing.T) {
 		next.Priority = incident.Priority(1 + i%3)
 		chain, _ = mustCommit(t, s, Commit{Before: chain, After: &next})
 	}
-	p.promote(t)
+	p.Promote(t)
 	until(t, "both have made good what they know", func() bool {
 		got, err := first.Incident(t.Context(), old.ID)
 		return err == nil && got.Revision == chain.Revision
@@ -514,15 +358,15 @@ func TestInstancesBringBackWhatBuildsOnEachOther(t *testing.T) {
 // will page.
 func TestWhatCannotBeBroughtBackIsReported(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	s := openAt(t, p.url(), withRing)
-	gone, err := Open(t.Context(), Options{URL: p.url(), Ring: ringInTests})
+	p := redistest.StartPair(t)
+	s := openAt(t, p.URL(), withRing)
+	gone, err := Open(t.Context(), Options{URL: p.URL(), Ring: ringInTests})
 	if err != nil {
 		t.Fatal(err)
 	}
 	old, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
-	p.inStep(t)
-	p.link.sever()
+	p.InStep(t)
+	p.Cut()
 	next := *old
 	next.Priority = 3
 	chain, _ := mustCommit(t, gone, Commit{Before: old, After: &next})
@@ -530,7 +374,7 @@ func TestWhatCannotBeBroughtBackIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	resolve(t, s, chain, base)
-	p.promote(t)
+	p.Promote(t)
 	until(t, "the loss is reported", func() bool { return s.FailoverStats().Lost == 1 })
 	if got, err := s.Incident(t.Context(), old.ID); err != nil || got.Revision != old.Revision || !got.Open() {
 		t.Errorf("got %+v, %v, want the incident open as it was", got, err)
@@ -558,4 +402,35 @@ func TestRestartBringsNothingBack(t *testing.T) {
 		t.Errorf("the event is there %d times, want once", n)
 	}
 	resolve(t, s, in, base)
+}
+
+// A counter that a failover has set back gives nothing out twice, even before
+// anybody has looked into the new master.
+func TestCountersDoNotGoBack(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	s := openAt(t, srv.URL())
+	ctx := t.Context()
+	number, err := s.NextNumber(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.ConfigApply(ctx, base, []ConfigChange{{Kind: "user", ID: "ann"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.rdb.Del(ctx, numberKey, configRevisionKey).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 * numberBlock {
+		n, err := s.NextNumber(ctx)
+		if err != nil || n <= number {
+			t.Fatalf("after number %d: got %d, %v", number, n, err)
+		}
+		number = n
+	}
+	second, err := s.ConfigApply(ctx, base, []ConfigChange{{Kind: "user", ID: "bob"}})
+	if err != nil || second.Revisions[0] <= first.Revisions[0] {
+		t.Errorf("after revision %d: got %v, %v", first.Revisions[0], second.Revisions, err)
+	}
 }

@@ -155,7 +155,7 @@ func (s *Store) NextNumber(ctx context.Context) (int64, error) {
 		default:
 			n.size = max(n.size/2, numberBlock)
 		}
-		last, err := s.allow(ctx, "INCRBY", numberKey, n.size).Int64()
+		last, err := s.count(ctx, numberKey, n.size, n.last)
 		if err != nil {
 			return 0, failed(err, "take the next incident number")
 		}
@@ -163,6 +163,20 @@ func (s *Store) NextNumber(ctx context.Context) (int64, error) {
 	}
 	n.next++
 	return n.next, nil
+}
+
+// count adds to a counter. One that a failover has set back below what was given
+// out before is raised first.
+func (s *Store) count(ctx context.Context, key string, by, above int64) (int64, error) {
+	for {
+		n, err := s.allow(ctx, "INCRBY", key, by).Int64()
+		if err != nil || n-by >= above {
+			return n, err
+		}
+		if err := s.run(ctx, raiseScript, []string{key}, above).Err(); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // Clock returns how far the reference node's clock is ahead of this one: the

@@ -10,7 +10,6 @@ package redistest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -214,14 +213,20 @@ func (s *Server) Restart(tb testing.TB) {
 
 func (s *Server) signal(tb testing.TB, sig syscall.Signal) {
 	tb.Helper()
-	text, err := os.ReadFile(filepath.Join(s.config.Dir, "redis.pid"))
-	pid, err2 := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err := errors.Join(err, err2); err != nil {
-		tb.Fatalf("pid of redis: %v", err)
+	pid := s.PID()
+	if pid == 0 {
+		tb.Fatal("redis has no process")
 	}
 	if err := syscall.Kill(pid, sig); err != nil {
 		tb.Fatalf("signal redis: %v", err)
 	}
+}
+
+// PID returns the id of the server's process, 0 when it has none.
+func (s *Server) PID() int {
+	text, _ := os.ReadFile(filepath.Join(s.config.Dir, "redis.pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
 }
 
 // stop closes the keeper's standard input: it kills Redis with SIGKILL and waits for it.
