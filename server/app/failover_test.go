@@ -5,10 +5,56 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+	"github.com/tocsin-oncall/tocsin/push/pushtest"
+	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
+
+// Redis fails over to a replica that has heard nothing of two incidents, one of
+// which Ann has acknowledged. The one goes on to Bo five minutes later, the
+// other stays hers.
+func TestFailoverForgetsNeitherPagesNorAcknowledgements(t *testing.T) {
+	t.Parallel()
+	redis := redistest.StartPair(t)
+	w := newWorld(t, redis.URL())
+	in := w.start()
+	in.apply(organisation)
+	ann, bo := in.bring(w, "ann", pb.Device_PLATFORM_IOS), in.enrol(w, "bo", roster.IOS)
+	redis.InStep(t)
+	redis.Cut()
+	in.send("trigger", "db", "the disk is full")
+	first := gets(t, ann.Phone, "the page", page)
+	in.send("trigger", "web", "the site is down")
+	second := gets(t, ann.Phone, "the other page", func(n pushtest.Notification) bool {
+		return page(n) && n.IncidentID != first.IncidentID
+	})
+	_, err := ann.devices.Act(ann.auth, &pb.ActRequest{
+		ActionId: uuid.NewString(), DeliveryId: first.DeliveryID, Verb: pb.ActRequest_VERB_ACKNOWLEDGE,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	redis.Promote(t)
+	eventually(t, "the server makes good what is missing", func() bool { return in.server.store.FailoverStats().Restored > 0 })
+	if got := in.server.store.FailoverStats(); got.Lost > 0 {
+		t.Errorf("got %+v, want nothing lost", got)
+	}
+	if got := in.acknowledgements(first.IncidentID); got != 1 {
+		t.Errorf("the timeline has %d acknowledgements, want one", got)
+	}
+	in.forward(w, 6*time.Minute)
+	gets(t, bo, "the page", func(n pushtest.Notification) bool { return page(n) && n.IncidentID == second.IncidentID })
+	for _, n := range bo.Got() {
+		if n.IncidentID == first.IncidentID {
+			t.Errorf("Bo got %+v of what Ann has acknowledged", n)
+		}
+	}
+}
 
 func TestFailoversAreTold(t *testing.T) {
 	t.Parallel()
