@@ -196,7 +196,6 @@ func (b *batcher) exchange(ctx context.Context, node *redis.Client, calls []*cal
 			break
 		}
 		if calls = b.pipeline(ctx, node, i, calls); len(calls) == 0 {
-			b.parked.well(node)
 			return
 		}
 		b.s.homes.forget(node, i)
@@ -204,8 +203,8 @@ func (b *batcher) exchange(ctx context.Context, node *redis.Client, calls []*cal
 	b.failed(ctx, node, calls)
 }
 
-// pipeline sends calls in one pipeline and returns those that were not carried
-// out because of the server: the scripts are not there, or it is out.
+// pipeline sends calls in one pipeline and returns those whose scripts the server
+// does not know.
 func (b *batcher) pipeline(ctx context.Context, node *redis.Client, i *incarnation, calls []*call) []*call {
 	hash := b.script(i).Hash()
 	cmds := make([]*redis.Cmd, len(calls))
@@ -229,6 +228,8 @@ func (b *batcher) pipeline(ctx context.Context, node *redis.Client, i *incarnati
 	}
 	if len(out) > 0 {
 		b.failed(ctx, node, out)
+	} else {
+		b.parked.well(node)
 	}
 	return unknown
 }

@@ -67,7 +67,7 @@ func (b *batcher) failed(ctx context.Context, node *redis.Client, calls []*call)
 	if len(calls) == 0 || b.closed.Err() != nil {
 		return
 	}
-	if b.s.patience() > 0 {
+	if b.s.patience() > 0 && !slices.ContainsFunc(calls, func(c *call) bool { return elsewhere(c.err) }) {
 		b.parked.mu.Lock()
 		b.parked.ill[node] = true
 		b.parked.mu.Unlock()

@@ -88,6 +88,7 @@ func launchNode(ctx context.Context, opts []Option) (*Server, error) {
 		node, err := launchAt(ctx, append([]Option{WithDirectives(
 			"cluster-enabled yes", "cluster-port "+bus, "cluster-announce-ip "+loopback,
 			"cluster-node-timeout "+strconv.FormatInt(nodeTimeout.Milliseconds(), 10), "cluster-replica-validity-factor 0",
+			"cluster-require-full-coverage no", // the slots that are served are served
 		)}, opts...)...)
 		if err == nil {
 			node.bus = bus
