@@ -36,6 +36,7 @@ var layers = [][]string{
 	{"auth"},
 	{"store"},
 	{"redisd"},
+	{"admission"},
 	domain,
 	{"fault"},
 }

@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 
+	"github.com/tocsin-oncall/tocsin/server/admission"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/directory"
@@ -24,6 +26,7 @@ type intake struct {
 	book func() *directory.Snapshot
 	// append makes entries durable; drop notes an event that was not taken.
 	append func(ctx context.Context, entries []store.InboxEntry) error
+	gate   *admission.Gate // which events there is room for
 	drop   func(ctx context.Context, dropped ...store.Dropped) error
 	now    func() time.Time
 	log    *slog.Logger
@@ -74,10 +77,27 @@ func (in intake) Accept(ctx context.Context, from ingest.Integration, events []e
 			Key: scoped(from, svc, e.DedupKey), Event: e, Received: now, Trace: trace,
 		}
 	}
-	if err := in.append(ctx, entries); err != nil {
+	if err := in.take(ctx, from, entries); err != nil {
 		return nil, fmt.Errorf("take in %d events of integration %s: %w", len(events), from.ID, err)
 	}
 	return accepted, nil
+}
+
+// take makes entries durable, if there is room for them.
+func (in intake) take(ctx context.Context, from ingest.Integration, entries []store.InboxEntry) error {
+	stored, err := in.gate.Events(from.Sender(), len(entries))
+	if err != nil {
+		return err
+	}
+	err = in.append(ctx, entries)
+	stored(err == nil)
+	switch {
+	case errors.Is(err, store.ErrInboxFull):
+		in.gate.Refuse(from.Sender(), admission.InboxFull)
+	case errors.Is(err, store.ErrStoreFull):
+		in.gate.Refuse(from.Sender(), admission.StoreFull)
+	}
+	return err
 }
 
 // ignore answers for a service that takes no events.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/apns"
+	"github.com/tocsin-oncall/tocsin/server/admission"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/directory"
@@ -50,6 +51,9 @@ type Options struct {
 	// taken: "before commit", "after push". A test ends the process there. nil
 	// in every real server.
 	Step func(point string)
+
+	// limits are the rooms for events; a test makes them small.
+	limits admission.Limits
 	// inside, when set, gets the server before it starts. A test looks into it.
 	inside func(*server)
 }
@@ -94,6 +98,7 @@ type server struct {
 	notifier  *notify.Notifier
 	desk      *respond.Desk
 	engine    *engine.Engine
+	gate      *admission.Gate
 	intake    intake
 	channels  map[roster.MethodKind]notify.Channel
 	ready     *readiness
@@ -260,9 +265,10 @@ func (s *server) startEngine(ctx context.Context) error {
 	})
 	s.desk.Committed = s.engine.Committed
 	s.intake = intake{
-		auth: s.auth, book: s.directory.Snapshot, append: s.engine.Accept, drop: s.store.NoteDropped, now: s.clock.Now, log: s.log,
+		auth: s.auth, book: s.directory.Snapshot, append: s.engine.Accept, gate: s.gate, drop: s.store.NoteDropped, now: s.clock.Now, log: s.log,
 	}
 	s.life.background(ctx, "engine", s.engine.Run)
+	s.life.background(ctx, "admission", s.watchGate)
 	keep := &keeper{
 		store: s.store, owned: s.engine.Owned, directory: s.directory, retention: s.c.Retention, now: s.clock.Now,
 		log: s.log, every: keepEvery(s.c.Retention),

@@ -76,7 +76,7 @@ func (s *server) openAPI(ctx context.Context, listen string) error {
 	acceptor := counted{s.intake, s.vitals.events}
 	s.api, err = rpc.New(rpc.Config{ //nolint:contextcheck // what it starts outlives the start
 		Desk: s.desk, Store: s.store, Directory: s.directory, Auth: s.auth, Signer: auth.NewSigner(s.keys),
-		Acceptor: acceptor, Notifier: s.notifier,
+		Acceptor: acceptor, Gate: s.gate, Notifier: s.notifier,
 		Prover: rpc.Proofs{
 			Channels: s.channels, Push: s.sender, Now: s.clock.Now,
 			Phone: func(d *directory.Device) push.Device { return s.people.phone(d).Push },
@@ -88,10 +88,10 @@ func (s *server) openAPI(ctx context.Context, listen string) error {
 	}
 	s.grpc = grpc.NewServer(append(s.api.Options(), s.tracing.server()...)...)
 	s.api.Register(s.grpc)
-	events := ingest.New(ingest.Config{Keys: s.intake, Acceptor: acceptor, Now: s.clock.Now, Log: s.log})
+	events := ingest.New(ingest.Config{Keys: s.intake, Acceptor: acceptor, Gate: s.gate, Pause: refusalPause, Now: s.clock.Now, Log: s.log})
 	s.gateway, err = gateway.New(gateway.Config{ //nolint:contextcheck // what it starts outlives the start
 		GRPC: s.grpc, Ingest: events, Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}), Ready: s.readyChecks,
-		Wrap: s.tracing.traced, Dial: s.tracing.client(), Version: s.o.Version, Log: s.log,
+		Wrap: s.tracing.traced, Dial: s.tracing.client(), Version: s.o.Version, Log: s.log, Registerer: s.registry,
 	})
 	if err != nil {
 		return err
@@ -119,6 +119,7 @@ func (s *server) openAPI(ctx context.Context, listen string) error {
 func (s *server) openHTTP(ctx context.Context, l net.Listener) error {
 	s.cert = &certificate{config: s.c.TLS}
 	srv := s.gateway.Server()
+	l = s.gateway.Listener(l)
 	serve := srv.Serve
 	if s.c.TLS.CertFile != "" {
 		if err := s.cert.load(); err != nil {
@@ -229,6 +230,7 @@ func (s *server) problems(ctx context.Context) (all []string, able bool) {
 		all = append(all, fmt.Sprintf("The clock of Redis has jumped by %s and is not believed yet.", jump.Round(time.Millisecond)))
 	}
 	all = append(all, s.failovers().problems()...)
+	all = append(all, s.storms()...)
 	for _, app := range s.sender.State() {
 		if app.Breaker != push.BreakerClosed {
 			all = append(all, fmt.Sprintf("Pushes through %s (%s, %s) are stopped since %s: %s.",

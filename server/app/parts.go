@@ -52,12 +52,15 @@ func (s *server) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.gate = newGate(s.o.limits, s.clock.Now)
+	s.gate.Register(s.registry)
 	o := store.Options{
 		URL: url, TLS: roots, Replicated: s.c.Redis.Durability == "replicated", Log: s.log, Now: s.o.local(), Step: s.o.Step,
 	}
 	if !s.c.Private() { // that one has no replica, and comes back with all that it had
 		o.Ring = ringBytes
 	}
+	o.InboxLimit = inboxLimit
 	if s.store, err = s.connect(ctx, o); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -31,6 +32,10 @@ type Config struct {
 	ClientIP func(r *http.Request) string      // who really calls, behind a proxy; nil: the connection's address
 	Version  string
 	Log      *slog.Logger
+	Limits   Limits
+	Patience Patience
+	// Registerer takes the metrics; nil: they are not shown.
+	Registerer prometheus.Registerer
 }
 
 // Check is one thing that readiness asks for.
@@ -46,18 +51,25 @@ type Gateway struct {
 	conn    *grpc.ClientConn
 	mux     *http.ServeMux
 	handler http.Handler
+
+	connections *crowd
+	calls       *crowd
 }
 
 // Limits of an HTTP call. Bodies of ingest have their own, which are smaller.
 const (
-	maxBody   = 4 << 20
-	maxHeader = 64 << 10
-	callTime  = 60 * time.Second // to read a request and write its answer; streams have none
+	maxBody    = 4 << 20
+	maxHeader  = 64 << 10
+	maxStreams = 250 // calls on one connection of HTTP/2; a proxy has several connections
 )
 
 // New returns a Gateway. Serve answers its own calls only while Run runs.
 func New(c Config) (*Gateway, error) {
-	g := &Gateway{c: c, memory: newMemory(), mux: http.NewServeMux()}
+	c.Limits, c.Patience = c.Limits.withDefaults(), c.Patience.withDefaults()
+	g := &Gateway{
+		c: c, memory: newMemory(), mux: http.NewServeMux(),
+		connections: newCrowd("connections", c.Limits.Connections, c.Registerer), calls: newCrowd("calls", c.Limits.Calls, c.Registerer),
+	}
 	options := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.memory.dial(ctx) }),
@@ -94,7 +106,10 @@ func (g *Gateway) Server() *http.Server {
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler: g, Protocols: &protocols, MaxHeaderBytes: maxHeader,
-		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ReadHeaderTimeout: g.c.Patience.Header, IdleTimeout: 2 * time.Minute,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, SendPingTimeout: g.c.Patience.Silent, WriteByteTimeout: g.c.Patience.Write,
+		},
 		ErrorLog: slog.NewLogLogger(g.c.Log.Handler(), slog.LevelDebug),
 	}
 }
@@ -160,8 +175,19 @@ func (g *Gateway) rest() (http.Handler, error) {
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	leave, ok := g.calls.enter(g.clientIP(r))
+	if !ok {
+		w.Header().Set("Retry-After", "2")
+		http.Error(w, "too many calls of your address are under way", http.StatusServiceUnavailable)
+		return
+	}
+	defer leave()
+	control, at := http.NewResponseController(w), now()
+	if !isStream(r) { // the end of reading would end a stream of HTTP/1.1
+		_ = control.SetReadDeadline(at.Add(g.c.Patience.Body)) // not every writer has deadlines
+	}
 	if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
-		g.c.GRPC.ServeHTTP(w, r)
+		g.c.GRPC.ServeHTTP(patient{w, control, g.c.Patience.Write}, r)
 		return
 	}
 	h := w.Header()
@@ -173,9 +199,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 	if !isStream(r) {
-		control, until := http.NewResponseController(w), time.Now().Add(callTime) //nolint:forbidigo // of the connection, not of the domain
-		_ = control.SetReadDeadline(until)                                        // not every writer has them
-		_ = control.SetWriteDeadline(until)
+		_ = control.SetWriteDeadline(at.Add(g.c.Patience.Answer))
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	g.handler.ServeHTTP(w, r)

@@ -66,7 +66,7 @@ func start(t *testing.T, i *incidents, c gateway.Config) string {
 	ctx, stop := context.WithCancel(context.Background())
 	srv, ended := g.Server(), make(chan error, 2)
 	go func() { ended <- g.Run(ctx) }()
-	go func() { ended <- srv.Serve(l) }()
+	go func() { ended <- srv.Serve(g.Listener(l)) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
 		stop()

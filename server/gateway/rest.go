@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net"
 	"net/http"
 	"net/textproto"
 	"strconv"
@@ -59,11 +58,7 @@ func (g *Gateway) clientIP(r *http.Request) string {
 	if g.c.ClientIP != nil {
 		return g.c.ClientIP(r)
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+	return hostOf(r.RemoteAddr)
 }
 
 // fail answers an error as google.rpc.Status in JSON, with Retry-After where

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -21,10 +20,6 @@ import (
 )
 
 const eventStream = "text/event-stream"
-
-// writeTime is how long the caller of a stream may take for one event. With
-// every event it begins anew.
-const writeTime = 30 * time.Second
 
 // isStream reports whether the call lasts as long as its caller wants.
 func isStream(r *http.Request) bool {
@@ -124,7 +119,7 @@ func send[M any, P interface {
 	control := http.NewResponseController(w)
 	for ; err == nil; m, err = stream.Recv() {
 		// Who does not read is let go: he would hold the stream for ever.
-		_ = control.SetWriteDeadline(time.Now().Add(writeTime)) //nolint:forbidigo // of the connection; not every writer has one
+		_ = control.SetWriteDeadline(now().Add(g.c.Patience.Write)) // not every writer has one
 		id, event := name(m)
 		body, jsonErr := protojson.Marshal(P(m))
 		if jsonErr != nil {

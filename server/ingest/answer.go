@@ -120,6 +120,9 @@ func refusedStatus(f *fault.Error) int {
 
 // refusalV2 is refusal in the words of Events v2.
 func refusalV2(err error) answer {
+	if fault.KindOf(err) == fault.Exhausted {
+		return failureV2(err)
+	}
 	a := answer{status: http.StatusBadRequest, err: err}
 	if r, ok := errors.AsType[*v2Error](err); ok {
 		a.body = r
@@ -142,6 +145,9 @@ func failure(err error, exhausted int) answer {
 		a = problem(http.StatusServiceUnavailable, "Events cannot be stored at the moment")
 	case kind == fault.Exhausted:
 		a = problem(exhausted, "Events are arriving too quickly")
+		if f, ok := errors.AsType[*fault.Error](err); ok {
+			a = problem(exhausted, "Events are arriving too quickly", f.Message)
+		}
 	case kind == fault.Invalid, kind == fault.Precondition, kind == fault.NotFound, kind == fault.Exists, kind == fault.OutOfRange:
 		a = problem(http.StatusBadRequest, "The events cannot be taken")
 		if f, ok := errors.AsType[*fault.Error](err); ok {

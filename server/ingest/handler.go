@@ -6,10 +6,12 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/server/admission"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 )
@@ -21,6 +23,11 @@ type Integration struct {
 	Source    string // the configured source; empty: whichever the path names
 	Options   Options
 	Disabled  bool // the key is known, but must not be used
+}
+
+// Sender is the integration as the gate counts it.
+func (i Integration) Sender() admission.Sender {
+	return admission.Sender{Service: i.ServiceID, Key: i.ID}
 }
 
 // Keys finds the integration of a key.
@@ -58,15 +65,31 @@ type Acceptor interface {
 	Accept(ctx context.Context, from Integration, events []event.Event) ([]Accepted, error)
 }
 
+// Gate admits requests.
+type Gate interface {
+	// Stranger admits a request whose sender is not known yet. What it returns is
+	// called when he is, or has his answer. The error is an Exhausted fault.
+	Stranger(address string, size int64) (known func(), err error)
+	// Enter admits a request of a sender. What it returns is called when he has
+	// his answer. The error is an Exhausted fault.
+	Enter(from admission.Sender, size int64) (leave func(), err error)
+}
+
 // Config is what a Handler needs.
 type Config struct {
 	Keys     Keys
 	Acceptor Acceptor
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Gate says which requests there is room for. It is asked before a body is
+	// read that need not be read to know its sender.
+	Gate Gate
+	Now  func() time.Time
+	Log  *slog.Logger
 	// NewID makes a name that no other has: of requests, and dedup keys of
 	// Events v2. nil: 128 random bits in hex.
 	NewID func() string
+	// Pause is how long a sender that the gate refuses waits for its answer: one
+	// that comes again at once takes everybody's time. 0: it does not.
+	Pause time.Duration
 	// StoreTimeout is how long looking up the key and accepting may take. 0: 2 s.
 	StoreTimeout time.Duration
 }
@@ -75,7 +98,14 @@ type Config struct {
 // v2, POST /integrations/{key}/{source} and POST /integrations/{key}. The key
 // may also come in a header or the query, see the function credential; the
 // path is then /integrations/{source} or /integrations.
-type Handler struct{ Config }
+type Handler struct {
+	Config
+
+	paused chan struct{} // who waits for a refusal
+}
+
+// mostPaused bounds who waits for a refusal; more are refused at once.
+const mostPaused = 4096
 
 // New returns a Handler.
 func New(c Config) *Handler {
@@ -85,7 +115,7 @@ func New(c Config) *Handler {
 	if c.StoreTimeout == 0 {
 		c.StoreTimeout = 2 * time.Second
 	}
-	return &Handler{Config: c}
+	return &Handler{Config: c, paused: make(chan struct{}, mostPaused)}
 }
 
 func newID() string {
@@ -105,7 +135,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := h.route(r, id)
 	a.write(w)
 	level := slog.LevelDebug
-	if a.status >= http.StatusInternalServerError || (a.status >= http.StatusBadRequest && a.integration != "") {
+	switch {
+	case fault.KindOf(a.err) == fault.Exhausted: // thousands a second: the gate says it once a minute
+	case a.status >= http.StatusInternalServerError, a.status >= http.StatusBadRequest && a.integration != "":
 		level = slog.LevelWarn // a page that did not come in, of somebody we know
 	}
 	if !h.Log.Enabled(r.Context(), level) {
@@ -146,6 +178,12 @@ func (h *Handler) deliver(r *http.Request, path, id string) answer {
 	if err != nil {
 		return failure(err, http.StatusServiceUnavailable)
 	}
+	leave, err := h.Gate.Enter(from.Sender(), r.ContentLength)
+	if err != nil {
+		h.pause(r.Context())
+		return failure(err, http.StatusServiceUnavailable)
+	}
+	defer leave()
 	a := h.take(r, from, name, id)
 	a.integration = from.ID
 	return a
@@ -189,14 +227,7 @@ func (h *Handler) take(r *http.Request, from Integration, name, id string) answe
 // enqueue is PagerDuty's Events v2: the key is in the body, and so are the
 // words of every answer.
 func (h *Handler) enqueue(r *http.Request) answer {
-	body, err := Read(r, event.MaxBodyV2)
-	if err == nil {
-		body, err = prepare(body)
-	}
-	if err != nil {
-		return refusalV2(err)
-	}
-	m, err := parseV2(body)
+	m, err := h.readV2(r)
 	if err != nil {
 		return refusalV2(err)
 	}
@@ -224,9 +255,61 @@ func (h *Handler) enqueue(r *http.Request) answer {
 	case err != nil:
 		return failureV2(err)
 	}
+	leave, err := h.Gate.Enter(from.Sender(), r.ContentLength)
+	if err != nil {
+		h.pause(r.Context())
+		return failureV2(err)
+	}
+	defer leave()
 	a := h.takeV2(r.Context(), from, m)
 	a.integration = from.ID
 	return a
+}
+
+// readV2 reads a message, whose sender is a stranger until it is read.
+func (h *Handler) readV2(r *http.Request) (v2Message, error) {
+	known, err := h.Gate.Stranger(addressOf(r), r.ContentLength)
+	if err != nil {
+		h.pause(r.Context())
+		return v2Message{}, err
+	}
+	defer known()
+	body, err := Read(r, event.MaxBodyV2)
+	if err == nil {
+		body, err = prepare(body)
+	}
+	if err != nil {
+		return v2Message{}, err
+	}
+	return parseV2(body)
+}
+
+// pause lets a sender wait for its refusal.
+func (h *Handler) pause(ctx context.Context) {
+	if h.Pause == 0 {
+		return
+	}
+	select {
+	case h.paused <- struct{}{}:
+		defer func() { <-h.paused }()
+	default:
+		return
+	}
+	t := time.NewTimer(h.Pause)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// addressOf returns where a connection comes from, without its port.
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func (h *Handler) takeV2(ctx context.Context, from Integration, m v2Message) answer {

@@ -2,18 +2,23 @@ package ingest_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tocsin-oncall/tocsin/server/admission"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/ingest"
@@ -138,7 +143,7 @@ func TestFailuresTellTheSenderToComeAgain(t *testing.T) {
 		})
 	}
 	w := (&backend{acceptErr: fault.New(fault.Exhausted, "TOO_MUCH", "x")}).post(t, "/v2/enqueue", enqueue)
-	wantBody(t, w, http.StatusTooManyRequests, `{"status":"throttle exceeded","message":"Events are arriving too quickly","errors":[]}`)
+	wantBody(t, w, http.StatusTooManyRequests, `{"status":"throttle exceeded","message":"Events are arriving too quickly","errors":["x"]}`)
 	w = (&backend{outcome: ingest.OutcomeRejected, reason: "the service is gone"}).post(t, "/v2/enqueue", enqueue)
 	wantBody(t, w, http.StatusBadRequest, `{"status":"invalid event","message":"Event object is invalid","errors":["the service is gone"]}`)
 	w = (&backend{outcome: ingest.OutcomeIgnored}).post(t, "/v2/enqueue", enqueue)
@@ -322,5 +327,59 @@ func TestAnswersAreOfTheAcceptor(t *testing.T) {
 	}
 	if want := "[map[dedup_key:my/key event_action:trigger reason:maintenance result:ignored]]"; fmt.Sprint(got.Events) != want {
 		t.Errorf("events = %v, want %s", got.Events, want)
+	}
+}
+
+// full is a gate with no room.
+type full struct{}
+
+var errFull = fault.New(fault.Exhausted, "KEY_REQUESTS", "this key has its share").After(2 * time.Second)
+
+func (full) Stranger(string, int64) (func(), error)        { return nil, errFull }
+func (full) Enter(admission.Sender, int64) (func(), error) { return nil, errFull }
+
+// unread fails the test when somebody reads it.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body is read")
+	return 0, io.EOF
+}
+
+// TestRefusedBeforeItIsRead: who sends more than his share costs next to nothing,
+// hears which limit it is and when to come again, and waits for that a little.
+func TestRefusedBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]int{
+		"/integrations/" + key + "/generic": http.StatusServiceUnavailable, "/integrations/generic": http.StatusServiceUnavailable,
+		"/v2/enqueue": http.StatusTooManyRequests,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			h := (&backend{}).handler(&log)
+			h.Gate, h.Pause = full{}, 250*time.Millisecond
+			h.Log = slog.New(slog.NewTextHandler(&log, nil))
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, unread{t})
+			r.Header.Set("Authorization", "Bearer "+key)
+			w := httptest.NewRecorder()
+			began := time.Now()
+			h.ServeHTTP(w, r)
+			if took := time.Since(began); took != h.Pause {
+				t.Errorf("%s: answered after %v, want %v", path, took, h.Pause)
+			}
+			if w.Code != want || w.Header().Get("Retry-After") != "2" || !strings.Contains(w.Body.String(), errFull.Message) {
+				t.Errorf("%s: got %d, Retry-After %q, %s; want %d, 2 and the limit", path, w.Code, w.Header().Get("Retry-After"), w.Body, want)
+			}
+			if log.Len() > 0 {
+				t.Errorf("%s: each refusal is logged: %s", path, log.String())
+			}
+			gone, hangUp := context.WithCancel(t.Context())
+			hangUp()
+			began = time.Now()
+			h.ServeHTTP(httptest.NewRecorder(), r.WithContext(gone))
+			if took := time.Since(began); took != 0 {
+				t.Errorf("%s: who has hung up is waited for %v, want not at all", path, took)
+			}
+		})
 	}
 }

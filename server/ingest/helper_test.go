@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/server/admission"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/ingest"
@@ -68,7 +69,7 @@ func (b *backend) Accept(ctx context.Context, _ ingest.Integration, events []eve
 
 func (b *backend) handler(log io.Writer) *ingest.Handler {
 	return ingest.New(ingest.Config{
-		Keys: b, Acceptor: b, StoreTimeout: 50 * time.Millisecond,
+		Keys: b, Acceptor: b, Gate: admission.New(admission.Config{Partition: func(string) int { return 0 }, Now: time.Now}), StoreTimeout: 50 * time.Millisecond,
 		Now:   func() time.Time { return time.Date(2026, 11, 21, 10, 15, 40, 0, time.UTC) },
 		NewID: func() string { return "made-by-the-server" },
 		Log:   slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"go.opentelemetry.io/otel/propagation"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/auth"
@@ -52,6 +53,11 @@ func (s *events) PublishEvent(ctx context.Context, req *pb.PublishEventRequest) 
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.c.Gate.Enter(from.Sender(), int64(proto.Size(req)))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	e, err := s.eventOf(from, req.GetEvent())
 	if err != nil {
 		return nil, err
@@ -74,6 +80,11 @@ func (s *events) BatchPublishEvents(ctx context.Context, req *pb.BatchPublishEve
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.c.Gate.Enter(from.Sender(), int64(proto.Size(req)))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	answer := &pb.BatchPublishEventsResponse{Results: make([]*pb.PublishEventResponse, len(req.GetEvents()))}
 	var good []event.Event
 	var at []int

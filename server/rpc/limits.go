@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
+	"github.com/tocsin-oncall/tocsin/server/admission"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 )
@@ -24,7 +25,14 @@ type Limits struct {
 	MaxMessage int
 	// Streams is how many streams one caller may have open: 32.
 	Streams int
+	// AllStreams is how many streams all callers together may have open at this
+	// instance: 4,096. A quarter of them is for the first two of each caller: an
+	// app needs no more, and has them while others hold all that they can get.
+	AllStreams int
 }
+
+// leastStreams are the streams that each caller may have out of the reserve.
+const leastStreams = 2
 
 func (l Limits) withDefaults() Limits {
 	if l.PerSecond == 0 {
@@ -39,6 +47,9 @@ func (l Limits) withDefaults() Limits {
 	if l.Streams == 0 {
 		l.Streams = 32
 	}
+	if l.AllStreams == 0 {
+		l.AllStreams = 4096
+	}
 	return l
 }
 
@@ -49,6 +60,7 @@ type limiter struct {
 	mu      sync.Mutex
 	callers map[string]*caller
 	swept   time.Time
+	streams admission.Shares // of all callers
 }
 
 type caller struct {
@@ -60,7 +72,13 @@ type caller struct {
 // sweepEvery is how often quiet callers are forgotten; by then their buckets are full.
 const sweepEvery = time.Minute
 
-func newLimiter(l Limits) *limiter { return &limiter{limits: l, callers: map[string]*caller{}} }
+func newLimiter(l Limits) *limiter {
+	reserve := l.AllStreams / 4
+	return &limiter{
+		limits: l, callers: map[string]*caller{},
+		streams: admission.Shares{Room: l.AllStreams - reserve, Least: leastStreams, Reserve: reserve},
+	}
+}
 
 // proves reports whether the call brings the proof of one page along instead of
 // a credential. All phones behind one proxy come from one address, and in a
@@ -134,10 +152,15 @@ func (l *limiter) open(c *call, now time.Time) (func(), error) {
 		return nil, fault.New(fault.Exhausted, "STREAM_LIMIT", "you have too many streams open; close one first",
 			"limit", strconv.Itoa(l.limits.Streams)).After(5 * time.Second)
 	}
+	name := c.name()
+	if l.streams.Take("", name, 1) != admission.Admitted {
+		return nil, fault.New(fault.Exhausted, "STREAMS_FULL", "this server has as many streams open as it can hold for you; come again, or close one of yours").After(5 * time.Second)
+	}
 	known.streams++
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		known.streams--
+		l.streams.Give("", name, 1)
 	}, nil
 }

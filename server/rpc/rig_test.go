@@ -22,6 +22,7 @@ import (
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/push"
+	"github.com/tocsin-oncall/tocsin/server/admission"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/directory"
@@ -216,7 +217,7 @@ func newRig(t *testing.T, change ...func(*rpc.Config)) *rig {
 	})
 	t.Cleanup(notifier.Close)
 	c := rpc.Config{
-		Desk: r.desk, Store: r.store, Directory: r.dir, Signer: r.signer, Acceptor: r.acceptor, Notifier: notifier, Now: r.now, Log: discard,
+		Desk: r.desk, Store: r.store, Directory: r.dir, Signer: r.signer, Acceptor: r.acceptor, Gate: open{}, Notifier: notifier, Now: r.now, Log: discard,
 		Auth:      &auth.Authenticator{Book: func() auth.Book { return r.dir.Snapshot() }, CatchUp: r.dir.CatchUp, Now: r.now},
 		PublicURL: "https://page.example.org", Limits: rpc.Limits{PerSecond: 1e6, Burst: 1e6},
 		Prover: rpc.Proofs{
@@ -410,3 +411,9 @@ func (r *rig) http(method, path, who, body string, headers ...string) *http.Resp
 	}
 	return res
 }
+
+// open is a gate that admits everybody.
+type open struct{}
+
+func (open) Stranger(string, int64) (func(), error)        { return func() {}, nil }
+func (open) Enter(admission.Sender, int64) (func(), error) { return func() {}, nil }

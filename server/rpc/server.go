@@ -31,6 +31,7 @@ type Config struct {
 	Auth      *auth.Authenticator
 	Signer    auth.Signer
 	Acceptor  ingest.Acceptor
+	Gate      ingest.Gate // which calls with events there is room for
 	Notifier  Notifier
 	Prover    Prover
 	// Members returns who lives and who owns what. Optional.

@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/admission"
+	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/store"
+)
+
+const (
+	gateLook = 100 * time.Millisecond // between looks at what waits where much does
+	gatePace = time.Second            // between measurements of how fast events are decided
+	gateTell = time.Minute            // between log lines about who is refused
+	mostTold = 10                     // senders named in one
+	// inboxLimit is where the store refuses events, whoever sends them: the gate's
+	// room for a partition and the reserve beside it.
+	inboxLimit = 30_000
+	// refusalPause is how long a refused sender waits for its answer.
+	refusalPause = 250 * time.Millisecond
+)
+
+func newGate(l admission.Limits, now func() time.Time) *admission.Gate {
+	return admission.New(admission.Config{
+		Limits: l, Partition: func(service string) int { return int(store.PartitionOf(service)) }, Now: now,
+	})
+}
+
+// watchGate tells the gate what waits while much does, and the operator who is
+// refused, until ctx ends.
+func (s *server) watchGate(ctx context.Context) error {
+	look, pace, tell := time.NewTicker(gateLook), time.NewTicker(gatePace), time.NewTicker(gateTell)
+	defer look.Stop()
+	defer pace.Stop()
+	defer tell.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+			s.observeInboxes(ctx)
+		case <-pace.C:
+			s.gate.Measure()
+		case <-tell.C:
+			for _, r := range first(s.gate.Told(), mostTold) {
+				s.log.WarnContext(ctx, "events are refused: their sender sends more than its share", slog.String("integration", r.Key),
+					slog.String("service", r.Service), slog.String("limit", string(r.Reason)), slog.Int("requests", r.Times), slog.Time("since", r.Since))
+			}
+		}
+	}
+}
+
+func (s *server) observeInboxes(ctx context.Context) {
+	crowded := s.gate.Crowded() // none in a quiet night
+	if len(crowded) == 0 {
+		return
+	}
+	ps := make([]store.Partition, len(crowded))
+	for i, p := range crowded {
+		ps[i] = store.Partition(p) //nolint:gosec // it was one
+	}
+	lengths, err := s.store.Waiting(ctx, ps)
+	if err != nil {
+		return // Redis is out, which others tell; nothing gets in meanwhile
+	}
+	for i, n := range lengths {
+		s.gate.Observe(crowded[i], n)
+	}
+}
+
+// storms says who is refused at the moment, for the status.
+func (s *server) storms() []string {
+	var all []string
+	book := s.directory.Snapshot()
+	for _, r := range first(s.gate.Storming(), mostTold) {
+		name := r.Service
+		if svc, ok := book.Service(catalog.ServiceID(r.Service)); ok {
+			name = svc.Name
+		}
+		all = append(all, fmt.Sprintf("Events of integration %s (%s) are refused since %s, as it sends more than its share (%s); it is told to come again. Look at what sends them.",
+			r.Key, name, r.Since.UTC().Format(time.TimeOnly), strings.ReplaceAll(string(r.Reason), "_", " ")))
+	}
+	return all
+}
+
+func first[T any](all []T, n int) []T { return all[:min(len(all), n)] }
