@@ -60,7 +60,7 @@ func (o *owner) drainInbox(ctx context.Context) error {
 		}
 		n, err := o.turn(ctx)
 		<-o.turns
-		if err != nil || n == 0 {
+		if err != nil || n < inboxBatch { // what has come since has said so
 			return err
 		}
 	}

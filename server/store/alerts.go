@@ -34,7 +34,7 @@ func (s *Store) AlertsAt(ctx context.Context, ids []incident.ID, keys []LinkedKe
 	if pipe.Len() == 0 {
 		return alerts, nil
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
+	if err := s.trips.travel(ctx, pipe); err != nil && !isNil(err) {
 		return nil, failed(err, "read %d alerts", len(keys))
 	}
 	besides := make(map[incident.ID]*docBeside, len(docs))

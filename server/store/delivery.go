@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -126,8 +127,10 @@ func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]B
 	if len(all) == 0 {
 		return begun, nil
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
-	for _, b := range all {
+	if err := s.trips.travel(ctx, pipe); err != nil && (ctx.Err() != nil || errors.Is(err, redis.ErrClosed)) {
+		return nil, failed(err, "begin %d sends", len(sends))
+	}
+	for _, b := range all { // each command has its own error
 		verdicts, err := b.cmd.Int64Slice()
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
 			verdicts, err = s.run(ctx, beginSendScript, b.keys, b.args...).Int64Slice()
@@ -177,10 +180,12 @@ func (s *Store) mergeDelivery(
 ) (incident.Delivery, bool, error) {
 	key, id := deliveriesKey(p, d), deliveryID(string(raw))
 	for range 16 {
-		before, err := s.rdb.HGet(ctx, key, string(raw)).Bytes()
+		var record *redis.StringCmd
+		err := s.trips.alone(ctx, func(pipe redis.Pipeliner) { record = pipe.HGet(ctx, key, string(raw)) })
 		if err != nil && !isNil(err) {
 			return incident.Delivery{}, false, err
 		}
+		before := []byte(record.Val())
 		var old incident.Delivery
 		found := err == nil
 		nonce := ""

@@ -131,12 +131,13 @@ func inboxFromProto(m *storepb.InboxEntry) InboxEntry {
 // Inbox returns the oldest n entries of a partition, in order. They stay until a
 // commit takes them. What cannot be read is set aside as a dead letter.
 func (s *Store) Inbox(ctx context.Context, p Partition, n int) ([]InboxEntry, error) {
-	list, err := s.rdb.XRangeN(ctx, inboxKey(p), "-", "+", int64(n)).Result()
+	var list *redis.XMessageSliceCmd
+	err := s.trips.alone(ctx, func(pipe redis.Pipeliner) { list = pipe.XRangeN(ctx, inboxKey(p), "-", "+", int64(n)) })
 	if err != nil {
 		return nil, failed(err, "read the inbox of partition %s", p)
 	}
-	entries := make([]InboxEntry, 0, len(list))
-	for _, x := range list {
+	entries := make([]InboxEntry, 0, len(list.Val()))
+	for _, x := range list.Val() {
 		raw, _ := x.Values["e"].(string)
 		var m storepb.InboxEntry
 		if err := proto.Unmarshal([]byte(raw), &m); err != nil {
@@ -175,12 +176,13 @@ func (s *Store) InboxDone(ctx context.Context, p Partition, ids ...string) error
 // earliest first, at most n, and when the next one wants to be (zero: none).
 // With n documents due the next may be due as well: call again.
 func (s *Store) Due(ctx context.Context, p Partition, now time.Time, n int) ([]Doc, time.Time, error) {
-	list, err := s.rdb.ZRangeWithScores(ctx, timersKey(p), 0, int64(n)).Result()
+	var list *redis.ZSliceCmd
+	err := s.trips.alone(ctx, func(pipe redis.Pipeliner) { list = pipe.ZRangeWithScores(ctx, timersKey(p), 0, int64(n)) })
 	if err != nil {
 		return nil, time.Time{}, failed(err, "read the timers of partition %s", p)
 	}
 	var docs []Doc
-	for i, z := range list {
+	for i, z := range list.Val() {
 		due := at(int64(z.Score))
 		if i == n || due.After(now) {
 			return docs, due, nil

@@ -23,6 +23,15 @@ func notFound(id incident.ID) error {
 	return fault.New(fault.NotFound, "INCIDENT_NOT_FOUND", "there is no incident of that name", "incident", string(id))
 }
 
+// get reads a string.
+func (s *Store) get(ctx context.Context, key string) ([]byte, error) {
+	var cmd *redis.StringCmd
+	if err := s.trips.alone(ctx, func(pipe redis.Pipeliner) { cmd = pipe.Get(ctx, key) }); err != nil {
+		return nil, err
+	}
+	return cmd.Bytes()
+}
+
 // Incident returns an incident, archived or not. NotFound when there is none.
 func (s *Store) Incident(ctx context.Context, id incident.ID) (*incident.Incident, error) {
 	in, _, err := s.load(ctx, id)
@@ -35,7 +44,7 @@ func (s *Store) load(ctx context.Context, id incident.ID) (*incident.Incident, *
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := s.rdb.Get(ctx, incidentKey(p, id)).Bytes()
+	raw, err := s.get(ctx, incidentKey(p, id))
 	if isNil(err) {
 		return nil, nil, notFound(id)
 	}
@@ -77,7 +86,7 @@ func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.
 	if pipe.Len() == 0 {
 		return found, nil
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
+	if err := s.trips.travel(ctx, pipe); err != nil && !isNil(err) {
 		return nil, failed(err, "read %d incidents", len(ids))
 	}
 	for i, cmd := range cmds {
@@ -101,7 +110,7 @@ func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.
 // Person returns the document of a person, a fresh one (Revision 0) when there
 // is none yet: commit that with Before nil.
 func (s *Store) Person(ctx context.Context, id roster.UserID) (*attention.Person, error) {
-	raw, err := s.rdb.Get(ctx, personKey(PartitionOf(string(id)), id)).Bytes()
+	raw, err := s.get(ctx, personKey(PartitionOf(string(id)), id))
 	if isNil(err) {
 		return &attention.Person{User: id}, nil
 	}
@@ -177,7 +186,7 @@ func (s *Store) LinkedAll(ctx context.Context, keys []LinkedKey) (map[LinkedKey]
 	for i, k := range keys {
 		cmds[i] = pipe.HGet(ctx, keysKey(PartitionOf(string(k.Service)), k.Service), k.Key)
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
+	if err := s.trips.travel(ctx, pipe); err != nil && !isNil(err) {
 		return nil, failed(err, "look up %d dedup keys", len(keys))
 	}
 	for i, cmd := range cmds {
@@ -240,7 +249,8 @@ func (s *Store) LastEntry(ctx context.Context, id incident.ID) (incident.Entry, 
 	if err != nil {
 		return incident.Entry{}, false, err
 	}
-	raw, err := s.rdb.LIndex(ctx, timelineKey(p, id), -1).Result()
+	var last *redis.StringCmd
+	err = s.trips.alone(ctx, func(pipe redis.Pipeliner) { last = pipe.LIndex(ctx, timelineKey(p, id), -1) })
 	if isNil(err) {
 		a, err := s.archived(ctx, id)
 		if a == nil || err != nil || len(a.timeline) == 0 {
@@ -251,7 +261,7 @@ func (s *Store) LastEntry(ctx context.Context, id incident.ID) (incident.Entry, 
 	if err != nil {
 		return incident.Entry{}, false, failed(err, "read the timeline of incident %s", id)
 	}
-	entries, err := decodeTimeline(id, []string{raw})
+	entries, err := decodeTimeline(id, []string{last.Val()})
 	if err != nil {
 		return incident.Entry{}, false, err
 	}

@@ -57,7 +57,16 @@ var (
 func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) *redis.Cmd {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	return script.Run(ctx, s.rdb, keys, args...)
+	var cmd *redis.Cmd
+	err := s.trips.alone(ctx, func(pipe redis.Pipeliner) { cmd = script.EvalSha(ctx, pipe, keys, args...) })
+	switch {
+	case redis.HasErrorPrefix(err, "NOSCRIPT"):
+		return script.Eval(ctx, s.rdb, keys, args...)
+	case err != nil: // whoever gave up must not look at what may still be written
+		cmd = redis.NewCmd(ctx)
+		cmd.SetErr(err)
+	}
+	return cmd
 }
 
 // allow runs one plain command at full memory too, where Redis itself would

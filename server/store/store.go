@@ -22,6 +22,7 @@ type Store struct {
 	commits *batcher // of people and timers
 	decided *batcher // of events: a storm of them never stands before the others
 	appends *batcher
+	trips   *trips
 	running sync.WaitGroup
 	wakes   hub
 	numbers numbers
@@ -40,7 +41,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{o: o, rdb: rdb, kind: kind, homes: newHomes(), ring: ring{most: o.Ring}}
+	s.trips = s.newTrips()
 	if err := s.checkFormat(ctx); err != nil {
+		s.trips.close()
 		_ = rdb.Close() // the first error tells more
 		return nil, err
 	}
@@ -60,6 +63,7 @@ func (s *Store) Close() error {
 	s.commits.close()
 	s.decided.close()
 	s.appends.close()
+	s.trips.close()
 	s.running.Wait()
 	if err := s.rdb.Close(); err != nil {
 		return failed(err, "close the connections to the store")
