@@ -122,9 +122,19 @@ fuzz: ## Run each fuzz target for FUZZTIME (20s)
 	.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: figures ## Run the figures, and all benchmarks; BENCH=<expression> chooses those
+bench: build ## Measure tocsin as a whole against its bars; ARGS=--only=ingest, --profile, --json=FILE
 	@.ci/need redis-server
-	go test -run '^$$' -bench '$(BENCH)' -skip '^BenchmarkFigure' -benchmem ./...
+	go run ./cmd/bench $(ARGS)
+
+.PHONY: growth
+growth: build ## Measure with 1,000 to 1,000,000 open incidents, and draw docs/img/growth.svg
+	@.ci/need redis-server
+	go run ./cmd/bench --growth=docs/img/growth.svg $(ARGS)
+
+.PHONY: soak
+soak: build ## Keep tocsin busy for an hour, and fail when it uses more and more; ARGS=--soak=10m
+	@.ci/need redis-server
+	go run ./cmd/bench --soak=1h $(ARGS)
 
 .PHONY: figures
 figures: ## Measure the figures of docs/push.md, push services in a process of their own
@@ -135,6 +145,11 @@ chaos: ## Break everything for 10 minutes and hold tocsin to its promises; ARGS=
 	@.ci/need redis-server gcc
 	@go build -trimpath -buildvcs=false -o bin/chaos ./cmd/chaos
 	@bin/chaos $(ARGS)
+
+.PHONY: benchmarks
+benchmarks: figures ## Run the figures of pushes, and the benchmarks beside the code; BENCH=<expression> chooses those
+	@.ci/need redis-server
+	go test -run '^$$' -bench '$(BENCH)' -skip '^BenchmarkFigure' -benchmem ./...
 
 .PHONY: clean
 clean: ## Remove what was built, and the tools

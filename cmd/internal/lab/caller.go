@@ -101,10 +101,15 @@ const keyWidth = 20
 
 // NewEvent prepares a trigger for the service with a summary and details as a
 // monitor sends them.
-func NewEvent(service int) *Event {
-	body := fmt.Sprintf(`{"routing_key":%q,"event_action":"trigger","dedup_key":"%0*d","payload":{"summary":"Error rate of checkout above 5%% for 10 minutes on web-%d",`+
+func NewEvent(service int) *Event { return newEvent(service, "trigger") }
+
+// NewResolve prepares the end of what an event of the same key began.
+func NewResolve(service int) *Event { return newEvent(service, "resolve") }
+
+func newEvent(service int, action string) *Event {
+	body := fmt.Sprintf(`{"routing_key":%q,"event_action":%q,"dedup_key":"%0*d","payload":{"summary":"Error rate of checkout above 5%% for 10 minutes on web-%d",`+
 		`"source":"web-%d.example.com","severity":"critical","component":"checkout","class":"HighErrorRate","custom_details":{"rate":"7.3%%","threshold":"5%%","runbook":"https://wiki.example.com/checkout"}}}`,
-		Key(service), keyWidth, 0, service, service)
+		Key(service), action, keyWidth, 0, service, service)
 	head := fmt.Sprintf("POST /v2/enqueue HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(body))
 	e := &Event{request: []byte(head + body)}
 	e.at = bytes.Index(e.request, []byte(`"dedup_key":"`)) + len(`"dedup_key":"`)

@@ -77,6 +77,9 @@ func (l *Lab) path(parts ...string) string {
 	return filepath.Join(append([]string{l.o.Dir}, parts...)...)
 }
 
+// AdminSocket is where the server takes calls from its administrator.
+func (l *Lab) AdminSocket() string { return l.path("data", "admin.sock") }
+
 // redisDir is where the private redis-server keeps its data.
 func (l *Lab) redisDir() string { return l.path("data", "redis") }
 

@@ -19,6 +19,8 @@ type Organisation struct {
 	// FirstPage is how long after an incident began its person is paged. 0: at
 	// once.
 	FirstPage time.Duration
+	// Prompt is how many people, the last ones, are paged at once all the same.
+	Prompt int
 	// LevelDelay is when the second level is asked. 0: 30 minutes.
 	LevelDelay time.Duration
 }
@@ -54,44 +56,69 @@ func PersonOf(token string) (person int, ok bool) {
 	return person, err == nil
 }
 
-// document is the organisation as `tocsin apply` takes it.
-func (o Organisation) document() ([]byte, error) {
-	level := o.LevelDelay
-	if level == 0 {
-		level = 30 * time.Minute
-	}
-	catchAll := UserID(0)
-	d := directory.Document{Settings: &directory.SettingsDoc{Organization: "Lab", CatchAll: []string{catchAll}}}
-	full, admin := "full", "admin"
+// documents are the organisation as `tocsin apply` takes it, in parts: one
+// document has its limit. Each part needs only what is in those before it.
+func (o Organisation) documents() ([][]byte, error) {
+	const atOnce = 1000
+	admin := directory.Document{Settings: &directory.SettingsDoc{Organization: "Lab", CatchAll: []string{UserID(0)}}}
 	for i := range o.People {
-		p := directory.PersonDoc{
-			ID: UserID(i), Name: fmt.Sprintf("Person %d", i), Email: fmt.Sprintf("person%d@example.com", i), Privacy: &full,
-			High: []directory.StepDoc{{Method: string(roster.PushAll), Delay: o.FirstPage.String()}},
+		admin.People = append(admin.People, o.person(i))
+	}
+	parts := []directory.Document{admin}
+	for from := 0; from < o.Services; from += atOnce {
+		var d directory.Document
+		for i := from; i < min(from+atOnce, o.Services); i++ {
+			if i < o.People {
+				d.Policies = append(d.Policies, o.policy(i))
+			}
+			d.Services = append(d.Services, o.service(i))
 		}
-		if i == 0 {
-			p.Role = &admin
+		parts = append(parts, d)
+	}
+	texts := make([][]byte, len(parts))
+	for i, d := range parts {
+		var err error
+		if texts[i], err = yaml.Marshal(d); err != nil {
+			return nil, fmt.Errorf("write the organisation: %w", err)
 		}
-		d.People = append(d.People, p)
 	}
-	for i := range min(o.Services, o.People) {
-		d.Policies = append(d.Policies, directory.PolicyDoc{
-			ID: policyID(i), Name: fmt.Sprintf("Policy %d", i), Levels: []directory.LevelDoc{
-				{Targets: []string{"users/" + UserID(i)}, Delay: level.String()},
-				{Targets: []string{"users/" + UserID((i+1)%o.People)}, Delay: level.String()},
-			},
-		})
+	return texts, nil
+}
+
+func (o Organisation) person(i int) directory.PersonDoc {
+	full, admin := "full", "admin"
+	first := o.FirstPage
+	if i >= o.People-o.Prompt {
+		first = 0
 	}
-	for i := range o.Services {
-		d.Services = append(d.Services, directory.ServiceDoc{
-			ID: ServiceID(i), Name: fmt.Sprintf("Service %d", i), Policy: policyID(i % o.People), Urgency: "high",
-			Integrations: []directory.IntegrationDoc{{ID: fmt.Sprintf("monitor-%d", i), Source: "pagerduty", Key: Key(i)}},
-		})
+	p := directory.PersonDoc{
+		ID: UserID(i), Name: fmt.Sprintf("Person %d", i), Email: fmt.Sprintf("person%d@example.com", i), Privacy: &full,
+		High: []directory.StepDoc{{Method: string(roster.PushAll), Delay: first.String()}},
 	}
-	text, err := yaml.Marshal(d)
-	if err != nil {
-		return nil, fmt.Errorf("write the organisation: %w", err)
+	if i == 0 {
+		p.Role = &admin
 	}
-	return text, nil
+	return p
+}
+
+func (o Organisation) policy(i int) directory.PolicyDoc {
+	delay := o.LevelDelay
+	if delay == 0 {
+		delay = 30 * time.Minute
+	}
+	level := func(person int) directory.LevelDoc {
+		return directory.LevelDoc{Targets: []string{"users/" + UserID(person)}, Delay: delay.String()}
+	}
+	return directory.PolicyDoc{
+		ID: policyID(i), Name: fmt.Sprintf("Policy %d", i), Levels: []directory.LevelDoc{level(i), level((i + 1) % o.People)},
+	}
+}
+
+func (o Organisation) service(i int) directory.ServiceDoc {
+	return directory.ServiceDoc{
+		ID: ServiceID(i), Name: fmt.Sprintf("Service %d", i), Policy: policyID(i % o.People), Urgency: "high",
+		Integrations: []directory.IntegrationDoc{{ID: fmt.Sprintf("monitor-%d", i), Source: "pagerduty", Key: Key(i)}},
+	}
 }
 
 func policyID(i int) string { return fmt.Sprintf("policy-%d", i) }

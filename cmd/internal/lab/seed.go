@@ -16,8 +16,8 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
-// Seed is the installation before its first start: its private Redis runs and
-// nothing else does.
+// Seed is a look past the server into its Redis, to put state there and to see
+// what is.
 type Seed struct {
 	Store     *store.Store
 	Directory *directory.Directory
@@ -33,27 +33,66 @@ func (l *Lab) Seed(ctx context.Context, f func(*Seed) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, private.Stop(context.WithoutCancel(ctx))) }()
-	s := &Seed{Redis: redis.NewClient(&redis.Options{Network: "unix", Addr: private.Socket(), DisableIdentity: true})}
-	defer func() { _ = s.Redis.Close() }()
-	if s.Store, err = store.Open(ctx, store.Options{URL: private.URL(), InboxLimit: 1 << 30}); err != nil {
-		return err
-	}
-	defer func() { _ = s.Store.Close() }()
-	keys, err := auth.ParseKeyring(l.masterKey)
+	s, err := l.look(ctx, private.Socket())
 	if err != nil {
 		return err
+	}
+	defer s.Close()
+	if err := f(s); err != nil {
+		return err
+	}
+	return s.rewrite(ctx)
+}
+
+// Look is what a seed is, of an installation that runs.
+func (l *Lab) Look(ctx context.Context) (*Seed, error) {
+	return l.look(ctx, redisd.Socket(l.redisDir()))
+}
+
+func (l *Lab) look(ctx context.Context, socket string) (_ *Seed, err error) {
+	s := &Seed{Redis: redis.NewClient(&redis.Options{Network: "unix", Addr: socket, DisableIdentity: true})}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.Store, err = store.Open(ctx, store.Options{URL: "unix://" + socket, InboxLimit: 1 << 30}); err != nil {
+		return nil, err
+	}
+	keys, err := auth.ParseKeyring(l.masterKey)
+	if err != nil {
+		return nil, err
 	}
 	s.Directory, err = directory.Open(ctx, directory.Options{
 		Log: directory.StoreLog{Store: s.Store}, Keys: keys,
 		Channels: directory.Channels{Sends: everywhere[roster.MethodKind], Pushes: func(roster.Platform, string) bool { return true }},
 	})
+	return s, err
+}
+
+// Ended is how many incidents have ended, to about a dozen: those that were
+// given a number and are not open.
+func (s *Seed) Ended(ctx context.Context) (int64, error) {
+	ended, err := s.Redis.Get(ctx, "{c}:number").Int64()
 	if err != nil {
-		return err
+		return 0, fmt.Errorf("read the last incident number: %w", err)
 	}
-	if err := f(s); err != nil {
-		return err
+	partitions, err := s.Store.Stats(ctx)
+	if err != nil {
+		return 0, err
 	}
-	return s.rewrite(ctx)
+	for _, p := range partitions {
+		ended -= int64(p.Open)
+	}
+	return ended, nil
+}
+
+// Close ends the connections.
+func (s *Seed) Close() {
+	_ = s.Redis.Close()
+	if s.Store != nil {
+		_ = s.Store.Close()
+	}
 }
 
 func everywhere[K any](K) bool { return true }
@@ -63,13 +102,15 @@ const devicesAtOnce = 500
 
 // Apply sets an organisation up, with a phone in every hand.
 func (s *Seed) Apply(ctx context.Context, o Organisation) error {
-	text, err := o.document()
+	texts, err := o.documents()
 	if err != nil {
 		return err
 	}
 	by := directory.ByServer("lab")
-	if _, err := s.Directory.ApplyDocument(ctx, by, text, directory.ApplyOptions{Force: true}); err != nil {
-		return fmt.Errorf("apply the organisation: %w", err)
+	for _, text := range texts {
+		if _, err := s.Directory.ApplyDocument(ctx, by, text, directory.ApplyOptions{Force: true}); err != nil {
+			return fmt.Errorf("apply the organisation: %w", err)
+		}
 	}
 	var devices []*directory.Device
 	for person := range o.People {
@@ -114,11 +155,20 @@ func (s *Seed) device(person, i int) (*directory.Device, error) {
 	return d, err
 }
 
-// rewrite has Redis write its append-only file anew, and waits for it.
+// rewrite has Redis write its append-only file anew, and waits for it. One that
+// Redis began by itself is waited for first: it may not hold all of the seed.
 func (s *Seed) rewrite(ctx context.Context) error {
+	if err := s.rewritten(ctx); err != nil {
+		return err
+	}
 	if err := s.Redis.BgRewriteAOF(ctx).Err(); err != nil {
 		return fmt.Errorf("rewrite the append-only file: %w", err)
 	}
+	return s.rewritten(ctx)
+}
+
+// rewritten waits until no rewrite is under way.
+func (s *Seed) rewritten(ctx context.Context) error {
 	for {
 		info, err := s.Store.Info(ctx)
 		if err != nil {
