@@ -145,6 +145,7 @@ chaos: ## Break everything for 10 minutes and hold tocsin to its promises; ARGS=
 	@.ci/need redis-server gcc
 	@go build -trimpath -buildvcs=false -o bin/chaos ./cmd/chaos
 	@bin/chaos $(ARGS)
+	go test ./cmd/chaos/internal/linear -run Acknowledgements -v -count=1 -pairs=10000
 
 .PHONY: benchmarks
 benchmarks: figures ## Run the figures of pushes, and the benchmarks beside the code; BENCH=<expression> chooses those

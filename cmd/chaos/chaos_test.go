@@ -35,8 +35,7 @@ func TestAShortNight(t *testing.T) {
 	r, err := night.Run(ctx, night.Options{
 		Seed: 20261128, For: 40 * time.Second, Instances: 2, Services: 4, Every: 1500 * time.Millisecond, Late: 20 * time.Second,
 		Faults: []harm.Kind{
-			harm.KillInstance, harm.KillAtPoint, harm.PauseInstance, harm.KillRedis, harm.CutPower, harm.FlushScripts, harm.FullMemory, harm.CutRedis,
-			harm.SilentApple, harm.ChangeConfig,
+			harm.KillInstance, harm.KillAtPoint, harm.PauseInstance, harm.KillRedis, harm.CutPower, harm.FlushScripts, harm.SilentApple,
 		},
 		Program: program, Dir: t.TempDir(), Log: t.Output(),
 	})
@@ -68,6 +67,36 @@ func TestOptions(t *testing.T) {
 		_, err := options(c.args, &errs)
 		if got := err != nil; got != (c.want != "") || (got && !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%v: %v, want %q", c.args, err, c.want)
+		}
+	}
+}
+
+// TestOneIncidentIsInOneOrder: clients race for an incident through several
+// servers, and what they were answered has an order in which each answer
+// follows from those before it; also when a server is killed meanwhile.
+func TestOneIncidentIsInOneOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts servers")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kills := range []bool{false, true} {
+		o := night.Options{Seed: 7, Instances: 2, Services: 4, Program: program, Dir: t.TempDir(), Log: t.Output()}
+		got, err := night.Contest(t.Context(), o, 6, kills)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, history := range got.Broken {
+			t.Errorf("kills %t: there is no order of", kills)
+			for _, c := range history {
+				t.Logf("%s to %s client %d %s %s: %+v unknown %t refused %t",
+					c.Began.Format("05.000000"), c.Ended.Format("05.000000"), c.Client, c.Verb, c.Who, c.Saw, c.Unknown, c.Refused)
+			}
+		}
+		if got.Checked == 0 {
+			t.Errorf("kills %t: none of the contests could be checked: %+v", kills, got)
 		}
 	}
 }

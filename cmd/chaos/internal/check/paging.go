@@ -49,13 +49,14 @@ func (c *checker) paged() {
 				continue
 			}
 			by, who := c.by(e.At), string(e.Users[0])
-			if c.f.At.Before(by) || movedOn(r.Timeline[i+1:], by) {
-				continue
+			asked := slices.ContainsFunc(pushes[who], func(p ledger.Push) bool {
+				return (p.Incident == string(r.Incident.ID) || p.Many()) && p.At.After(e.At.Add(-c.t.Early)) && p.At.Before(by)
+			})
+			if !asked && (c.f.At.Before(by) || movedOn(r.Timeline[i+1:], by)) {
+				continue // silenced before its time was over, or that is not over yet
 			}
 			c.held("I5")
-			if !slices.ContainsFunc(pushes[who], func(p ledger.Push) bool {
-				return (p.Incident == string(r.Incident.ID) || p.Many()) && p.At.After(e.At.Add(-c.t.Early)) && p.At.Before(by)
-			}) {
+			if !asked {
 				c.broken("I5", r.Incident.ID, e.At, "%s was to be paged at %s, and no push to a phone of theirs was asked for by %s", who, clock(e.At), clock(by))
 			}
 		}

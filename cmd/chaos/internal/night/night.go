@@ -35,8 +35,8 @@ type Options struct {
 
 // What the harness waits for.
 const (
-	recovery = 15 * time.Second
-	breath   = 20 * time.Second // after every few harms, so that what is promised in peace can be seen
+	recovery = 10 * time.Second
+	breath   = 20 * time.Second // after every few harms, so that what is promised in peace can be seen; less in a short night
 	together = 4                // harms between two breaths
 	drain    = 3 * time.Minute  // for what waits to be done, at the end
 )
@@ -145,7 +145,7 @@ func (n *night) breakThings(ctx context.Context, until time.Time) error {
 		h, ok := schedule.Next()
 		after := h.After
 		if ok && h.Number%together == 0 {
-			after += breath
+			after += min(breath, n.o.For/8)
 		}
 		if !ok || time.Now().Add(after).After(until) {
 			after = time.Until(until)

@@ -11,6 +11,9 @@ import (
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 )
 
+// fullFor is how long memory is full at least.
+const fullFor = 8 * time.Second
+
 // slowSync is by how much a slow disk delays each sync.
 const slowSync = 250 * time.Millisecond
 
@@ -58,7 +61,7 @@ func (w *World) Do(ctx context.Context, h harm.Harm) (detail string, err error) 
 		err = w.Redis.FlushScripts(ctx)
 	case harm.FullMemory:
 		err = w.Redis.Limit(ctx, 1<<20)
-		last()
+		pause(ctx, h.Lasts+fullFor) // long enough for somebody to acknowledge in it
 		err = errors.Join(err, w.Redis.Limit(ctx, 0))
 	case harm.SlowDisk:
 		err = w.Redis.SlowDisk(slowSync)
