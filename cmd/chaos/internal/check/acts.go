@@ -164,13 +164,31 @@ func (c *checker) archive() {
 	}
 }
 
+// stalled is for how long the machine stood still during a harm.
+func (c *checker) stalled(h ledger.Harm) time.Duration {
+	var sum time.Duration
+	for _, s := range c.b.Harms {
+		from, until := s.From, s.Until
+		if from.Before(h.From) {
+			from = h.From
+		}
+		if until.After(h.Until) {
+			until = h.Until
+		}
+		if s.Kind == ledger.Stall && from.Before(until) {
+			sum += until.Sub(from)
+		}
+	}
+	return sum
+}
+
 // recovered is I19: what was killed is back in time.
 func (c *checker) recovered() {
 	for _, h := range c.b.Harms {
 		switch h.Kind {
 		case "kill-instance", "kill-redis", "kill-at-point", "cut-power", "restart-instance":
 			c.held("I19")
-			if took := h.Until.Sub(h.From); took > c.t.Recovery+2*c.t.Late {
+			if took := h.Until.Sub(h.From) - c.stalled(h); took > c.t.Recovery+2*c.t.Late {
 				c.broken("I19", "", h.From, "%s of %s at %s took %s until everything worked again", h.Kind, h.Target, clock(h.From), took.Round(time.Millisecond))
 			}
 		default:

@@ -35,8 +35,8 @@ type Found struct {
 	Open    map[incident.ID]bool            // the index of open incidents
 	Timers  map[incident.ID]time.Time       // the index of timers
 	Beside  map[incident.ID][]string        // keys beside an incident's own
-	Inbox   int                             // accepted events that wait
-	Work    int                             // work that waits
+	Inbox   int                             // accepted events that wait while all instances run and nothing is sent any more
+	Work    int                             // work that does
 	Dead    []string                        // dead letters
 	Listed  map[incident.ID]incident.Status // what the API listed, just before
 }

@@ -307,6 +307,10 @@ func TestAllowances(t *testing.T) {
 			in := s.found.Records[taken].Incident
 			in.Level, in.Loop, in.Assignees = 0, 1, []incident.Assignee{{User: "ann"}}
 		}},
+		{"a restart that took long because the machine stood still", func(s *story) {
+			s.book.Harms[1].Until = at(90)
+			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(71), Until: at(86), Kind: ledger.Stall})
+		}},
 		{"accepted events that are lost where the mode admits it", func(s *story) {
 			s.terms.Loses = true
 			s.book.Events = append(s.book.Events, ledger.Event{Service: "shop", Key: "four", Action: "trigger", Sender: "5", Tries: 1, Accepted: at(40)})

@@ -68,6 +68,9 @@ type Harm struct {
 	Detail      string
 }
 
+// Stall is the kind of harm that nobody did: the machine stood still.
+const Stall = "stall"
+
 // Look is one incident as it was seen during the run.
 type Look struct {
 	At         time.Time

@@ -128,15 +128,12 @@ func (n *night) watchStalls(ctx context.Context) {
 		case <-time.After(look):
 		}
 		if now := time.Now(); now.Sub(last) > most {
-			n.book.Harm(ledger.Harm{From: last, Until: now, Kind: stall, Target: "this machine"})
+			n.book.Harm(ledger.Harm{From: last, Until: now, Kind: ledger.Stall, Target: "this machine"})
 			n.say("the machine stood still for %s", now.Sub(last).Round(time.Millisecond))
 		}
 		last = time.Now()
 	}
 }
-
-// stall is the kind of harm that nobody meant to do.
-const stall = "stall"
 
 // breakThings does one harm after another until the time is up.
 func (n *night) breakThings(ctx context.Context, until time.Time) error {
@@ -182,7 +179,8 @@ func (n *night) breakOne(ctx context.Context, h harm.Harm) error {
 func (n *night) end(ctx context.Context) (*Report, error) {
 	n.people.Settle()
 	n.say("everybody has what they wanted; what waits is done")
-	if err := n.rest(ctx); err != nil {
+	inbox, work, err := n.rest(ctx)
+	if err != nil {
 		return nil, err
 	}
 	listed, err := n.world.List(ctx)
@@ -197,7 +195,7 @@ func (n *night) end(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	found.Listed = listed
+	found.Listed, found.Inbox, found.Work = listed, inbox, work
 	book := n.book.Book()
 	outcome := check.All(book, found, check.Terms{
 		Level: world.Level, Last: world.Levels - 1, Loops: world.Loops, Late: n.o.Late, Early: time.Second, Recovery: recovery,
@@ -210,23 +208,23 @@ func (n *night) end(ctx context.Context) (*Report, error) {
 	return r, nil
 }
 
-// rest waits until nothing waits, and what is due soon has been done.
-func (n *night) rest(ctx context.Context) error {
+// rest waits until nothing waits any more. It returns what does all the same.
+// Incidents go on escalating, so there is new work now and then.
+func (n *night) rest(ctx context.Context) (inbox, work int, err error) {
 	deadline := time.Now().Add(drain)
 	for calm := 0; calm < 5; {
-		waiting, err := n.world.Waiting(ctx)
-		if calm++; err != nil || waiting > 0 {
+		inbox, work, err = n.world.Waiting(ctx)
+		if calm++; err != nil || inbox+work > 0 {
 			calm = 0
 		}
 		if time.Now().After(deadline) {
-			n.say("%d items still wait (%v)", waiting, err)
-			return nil // the checks say what that means
+			return inbox, work, err // the checks say what that means
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, 0, ctx.Err()
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	return nil
+	return 0, 0, nil
 }

@@ -90,14 +90,13 @@ func (w *World) timers(ctx context.Context, key string, f *check.Found) error {
 	return err
 }
 
-// leftOvers counts what waits and what was given up.
+// leftOvers finds what was given up.
 func leftOvers(ctx context.Context, s *store.Store, f *check.Found) error {
 	stats, err := s.Stats(ctx)
 	if err != nil {
 		return err
 	}
 	for _, p := range stats {
-		f.Inbox, f.Work = f.Inbox+p.Inbox, f.Work+p.Work
 		if p.Dead == 0 {
 			continue
 		}
@@ -113,18 +112,17 @@ func leftOvers(ctx context.Context, s *store.Store, f *check.Found) error {
 }
 
 // Waiting is how many accepted events and items of work are not done.
-func (w *World) Waiting(ctx context.Context) (int, error) {
+func (w *World) Waiting(ctx context.Context) (inbox, work int, err error) {
 	s, err := store.Open(ctx, store.Options{URL: w.storeURL()})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { _ = s.Close() }()
 	stats, err := s.Stats(ctx)
-	n := 0
 	for _, p := range stats {
-		n += p.Inbox + p.Work
+		inbox, work = inbox+p.Inbox, work+p.Work
 	}
-	return n, err
+	return inbox, work, err
 }
 
 // List asks the API for all incidents.
