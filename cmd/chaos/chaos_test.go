@@ -60,6 +60,7 @@ func TestOptions(t *testing.T) {
 	}{
 		{[]string{"--dir=" + t.TempDir()}, ""},
 		{[]string{"--instances=4"}, "1 to 3"},
+		{[]string{"--fsync=sometimes"}, "always, everysec and no"},
 		{[]string{"--faults=earthquake"}, `no fault "earthquake"`},
 		{[]string{"--faults=all,-cut-power", "--dir=" + t.TempDir()}, ""},
 	} {

@@ -13,12 +13,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/child"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/harm"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/night"
+	"github.com/tocsin-oncall/tocsin/server/redisd"
 )
 
 func main() {
@@ -63,8 +65,13 @@ func options(args []string, errs io.Writer) (night.Options, error) {
 	flags.DurationVar(&o.Late, "late", 5*time.Second, "how late anything may be while nothing is broken")
 	flags.StringVar(&o.Dir, "dir", "", "keeps everything there; a directory of its own by default")
 	faults := flags.String("faults", "all", "what breaks: all, none, or a list of kinds; -kind leaves one out of all")
+	fsync := flags.String("fsync", "always", "appendfsync of redis-server: always, everysec, no; what a loss of power takes is held against it only with always")
 	if err := flags.Parse(args); err != nil {
 		return o, err
+	}
+	o.Fsync = redisd.Fsync(*fsync)
+	if !slices.Contains([]redisd.Fsync{redisd.FsyncAlways, redisd.FsyncEverySec, redisd.FsyncNo}, o.Fsync) {
+		return o, fmt.Errorf("--fsync=%s: always, everysec and no are known", *fsync)
 	}
 	if o.Instances < 1 || o.Instances > 3 {
 		return o, fmt.Errorf("--instances=%d: 1 to 3 are run", o.Instances)

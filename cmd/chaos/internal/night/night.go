@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/source"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/world"
+	"github.com/tocsin-oncall/tocsin/server/redisd"
 )
 
 // Options of a run.
@@ -27,10 +29,17 @@ type Options struct {
 	Services  int
 	Every     time.Duration // between two events of a service, on average
 	Faults    []harm.Kind
+	Fsync     redisd.Fsync  // of Redis; "" = always
 	Program   string        // run with child.Variable set, it serves
 	Dir       string        // of everything that is kept
 	Late      time.Duration // how late anything may be while nothing is broken
 	Log       io.Writer     // is told what happens
+}
+
+// loses reports whether the mode admits that accepted events are lost: with the
+// power, what was not synced yet is gone.
+func (o Options) loses() bool {
+	return o.Fsync != "" && o.Fsync != redisd.FsyncAlways && slices.Contains(o.Faults, harm.CutPower)
 }
 
 // What the harness waits for.
@@ -52,7 +61,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	n.say("seed %d, %d instances, %s of %d kinds of faults", o.Seed, o.Instances, o.For, len(o.Faults))
 	var err error
 	n.world, err = world.New(ctx, world.Options{
-		Dir: o.Dir, Program: o.Program, Instances: o.Instances, Services: o.Services, Ledger: &n.book, NewPhone: n.people.NewPhone,
+		Dir: o.Dir, Program: o.Program, Instances: o.Instances, Services: o.Services, Fsync: o.Fsync, Ledger: &n.book, NewPhone: n.people.NewPhone,
 	})
 	defer func() { _ = n.world.Close() }() // it is killed anyway
 	if err != nil {
@@ -199,7 +208,7 @@ func (n *night) end(ctx context.Context) (*Report, error) {
 	book := n.book.Book()
 	outcome := check.All(book, found, check.Terms{
 		Level: world.Level, Last: world.Levels - 1, Loops: world.Loops, Late: n.o.Late, Early: time.Second, Recovery: recovery,
-		Silence: 10 * time.Second, Config: 2*time.Second + n.o.Late,
+		Silence: 10 * time.Second, Config: 2*time.Second + n.o.Late, Loses: n.o.loses(),
 	})
 	r := newReport(n.o, time.Since(n.began), book, found, outcome)
 	if err := r.keep(filepath.Join(n.o.Dir, "chaos.json"), &book); err != nil {

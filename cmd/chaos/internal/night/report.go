@@ -1,6 +1,7 @@
 package night
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/check"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/harm"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
+	"github.com/tocsin-oncall/tocsin/server/redisd"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -45,7 +47,8 @@ func newReport(o Options, took time.Duration, b ledger.Book, f check.Found, out 
 		Seed: o.Seed, Took: took.Round(time.Second), Faults: map[string]int{}, Incidents: len(f.Records), Pushes: len(b.Pushes),
 		Mails: b.Mails, Looks: len(b.Looks), Checked: out.Checked, Violations: out.Violations, around: map[int][]string{},
 		Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
-		Replay:  fmt.Sprintf("make chaos ARGS='--seed=%d --for=%s --instances=%d --faults=%s'", o.Seed, o.For, o.Instances, faults(o.Faults)),
+		Replay: fmt.Sprintf("make chaos ARGS='--seed=%d --for=%s --instances=%d --fsync=%s --faults=%s'",
+			o.Seed, o.For, o.Instances, cmp.Or(o.Fsync, redisd.FsyncAlways), faults(o.Faults)),
 	}
 	for _, h := range b.Harms {
 		r.Faults[h.Kind]++

@@ -33,6 +33,7 @@ type Options struct {
 	Program   string // run with child.Variable set, it serves
 	Instances int
 	Services  int
+	Fsync     redisd.Fsync // of Redis; "" = always
 	Ledger    *ledger.Ledger
 	// NewPhone makes the phone of a person.
 	NewPhone func(person string, name string) *pushtest.Phone
@@ -142,7 +143,7 @@ func (w *World) startRedis(ctx context.Context) error {
 	if w.memory, err = os.MkdirTemp("/dev/shm", "tocsin-chaos-"); err != nil {
 		w.memory = w.path("redis")
 	}
-	if w.Redis, err = newRedis(ctx, w.memory, redisd.FsyncAlways); err != nil {
+	if w.Redis, err = newRedis(ctx, w.memory, w.o.Fsync); err != nil {
 		return err
 	}
 	return w.Redis.Start(ctx)
