@@ -40,20 +40,22 @@ type Options struct {
 	// store.ErrRequestAnswered, and the store has the first answer. It has to
 	// name the caller and the method too.
 	Request string
-	// Answer writes the answer that is kept for Request.
-	Answer func(*incident.Incident) []byte
+	// Answer writes the answer that is kept for Request: after the command, and
+	// before it, nil where there was nothing. Before is what was decided on,
+	// which is later than what the caller has read when somebody else was faster.
+	Answer func(before, after *incident.Incident) []byte
 	// Etag, when set, is the version that the caller saw; another one refuses the command.
 	Etag uint32
 }
 
 // request returns what the store keeps of the options.
-func (o Options) request(in *incident.Incident) *store.Request {
+func (o Options) request(before, after *incident.Incident) *store.Request {
 	if o.Request == "" {
 		return nil
 	}
 	r := &store.Request{ID: o.Request}
 	if o.Answer != nil {
-		r.Answer = o.Answer(in)
+		r.Answer = o.Answer(before, after)
 	}
 	return r
 }
@@ -104,7 +106,7 @@ func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options)
 			return dec.Incident, nil
 		}
 		c := Commit(in, dec)
-		c.Request = o.request(dec.Incident)
+		c.Request = o.request(in, dec.Incident)
 		if c.Keys, err = d.keys(ctx, cmd, dec); err != nil {
 			return nil, err
 		}

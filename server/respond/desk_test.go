@@ -113,7 +113,7 @@ func TestStaleEtagIsRefused(t *testing.T) {
 func TestRequestIsAnsweredOnce(t *testing.T) {
 	d, _ := newDesk(t)
 	in := begin(t, d, "shop", "k")
-	o := respond.Options{Request: "ann/note/1", Answer: func(in *incident.Incident) []byte { return fmt.Appendf(nil, "seq %d", in.Seq) }}
+	o := respond.Options{Request: "ann/note/1", Answer: func(_, in *incident.Incident) []byte { return fmt.Appendf(nil, "seq %d", in.Seq) }}
 	first, err := d.Do(t.Context(), in.ID, incident.AddNote{By: by("ann"), Text: "looking"}, o)
 	if err != nil {
 		t.Fatal(err)

@@ -230,7 +230,7 @@ func (d *Desk) Begin(ctx context.Context, begin incident.Begin, keys []store.Key
 		return nil, err
 	}
 	c := Commit(nil, dec)
-	c.Keys, c.Request = keys, o.request(dec.Incident)
+	c.Keys, c.Request = keys, o.request(nil, dec.Incident)
 	done, err := d.Store.Commit(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("commit a new incident: %w", err)

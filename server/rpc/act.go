@@ -194,8 +194,9 @@ func (s *devices) act(ctx context.Context, d *deed) (*pb.ActResponse, error) {
 	}
 	var given *pb.ActResponse
 	var failed error
-	o := respond.Options{Request: d.request, Answer: func(in *incident.Incident) []byte {
-		given = s.outcome(d, was, in)
+	o := respond.Options{Request: d.request, Answer: func(before, in *incident.Incident) []byte {
+		was = before // somebody may have been faster since it was read
+		given = s.outcome(d, before, in)
 		var b []byte
 		b, failed = encode(given)
 		return b

@@ -87,7 +87,7 @@ func (s *incidents) begin(ctx context.Context, requestID string, p store.Partiti
 		given = s.shape().incident(&made)
 		given.Creator = s.shape().actor(begin.By)
 	}
-	o.Answer = func(in *incident.Incident) []byte {
+	o.Answer = func(_, in *incident.Incident) []byte {
 		shape(in)
 		var b []byte
 		b, failed = encode(given)

@@ -69,7 +69,7 @@ func changeIncident[T any, M message[T]](
 	}
 	var given M
 	var failed error
-	o.Answer = func(in *incident.Incident) []byte {
+	o.Answer = func(_, in *incident.Incident) []byte {
 		in = committed(was, in)
 		given = answer(in)
 		var b []byte
