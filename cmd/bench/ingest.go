@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
@@ -24,8 +26,9 @@ const (
 	clients   = 64
 	newEvents = 60_000
 	repeats   = 100_000
-	batches   = 3_000 // of batchSize events
+	batches   = 800 // of batchSize events: less than may wait for a decision at a time
 	batchSize = 50
+	comeAgain = 100 * time.Millisecond // after which a client sends again what was refused
 )
 
 // quiet is 50 services of 50 people whose phones ring a day later: what is
@@ -234,14 +237,14 @@ func playGRPC(ctx context.Context, st *stage) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	var next atomic.Int64
+	var next, refused atomic.Int64
 	var took time.Duration
 	began := time.Now()
 	err = st.profiled(ctx, func() error {
 		var wg sync.WaitGroup
 		errs := make([]error, clients)
 		for c := range clients {
-			wg.Go(func() { errs[c] = publish(ctx, conn, prepared, &next) })
+			wg.Go(func() { errs[c] = publish(ctx, conn, prepared, &next, &refused) })
 		}
 		wg.Wait()
 		took = time.Since(began)
@@ -257,22 +260,37 @@ func playGRPC(ctx context.Context, st *stage) error {
 	if want := len(prepared) * batchSize; open != want {
 		return fmt.Errorf("%d incidents are open, want %d", open, want)
 	}
+	if n := refused.Load(); n > 0 {
+		st.note("%d batches were refused and sent again", n)
+	}
 	st.measured("ingest_grpc_per_s", float64(open)/took.Seconds())
 	st.measured("ingest_grpc_drain_ratio", time.Since(began).Seconds()/took.Seconds())
 	return nil
 }
 
-// publish is one client of gRPC.
-func publish(ctx context.Context, conn *grpc.ClientConn, prepared [][]byte, next *atomic.Int64) error {
+// publish is one client of gRPC. What is refused, it sends again after a while.
+func publish(ctx context.Context, conn *grpc.ClientConn, prepared [][]byte, next, refused *atomic.Int64) error {
 	for {
 		i := int(next.Add(1) - 1)
 		if i >= len(prepared) {
 			return nil
 		}
-		var answer []byte
 		call := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+lab.Key(i%50))
-		if err := conn.Invoke(call, pb.EventService_BatchPublishEvents_FullMethodName, &prepared[i], &answer, grpc.ForceCodec(rawCodec{})); err != nil {
-			return err
+		for {
+			var answer []byte
+			err := conn.Invoke(call, pb.EventService_BatchPublishEvents_FullMethodName, &prepared[i], &answer, grpc.ForceCodec(rawCodec{}))
+			if code := status.Code(err); code != codes.ResourceExhausted && code != codes.Unavailable {
+				if err != nil {
+					return err
+				}
+				break
+			}
+			refused.Add(1)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(comeAgain):
+			}
 		}
 	}
 }
