@@ -59,7 +59,7 @@ type arrivals struct {
 func newArrivals() *arrivals { return &arrivals{first: map[int]time.Time{}} }
 
 // isPage tells a page from what else is pushed, in the payloads of both services.
-var isPage = regexp.MustCompile(`"k":\s*"page"`) //nolint:gochecknoglobals // never changed
+var isPage = regexp.MustCompile(`"k":\s*"page"`)
 
 // note takes in a request that a push service has answered.
 func (a *arrivals) note(r pushtest.Request) {
