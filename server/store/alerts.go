@@ -22,6 +22,9 @@ func (s *Store) AlertsAt(ctx context.Context, ids []incident.ID, keys []LinkedKe
 	for i, k := range keys {
 		alerts[i] = incident.Alert{Service: k.Service, Key: k.Key}
 		id := ids[i]
+		if id == "" {
+			continue
+		}
 		p, err := PartitionOfIncident(id)
 		if err != nil {
 			continue

@@ -79,6 +79,9 @@ func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.
 	cmds := make([]*redis.StringCmd, len(ids))
 	pipe := s.rdb.Pipeline()
 	for i, id := range ids {
+		if id == "" {
+			continue // an error for each new incident costs more than it says
+		}
 		if p, err := PartitionOfIncident(id); err == nil {
 			cmds[i] = pipe.Get(ctx, incidentKey(p, id))
 		}
