@@ -404,6 +404,35 @@ func TestRestartBringsNothingBack(t *testing.T) {
 	resolve(t, s, in, base)
 }
 
+// A partition has come from another master without any failover, and then the
+// server is looked into because it has lost its scripts: the events of the
+// partitions that were there all along are not written a second time.
+func TestWhatStayedIsNotWrittenAgain(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, redistest.Start(t).URL(), withRing)
+	ctx := t.Context()
+	e := eventOf(t, 0)
+	if err := s.Append(ctx, []InboxEntry{e}); err != nil {
+		t.Fatal(err)
+	}
+	stranger := (PartitionOf(string(e.Service)) + 1) % Partitions
+	s.homes.mu.Lock()
+	s.homes.last[stranger.tag()] = "the master that it came from"
+	s.homes.mu.Unlock()
+	if err := s.rdb.ScriptFlush(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(ctx, []InboxEntry{eventOf(t, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.FailoverStats(); got.Failovers != 1 || got.Restored != 0 {
+		t.Errorf("got %+v, want that the move was noticed and nothing written again", got)
+	}
+	if n := inboxes(t, s)[string(e.Service)]; n != 1 {
+		t.Errorf("the event is there %d times, want once", n)
+	}
+}
+
 // A counter that a failover has set back gives nothing out twice, even before
 // anybody has looked into the new master.
 func TestCountersDoNotGoBack(t *testing.T) {

@@ -145,17 +145,17 @@ func (s *Store) lookInto(ctx context.Context, conn *redis.Conn) (*incarnation, e
 			return nil, failed(err, "load a script")
 		}
 	}
-	changed := s.moved(id, fences)
-	if changed == 0 {
+	moved := s.moved(id, fences)
+	if len(moved) == 0 {
 		return i, nil
 	}
-	back, err := s.replay(ctx, conn, i, fences)
+	back, err := s.replay(ctx, conn, i, moved)
 	if err != nil {
 		return nil, failed(err, "write again what was lost")
 	}
-	s.arrived(id, fences)
+	s.arrived(id, moved)
 	s.homes.count(func(stats *FailoverStats) { stats.Failovers, stats.Restored = stats.Failovers+1, stats.Restored+back })
-	s.o.Log.WarnContext(ctx, "redis has another master, or started again", slog.Int("slots", changed), slog.Int("written_again", back))
+	s.o.Log.WarnContext(ctx, "redis has another master, or started again", slog.Int("slots", len(moved)), slog.Int("written_again", back))
 	return i, nil
 }
 
@@ -215,21 +215,23 @@ func elsewhere(err error) bool {
 	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "CLUSTERDOWN Hash slot not served")
 }
 
-// moved counts the tags that were in another incarnation when they were last seen.
-func (s *Store) moved(id string, fences map[string]string) int {
+// moved returns the fences of the tags that were in another incarnation when they
+// were last seen. What was written to one that stayed is behind its fence as
+// well, and must not be written again.
+func (s *Store) moved(id string, fences map[string]string) map[string]string {
 	s.homes.mu.Lock()
 	defer s.homes.mu.Unlock()
-	n := 0
-	for tag := range fences {
+	moved := map[string]string{}
+	for tag, fence := range fences {
 		switch was := s.homes.last[tag]; was {
 		case "":
 			s.homes.last[tag] = id // the first look: nothing was acknowledged before it
 		case id:
 		default:
-			n++
+			moved[tag] = fence
 		}
 	}
-	return n
+	return moved
 }
 
 // arrived remembers where the tags are, now that nothing is missing there.
