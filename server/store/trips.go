@@ -26,16 +26,23 @@ type trip struct {
 //
 // Each command stands for itself. What blocks, or has to be on one connection
 // with something else, does not travel here.
+//
+// In a cluster everybody travels alone: a trip would take as long as the slowest
+// of the masters, and one that hangs would hold up what is for the others.
 type trips struct {
 	rdb    redis.UniversalClient
+	apart  bool // everybody travels alone
 	queue  chan *trip
 	stop   context.CancelFunc
 	closed context.Context //nolint:containedctx // the trips' own life
 }
 
 func (s *Store) newTrips() *trips {
-	t := &trips{rdb: s.rdb, queue: make(chan *trip, queueTrips)}
+	t := &trips{rdb: s.rdb, apart: s.kind == "cluster", queue: make(chan *trip, queueTrips)}
 	t.closed, t.stop = context.WithCancel(context.Background())
+	if t.apart {
+		return t
+	}
 	for range s.o.Lanes {
 		s.running.Go(t.lane)
 	}
@@ -48,6 +55,10 @@ func (t *trips) close() { t.stop() }
 // pipe's commands. When ctx ends first the commands may still be carried out,
 // and must not be looked at.
 func (t *trips) travel(ctx context.Context, pipe redis.Pipeliner) error {
+	if t.apart {
+		_, err := pipe.Exec(ctx)
+		return err
+	}
 	one := &trip{ctx: ctx, cmds: pipe.Cmds(), done: make(chan struct{})}
 	select {
 	case t.queue <- one:

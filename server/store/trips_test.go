@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -71,4 +74,50 @@ func TestTripsEnd(t *testing.T) {
 	if _, err := s.get(t.Context(), "k"); !errors.Is(err, redis.ErrClosed) {
 		t.Errorf("after the end: got %v", err)
 	}
+}
+
+// TestAMasterThatHangsHoldsUpNoOther: many callers wait for one master of a
+// cluster, and what is for the others is read as ever.
+func TestAMasterThatHangsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 3, 0)
+	s := openAt(t, c.URL())
+	cluster, ok := s.rdb.(*redis.ClusterClient)
+	if !ok {
+		t.Fatalf("the client is a %T", s.rdb)
+	}
+	var here, there []string // keys of the master that hangs, and of the others
+	for _, p := range All() {
+		node, err := cluster.MasterForKey(t.Context(), inboxKey(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(node.Options().Addr, ":"+strconv.Itoa(c.Masters[1].Port())) {
+			here = append(here, p.key("absent"))
+		} else {
+			there = append(there, p.key("absent"))
+		}
+	}
+	c.Masters[1].Pause(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = s.get(ctx, here[i%len(here)]) // it hangs until ctx ends
+			}
+		})
+	}
+	for _, key := range there {
+		began := time.Now()
+		if _, err := s.get(ctx, key); !isNil(err) {
+			t.Errorf("%s: got %v, want nil", key, err)
+		}
+		if took := time.Since(began); took >= s.o.Timeout {
+			t.Fatalf("%s of a master that is well took %v", key, took)
+		}
+	}
+	cancel()
+	wg.Wait()
+	c.Masters[1].Resume(t)
 }
