@@ -47,7 +47,7 @@ func (s *server) watchGate(ctx context.Context) error {
 			s.gate.Measure()
 		case <-tell.C:
 			for _, r := range first(s.gate.Told(), mostTold) {
-				s.log.WarnContext(ctx, "events are refused: their sender sends more than its share", slog.String("integration", r.Key),
+				s.log.WarnContext(ctx, "events are refused", slog.String("why", because(r.Reason)), slog.String("integration", r.Key),
 					slog.String("service", r.Service), slog.String("limit", string(r.Reason)), slog.Int("requests", r.Times), slog.Time("since", r.Since))
 			}
 		}
@@ -81,10 +81,25 @@ func (s *server) storms() []string {
 		if svc, ok := book.Service(catalog.ServiceID(r.Service)); ok {
 			name = svc.Name
 		}
-		all = append(all, fmt.Sprintf("Events of integration %s (%s) are refused since %s, as it sends more than its share (%s); it is told to come again. Look at what sends them.",
-			r.Key, name, r.Since.UTC().Format(time.TimeOnly), strings.ReplaceAll(string(r.Reason), "_", " ")))
+		all = append(all, fmt.Sprintf("Events of integration %s (%s) are refused since %s: %s. Whoever sends them is told to come again.",
+			r.Key, name, r.Since.UTC().Format(time.TimeOnly), because(r.Reason)))
 	}
 	return all
 }
+
+// because says what is the matter, and so where to look: a sender who is refused
+// because Redis is full has done nothing.
+func because(r admission.Reason) string {
+	switch r {
+	case admission.StoreFull:
+		return "Redis is full"
+	case admission.InboxFull, admission.Events, admission.Requests:
+		return "there are more than can be taken on, of all senders (" + words(r) + ")"
+	default:
+		return "it sends more than its share (" + words(r) + "); look at what sends them"
+	}
+}
+
+func words(r admission.Reason) string { return strings.ReplaceAll(string(r), "_", " ") }
 
 func first[T any](all []T, n int) []T { return all[:min(len(all), n)] }
