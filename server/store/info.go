@@ -14,7 +14,7 @@ import (
 func (s *Store) Filled(ctx context.Context) (float64, error) {
 	var mu sync.Mutex
 	fullest := 0.0
-	look := func(ctx context.Context, node redis.UniversalClient) error {
+	err := s.masters(ctx, func(ctx context.Context, node *redis.Client) error {
 		raw, err := node.Info(ctx, "memory").Result()
 		if err != nil {
 			return err
@@ -23,13 +23,7 @@ func (s *Store) Filled(ctx context.Context) (float64, error) {
 		defer mu.Unlock()
 		fullest = max(fullest, filled(parseInfo(raw)))
 		return nil
-	}
-	var err error
-	if c, ok := s.rdb.(*redis.ClusterClient); ok {
-		err = c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return look(ctx, node) })
-	} else {
-		err = look(ctx, s.rdb)
-	}
+	})
 	return fullest, failed(err, "ask the store how full it is")
 }
 
