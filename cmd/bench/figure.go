@@ -14,8 +14,7 @@ type figure struct {
 	Unit string  `json:"unit"`
 	Bar  float64 `json:"bar"`
 	Most bool    `json:"at_most"` // Bar is the most it may be, not the least
-	// Signed is a figure that may be below zero and must not.
-	What string `json:"what"`
+	What string  `json:"what"`
 }
 
 // atLeast and atMost make figures.
@@ -84,8 +83,6 @@ func table(all []result) string {
 // number writes three digits that say something.
 func number(x float64) string {
 	switch {
-	case x >= 1000 || x <= -1000:
-		return strconv.FormatFloat(x, 'f', 0, 64)
 	case x >= 100 || x <= -100:
 		return strconv.FormatFloat(x, 'f', 0, 64)
 	case x >= 10 || x <= -10:
