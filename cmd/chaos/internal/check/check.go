@@ -96,7 +96,8 @@ func (c *checker) by(due time.Time) time.Time {
 	return c.b.Settled(due.Add(c.t.Late), c.t.Recovery).Add(c.t.Late)
 }
 
-// paused is for how long instances stood still between two instants, at most.
+// paused is for how long a send that had begun may have been held up between two
+// instants, at most: whatever was broken may have been what held it up.
 func (c *checker) paused(from, to time.Time) time.Duration {
 	var sum time.Duration
 	for _, h := range c.b.Harms {

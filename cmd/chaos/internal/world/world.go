@@ -152,9 +152,6 @@ func (w *World) startRedis(ctx context.Context) error {
 // storeURL is Redis without a cable.
 func (w *World) storeURL() string { return "redis://" + w.Redis.Address }
 
-// StoreURL is where the state can be read without a cable that may be cut.
-func (w *World) StoreURL() string { return w.storeURL() }
-
 func (w *World) startInstances(ctx context.Context) error {
 	c := config.Default()
 	c.MasterKey, c.Pace = w.masterKey, Pace()
