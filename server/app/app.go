@@ -54,6 +54,9 @@ type Options struct {
 
 	// limits are the rooms for events; a test makes them small.
 	limits admission.Limits
+	// patience is how long an event over HTTP may take; a test that lets Redis
+	// hang makes it longer. 0: as [ingest.Config] has it.
+	patience time.Duration
 	// inside, when set, gets the server before it starts. A test looks into it.
 	inside func(*server)
 }

@@ -88,7 +88,9 @@ func (s *server) openAPI(ctx context.Context, listen string) error {
 	}
 	s.grpc = grpc.NewServer(append(s.api.Options(), s.tracing.server()...)...)
 	s.api.Register(s.grpc)
-	events := ingest.New(ingest.Config{Keys: s.intake, Acceptor: acceptor, Gate: s.gate, Pause: refusalPause, Now: s.clock.Now, Log: s.log})
+	events := ingest.New(ingest.Config{
+		Keys: s.intake, Acceptor: acceptor, Gate: s.gate, Pause: refusalPause, StoreTimeout: s.o.patience, Now: s.clock.Now, Log: s.log,
+	})
 	s.gateway, err = gateway.New(gateway.Config{ //nolint:contextcheck // what it starts outlives the start
 		GRPC: s.grpc, Ingest: events, Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}), Ready: s.readyChecks,
 		Wrap: s.tracing.traced, Dial: s.tracing.client(), Version: s.o.Version, Log: s.log, Registerer: s.registry,

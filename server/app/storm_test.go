@@ -171,7 +171,7 @@ func TestAKeyThatHangsTakesItsShareOnly(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	w := newWorld(t, redis.URL())
-	in := w.start(func(o *Options) { o.limits = admission.Limits{Requests: 60} })
+	in := w.start(func(o *Options) { o.limits, o.patience = admission.Limits{Requests: 60}, patience })
 	in.apply(withQuiet)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
 	t.Cleanup(client.CloseIdleConnections)
