@@ -190,7 +190,7 @@ func (c curve) panel(x, y int) panel {
 	for _, p := range c.points {
 		top = max(top, p.value)
 	}
-	top = roundUp(top)
+	top = roundUp(top * 1.2) // room for what is written above the highest
 	panel := panel{X: x, Y: y, Title: c.Name, Unit: c.Unit, Top: number(top)}
 	var line []string
 	for i, p := range c.points {
