@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -58,14 +57,11 @@ type arrivals struct {
 
 func newArrivals() *arrivals { return &arrivals{first: map[int]time.Time{}} }
 
-// isPage tells a page from what else is pushed, in the payloads of both services.
-var isPage = regexp.MustCompile(`"k":\s*"page"`)
-
 // note takes in a request that a push service has answered.
 func (a *arrivals) note(r pushtest.Request) {
 	person, ok := lab.PersonOf(r.Token)
-	if !ok || !isPage.Match(r.Body) {
-		return // phones are asked for a sign of life now and then, too
+	if !ok || !lab.IsPage(r) {
+		return
 	}
 	at := time.Now() // on the clock that the events are sent by
 	a.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -72,6 +73,13 @@ func New(o Options) (*Lab, error) {
 	}
 	return l, nil
 }
+
+// page is the mark of a page in the payloads of both services.
+var page = regexp.MustCompile(`"k":\s*"page"`)
+
+// IsPage tells a page from what else is pushed: phones are asked for a sign of
+// life now and then, too.
+func IsPage(r pushtest.Request) bool { return page.Match(r.Body) }
 
 func (l *Lab) path(parts ...string) string {
 	return filepath.Join(append([]string{l.o.Dir}, parts...)...)

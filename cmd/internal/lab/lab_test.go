@@ -32,6 +32,9 @@ func TestAnEventBecomesPushes(t *testing.T) {
 	l, err := New(Options{
 		Program: build(t), Dir: filepath.Join(t.TempDir(), "lab"),
 		OnPush: func(r pushtest.Request) {
+			if !IsPage(r) {
+				return
+			}
 			pushes.Add(1)
 			person, _ := PersonOf(r.Token)
 			pushed <- person
