@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -100,13 +99,8 @@ func (st *stage) prepare(ctx context.Context, s setting) error {
 
 // serve starts the installation.
 func (st *stage) serve(ctx context.Context) error {
-	var listen net.ListenConfig
-	l, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	st.admin = l.Addr().String()
-	if err := l.Close(); err != nil {
+	var err error
+	if st.admin, err = lab.FreeAddress(ctx); err != nil {
 		return err
 	}
 	if st.server, err = st.lab.Serve(ctx, "TOCSIN_ADMIN_LISTEN="+st.admin, "TOCSIN_LOG_LEVEL=warn"); err != nil {

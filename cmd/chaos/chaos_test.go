@@ -23,9 +23,6 @@ func TestMain(m *testing.M) {
 // tests run beside it; that nothing is lost, doubled or out of order is held as
 // strictly as ever.
 func TestAShortNight(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes a minute")
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	program, err := os.Executable()
@@ -76,9 +73,6 @@ func TestOptions(t *testing.T) {
 // servers, and what they were answered has an order in which each answer
 // follows from those before it; also when a server is killed meanwhile.
 func TestOneIncidentIsInOneOrder(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts servers")
-	}
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func (l *Lab) Serve(ctx context.Context, env ...string) (*Server, error) {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }() // the child has its own
-	listen, err := freeAddress(ctx)
+	listen, err := FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -160,12 +160,12 @@ func (s *Server) Usage() (Usage, error) {
 	return u, nil
 }
 
-// freeAddress is one of loopback that nobody listens on.
-func freeAddress(ctx context.Context) (string, error) {
+// FreeAddress is one of loopback, host:port, that nobody listens on.
+func FreeAddress(ctx context.Context) (string, error) {
 	var listen net.ListenConfig
 	l, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("find a free port: %w", err)
 	}
 	return l.Addr().String(), l.Close()
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/child"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/wire"
+	"github.com/tocsin-oncall/tocsin/cmd/internal/lab"
 	"github.com/tocsin-oncall/tocsin/server/config"
 )
 
@@ -45,7 +46,7 @@ func newInstance(ctx context.Context, number int, program, dir string, c config.
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of instance %d: %w", number, err)
 	}
-	address, err := freeAddress(ctx)
+	address, err := lab.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/disk"
+	"github.com/tocsin-oncall/tocsin/cmd/internal/lab"
 	"github.com/tocsin-oncall/tocsin/server/redisd"
 )
 
@@ -40,7 +41,7 @@ func newRedis(ctx context.Context, dir string, fsync redisd.Fsync) (*Redis, erro
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of redis: %w", err)
 	}
-	if r.Address, err = freeAddress(ctx); err != nil {
+	if r.Address, err = lab.FreeAddress(ctx); err != nil {
 		return nil, err
 	}
 	_, port, err := net.SplitHostPort(r.Address)
