@@ -8,6 +8,9 @@
 // shows that time or a later one. time.Date is never used to find it, as its
 // answer for the last two cases differs from zone to zone.
 //
+// Ends of what people restrict to hours of the day are the one exception: there
+// a time that exists twice is its second occurrence (Clock.Last).
+//
 // Pure: no clock, no I/O. Zones come in as *time.Location.
 package civil
 
