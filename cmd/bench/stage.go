@@ -67,7 +67,7 @@ func (st *stage) close() {
 		st.look.Close()
 	}
 	if st.server != nil {
-		_ = st.server.Kill()
+		st.server.Kill()
 	}
 	if st.lab != nil {
 		_ = st.lab.Close()

@@ -17,13 +17,17 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/child"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/harm"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/night"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/redisset"
 	"github.com/tocsin-oncall/tocsin/server/redisd"
 )
 
 func main() {
+	redis.SetLogger(silence{}) // what fails is asked again, and a night is full of it
 	if path := os.Getenv(child.Variable); path != "" {
 		os.Exit(child.Main(path))
 	}
@@ -32,6 +36,12 @@ func main() {
 	stop()
 	os.Exit(code)
 }
+
+// silence keeps the Redis client from writing to standard error by itself.
+type silence struct{}
+
+// Printf implements the client's logger.
+func (silence) Printf(context.Context, string, ...any) {}
 
 // run returns the exit code: 0 when every promise was kept, 1 when one was
 // not, 2 when the run could not be made.
@@ -64,20 +74,24 @@ func options(args []string, errs io.Writer) (night.Options, error) {
 	flags.IntVar(&o.Instances, "instances", 3, "tocsin servers, 1 to 3")
 	flags.DurationVar(&o.Late, "late", 5*time.Second, "how late anything may be while nothing is broken")
 	flags.StringVar(&o.Dir, "dir", "", "keeps everything there; a directory of its own by default")
+	set := flags.String("redis", "single", "single; sentinel: a master with two replicas; cluster: three masters with a replica each; the last two with durability replicated")
 	faults := flags.String("faults", "all", "what breaks: all, none, or a list of kinds; -kind leaves one out of all")
-	fsync := flags.String("fsync", "always", "appendfsync of redis-server: always, everysec, no; what a loss of power takes is held against it only with always")
+	fsync := flags.String("fsync", "", "appendfsync of redis-server: always, which a single one has by default, everysec, as the others have, or no; what a loss of power takes from a single one is held against it only with always")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	o.Fsync = redisd.Fsync(*fsync)
-	if !slices.Contains([]redisd.Fsync{redisd.FsyncAlways, redisd.FsyncEverySec, redisd.FsyncNo}, o.Fsync) {
+	o.Redis, o.Fsync = redisset.Kind(*set), redisd.Fsync(*fsync)
+	if !slices.Contains(redisset.Kinds(), o.Redis) {
+		return o, fmt.Errorf("--redis=%s: single, sentinel and cluster are known", o.Redis)
+	}
+	if !slices.Contains([]redisd.Fsync{"", redisd.FsyncAlways, redisd.FsyncEverySec, redisd.FsyncNo}, o.Fsync) {
 		return o, fmt.Errorf("--fsync=%s: always, everysec and no are known", *fsync)
 	}
 	if o.Instances < 1 || o.Instances > 3 {
 		return o, fmt.Errorf("--instances=%d: 1 to 3 are run", o.Instances)
 	}
 	var err error
-	if o.Faults, err = harm.Parse(*faults); err != nil {
+	if o.Faults, err = harm.Parse(*faults, o.Redis); err != nil {
 		return o, fmt.Errorf("--faults: %w", err)
 	}
 	if o.Program, err = os.Executable(); err != nil {

@@ -84,7 +84,7 @@ func TestAnEventBecomesPushes(t *testing.T) {
 		t.Errorf("usage: got %+v, %v", u, err)
 	}
 	if err := s.Stop(); err != nil {
-		t.Errorf("the server ended with %v: %s", err, l.lastLog())
+		t.Errorf("the server ended with %v: %s", err, s.process.tail())
 	}
 }
 

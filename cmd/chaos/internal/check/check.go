@@ -23,6 +23,7 @@ type Terms struct {
 	Recovery time.Duration // how long anything may take after what was broken works again
 	Silence  time.Duration // a send that had begun may reach the push service so long after an acknowledgement
 	Loses    bool          // the mode of durability admits that accepted events are lost with what was broken
+	Succeeds bool          // a replica may take the place of a master: what nobody was told yet is gone then
 	Config   time.Duration // within which a change of the configuration is seen everywhere
 }
 

@@ -108,8 +108,8 @@ func newStory() *story {
 			{At: at(12), Incident: "one", Revision: 2, Generation: 2, Version: 2, Seq: 6},
 		},
 		Harms: []ledger.Harm{
-			{From: at(60), Until: at(70), Kind: "full-memory"},
-			{From: at(72), Until: at(74), Kind: "kill-instance"},
+			{From: at(60), Until: at(70), Served: at(70), Kind: "full-memory"},
+			{From: at(72), Until: at(74), Served: at(74), Kind: "kill-instance"},
 		},
 		Probes: []ledger.Probe{{Set: at(30), By: "instance 0", Seen: "instance 1", SeenAt: at(30.2)}},
 	}
@@ -255,7 +255,14 @@ func TestPlantedViolations(t *testing.T) {
 		{"a change that one instance showed late", "I17", func(s *story) { s.book.Probes[0].SeenAt = at(33) }},
 		{"an archive with something left beside it", "I18", func(s *story) { s.found.Beside["two"] = []string{"{x}:tl:two"} }},
 		{"an archive without a timeline", "I18", func(s *story) { s.found.Records[over].Timeline = nil }},
-		{"a restart that took too long", "I19", func(s *story) { s.book.Harms[1].Until = at(90) }},
+		{"a restart that took too long", "I19", func(s *story) { s.book.Harms[1].Served = at(90) }},
+		{"a replica that took the place of its master too late", "I19", func(s *story) {
+			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(72), Until: at(95), Served: at(90), Kind: "kill-master"})
+		}},
+		{"a revision that went back in peace, where replicas are", "I12", func(s *story) {
+			s.terms.Succeeds = true
+			s.book.Looks[1].Revision = 0
+		}},
 		{"an incident that the API does not list", "API", func(s *story) { delete(s.found.Listed, "one") }},
 		{"an incident that only the API has", "API", func(s *story) { s.found.Listed["nine"] = incident.Resolved }},
 	} {
@@ -308,8 +315,16 @@ func TestAllowances(t *testing.T) {
 			in.Level, in.Loop, in.Assignees = 0, 1, []incident.Assignee{{User: "ann"}}
 		}},
 		{"a restart that took long because the machine stood still", func(s *story) {
-			s.book.Harms[1].Until = at(90)
+			s.book.Harms[1].Served, s.book.Harms[1].Until = at(90), at(90)
 			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(71), Until: at(86), Kind: ledger.Stall})
+		}},
+		{"a revision that goes back when a replica becomes master, which had not been told", func(s *story) {
+			s.terms.Succeeds = true
+			s.book.Looks[1].Revision = 0
+			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(11), Until: at(11.5), Served: at(11.2), Kind: "kill-master"})
+		}},
+		{"a replica that is back long after its place was taken", func(s *story) {
+			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(72), Until: at(95), Served: at(76), Kind: "kill-master"})
 		}},
 		{"accepted events that are lost where the mode admits it", func(s *story) {
 			s.terms.Loses = true

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/child"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/redisset"
 )
 
 // Kind is one way of breaking something.
 type Kind string
 
-// The kinds. Those of instances pick one; the instance is back afterwards.
+// The kinds. Those of instances pick one; the instance is back afterwards. Those
+// of Redis pick a master, where there are several.
 const (
 	KillInstance    Kind = "kill-instance"    // SIGKILL, and a start
 	KillAtPoint     Kind = "kill-at-point"    // SIGKILL at a named step of a page, and a start
@@ -29,8 +31,9 @@ const (
 	FullMemory      Kind = "full-memory"      // maxmemory far below what is used, for a while
 	SlowDisk        Kind = "slow-disk"        // each sync takes long, for a while
 	FullDisk        Kind = "full-disk"        // writes fail, Redis exits and is started when there is room
+	RedisClock      Kind = "redis-clock"      // its clock is minutes off, for a while
 	CutClients      Kind = "cut-clients"      // the cables from monitors and phones to one instance
-	CutRedis        Kind = "cut-redis"        // the cable from one instance to Redis
+	CutRedis        Kind = "cut-redis"        // the cable from one instance to Redis, or to the Sentinel
 	CutApple        Kind = "cut-apple"        // the cable from one instance to APNs
 	SilentApple     Kind = "silent-apple"     // APNs takes requests and answers none
 	SlowApple       Kind = "slow-apple"       // APNs answers after seconds
@@ -42,32 +45,51 @@ const (
 	ChangeConfig    Kind = "change-config" // nothing is broken: the organisation changes meanwhile
 )
 
-// All returns every kind, in a fixed order.
-func All() []Kind {
-	return []Kind{
+// Those of a set of redis-servers. What lasts does so beyond the promotion of
+// a replica, where there is one.
+const (
+	KillMaster   Kind = "kill-master"   // SIGKILL until a replica is master, and a start
+	FreezeMaster Kind = "freeze-master" // SIGSTOP until a replica is master, and SIGCONT: it thinks that it still is one
+	CutMaster    Kind = "cut-master"    // off the net until a replica is master
+	KillReplica  Kind = "kill-replica"  // SIGKILL, and a start
+	PauseReplica Kind = "pause-replica" // SIGSTOP, SIGCONT
+	CutReplica   Kind = "cut-replica"   // its replication ends, for a while
+)
+
+// All returns every kind that there is with such redis-servers, in a fixed order.
+func All(of redisset.Kind) []Kind {
+	all := []Kind{
 		KillInstance, KillAtPoint, PauseInstance, RestartInstance, WrongClock, KillRedis, PauseRedis, CutPower, FlushScripts, FullMemory,
 		SlowDisk, FullDisk, CutClients, CutRedis, CutApple, SilentApple, SlowApple, RefusingApple, SilentGoogle, RefusingGoogle,
-		SilentMail, RefusingMail, ChangeConfig,
+		SilentMail, RefusingMail, ChangeConfig, RedisClock,
 	}
+	if of == redisset.Single {
+		return all
+	}
+	if of == redisset.Cluster { // it has many doors, and no cable of one instance leads to all of them
+		all = slices.DeleteFunc(all, func(k Kind) bool { return k == CutRedis })
+	}
+	return append(all, KillMaster, FreezeMaster, CutMaster, KillReplica, PauseReplica, CutReplica)
 }
 
 // Parse reads a comma-separated list of kinds: "all", "none", kinds, and kinds
 // with a minus that are left out of all.
-func Parse(list string) ([]Kind, error) {
+func Parse(list string, of redisset.Kind) ([]Kind, error) {
 	var kinds []Kind
+	all := All(of)
 	for word := range strings.SplitSeq(list, ",") {
 		word = strings.TrimSpace(word)
 		name, without := strings.CutPrefix(word, "-")
 		switch {
 		case word == "all":
-			kinds = All()
+			kinds = slices.Clone(all)
 		case word == "none" || word == "":
 			kinds = nil
-		case !slices.Contains(All(), Kind(name)):
-			return nil, fmt.Errorf("there is no fault %q; there are all, none, %s", name, words(All()))
+		case !slices.Contains(all, Kind(name)):
+			return nil, fmt.Errorf("there is no fault %q with --redis=%s; there are all, none, %s", name, of, words(all))
 		case without:
 			if len(kinds) == 0 {
-				kinds = All()
+				kinds = slices.Clone(all)
 			}
 			kinds = slices.DeleteFunc(kinds, func(k Kind) bool { return k == Kind(name) })
 		default:
@@ -93,7 +115,7 @@ type Harm struct {
 	Instance int           // of those that there are
 	Lasts    time.Duration // until it is mended
 	Point    string        // of KillAtPoint
-	Off      time.Duration // of WrongClock: behind; negative: ahead
+	Off      time.Duration // of clocks: behind; negative: ahead
 }
 
 // String is the harm as the report tells it.
@@ -104,6 +126,8 @@ func (h Harm) String() string {
 		text += fmt.Sprintf(" of instance %d %s", h.Instance, h.Point)
 	case WrongClock:
 		text += fmt.Sprintf(" of instance %d by %s", h.Instance, -h.Off)
+	case RedisClock:
+		text += fmt.Sprintf(" by %s", -h.Off)
 	case KillInstance, PauseInstance, RestartInstance, CutClients, CutRedis, CutApple:
 		text += fmt.Sprintf(" of instance %d", h.Instance)
 	default:

@@ -4,15 +4,17 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/redisset"
 )
 
 // TestScheduleFollowsFromItsSeed: the same night can be played again, and
 // every kind comes before one comes twice.
 func TestScheduleFollowsFromItsSeed(t *testing.T) {
 	draw := func(seed uint64) []Harm {
-		s := New(seed, All(), 3)
+		s := New(seed, All(redisset.Cluster), 3)
 		var all []Harm
-		for range 2 * len(All()) {
+		for range 2 * len(All(redisset.Cluster)) {
 			h, ok := s.Next()
 			if !ok {
 				t.Fatal("the schedule ended")
@@ -28,8 +30,8 @@ func TestScheduleFollowsFromItsSeed(t *testing.T) {
 	if reflect.DeepEqual(one, draw(2)) {
 		t.Error("two seeds give one schedule")
 	}
-	for _, k := range All() {
-		if !slices.ContainsFunc(one[:len(All())], func(h Harm) bool { return h.Kind == k }) {
+	for _, k := range All(redisset.Cluster) {
+		if !slices.ContainsFunc(one[:len(All(redisset.Cluster))], func(h Harm) bool { return h.Kind == k }) {
 			t.Errorf("%s does not come in the first round", k)
 		}
 	}
@@ -41,14 +43,15 @@ func TestParse(t *testing.T) {
 		want []Kind
 		ok   bool
 	}{
-		{"all", All(), true},
+		{"all", All(redisset.Cluster), true},
 		{"none", nil, true},
 		{"kill-redis,cut-power", []Kind{KillRedis, CutPower}, true},
-		{"all,-cut-power", slices.DeleteFunc(All(), func(k Kind) bool { return k == CutPower }), true},
-		{"-cut-power", slices.DeleteFunc(All(), func(k Kind) bool { return k == CutPower }), true},
+		{"all,-cut-power", slices.DeleteFunc(All(redisset.Cluster), func(k Kind) bool { return k == CutPower }), true},
+		{"-cut-power", slices.DeleteFunc(All(redisset.Cluster), func(k Kind) bool { return k == CutPower }), true},
 		{"earthquake", nil, false},
+		{"cut-redis", nil, false}, // of a cluster
 	} {
-		got, err := Parse(c.list)
+		got, err := Parse(c.list, redisset.Cluster)
 		if (err == nil) != c.ok || !slices.Equal(got, c.want) {
 			t.Errorf("%q: %v (%v), want %v", c.list, got, err, c.want)
 		}

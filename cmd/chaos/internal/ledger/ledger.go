@@ -62,7 +62,8 @@ type Act struct {
 
 // Harm is something that was broken on purpose.
 type Harm struct {
-	From, Until time.Time // Until is when whatever it was works again
+	From, Until time.Time // Until is when whatever it was works again, with everything that stands by for the next
+	Served      time.Time // when all instances could page again
 	Kind        string
 	Target      string
 	Detail      string

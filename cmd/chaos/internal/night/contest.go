@@ -28,24 +28,23 @@ const (
 
 // Contests is what became of them.
 type Contests struct {
-	Checked   int
-	Calls     int
-	Unknown   int             // calls without an answer
-	Disturbed int             // contests into which a timer of the incident came: they tell nothing
-	Broken    [][]linear.Call // histories without an order
+	Calls   int
+	Unknown int             // calls without an answer
+	Broken  [][]linear.Call // histories without an order
 }
 
 // Contest lets clients race for one incident after another, through different
 // instances, and asks of each whether it behaved as if the calls had come one
 // after another. With kills, an instance dies in each of them.
 func Contest(ctx context.Context, o Options, rounds int, kills bool) (*Contests, error) {
+	o = o.withDefaults()
 	n := &night{o: o, began: time.Now()}
 	n.people = crowd.New(crowd.Options{Seed: o.Seed, Ledger: &n.book})
 	defer n.people.Leave()
 	n.people.Settle() // nobody acknowledges: the clients do
 	var err error
 	n.world, err = world.New(ctx, world.Options{
-		Dir: o.Dir, Program: o.Program, Instances: o.Instances, Services: o.Services, Ledger: &n.book, NewPhone: n.people.NewPhone,
+		Dir: o.Dir, Program: o.Program, Instances: o.Instances, Services: o.Services, Redis: o.Redis, Fsync: o.Fsync, Slow: true, Ledger: &n.book, NewPhone: n.people.NewPhone,
 	})
 	defer func() { _ = n.world.Close() }() // it is killed anyway
 	if err != nil {
@@ -58,8 +57,8 @@ func Contest(ctx context.Context, o Options, rounds int, kills bool) (*Contests,
 			return nil, err
 		}
 	}
-	n.say("%d contests, kills %t: %d calls, %d without an answer, %d disturbed by a timer, %d without an order",
-		rounds, kills, result.Calls, result.Unknown, result.Disturbed, len(result.Broken))
+	n.say("%d contests, kills %t: %d calls, %d without an answer, %d without an order",
+		rounds, kills, result.Calls, result.Unknown, len(result.Broken))
 	return result, nil
 }
 
@@ -102,21 +101,12 @@ func (n *night) contest(ctx context.Context, round int, kills bool, result *Cont
 	if err := n.world.Ready(ctx); err != nil {
 		return err
 	}
-	timeline, err := first.ListTimeline(ctx, &pb.ListTimelineRequest{Parent: in.GetName(), PageSize: 200})
-	if err != nil {
-		return fmt.Errorf("end contest %d: %w", round, err)
-	}
-	result.tell(policy, history, timeline.GetEntries())
+	result.tell(policy, history)
 	return nil
 }
 
 // tell takes in one contest.
-func (r *Contests) tell(policy linear.Policy, history []linear.Call, timeline []*pb.TimelineEntry) {
-	if slices.ContainsFunc(timeline, byTimer) {
-		r.Disturbed++
-		return
-	}
-	r.Checked++
+func (r *Contests) tell(policy linear.Policy, history []linear.Call) {
 	r.Calls += len(history)
 	for _, c := range history {
 		if c.Unknown {
@@ -126,16 +116,6 @@ func (r *Contests) tell(policy linear.Policy, history []linear.Call, timeline []
 	if !linear.Check(policy, history) {
 		slices.SortFunc(history, func(a, b linear.Call) int { return a.Began.Compare(b.Began) })
 		r.Broken = append(r.Broken, history)
-	}
-}
-
-// byTimer reports whether a timer moved the incident, which no client asked for.
-func byTimer(e *pb.TimelineEntry) bool {
-	switch e.GetType() {
-	case pb.TimelineEntry_TYPE_ESCALATED, pb.TimelineEntry_TYPE_UNACKNOWLEDGED, pb.TimelineEntry_TYPE_PATH_EXHAUSTED:
-		return e.GetActor().GetKind() == pb.Actor_KIND_SYSTEM
-	default:
-		return false
 	}
 }
 

@@ -3,6 +3,7 @@
 package night
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/crowd"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/harm"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/redisset"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/source"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/world"
 	"github.com/tocsin-oncall/tocsin/server/redisd"
@@ -25,21 +27,35 @@ import (
 type Options struct {
 	Seed      uint64
 	For       time.Duration // until peace
+	Least     int           // faults that there are before, however long they take
 	Instances int
 	Services  int
 	Every     time.Duration // between two events of a service, on average
 	Faults    []harm.Kind
-	Fsync     redisd.Fsync  // of Redis; "" = always
+	Redis     redisset.Kind // "" = single
+	Fsync     redisd.Fsync  // of each redis-server; "" = always for a single one, and everysec in a set, where replicas have it
 	Program   string        // run with child.Variable set, it serves
 	Dir       string        // of everything that is kept
 	Late      time.Duration // how late anything may be while nothing is broken
 	Log       io.Writer     // is told what happens
 }
 
+// withDefaults fills what was left out.
+func (o Options) withDefaults() Options {
+	o.Redis = cmp.Or(o.Redis, redisset.Single)
+	if o.Fsync == "" {
+		o.Fsync = redisd.FsyncAlways
+		if o.Redis != redisset.Single {
+			o.Fsync = redisd.FsyncEverySec
+		}
+	}
+	return o
+}
+
 // loses reports whether the mode admits that accepted events are lost: with the
-// power, what was not synced yet is gone.
+// power of the one server, what was not synced yet is gone.
 func (o Options) loses() bool {
-	return o.Fsync != "" && o.Fsync != redisd.FsyncAlways && slices.Contains(o.Faults, harm.CutPower)
+	return o.Redis == redisset.Single && o.Fsync != redisd.FsyncAlways && slices.Contains(o.Faults, harm.CutPower)
 }
 
 // What the harness waits for.
@@ -55,13 +71,14 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the run: %w", err)
 	}
+	o = o.withDefaults()
 	n := &night{o: o, began: time.Now()}
 	n.people = crowd.New(crowd.Options{Seed: o.Seed, Ledger: &n.book})
 	defer n.people.Leave()
-	n.say("seed %d, %d instances, %s of %d kinds of faults", o.Seed, o.Instances, o.For, len(o.Faults))
+	n.say("seed %d, %d instances, redis %s with appendfsync %s, %s of %d kinds of faults", o.Seed, o.Instances, o.Redis, o.Fsync, o.For, len(o.Faults))
 	var err error
 	n.world, err = world.New(ctx, world.Options{
-		Dir: o.Dir, Program: o.Program, Instances: o.Instances, Services: o.Services, Fsync: o.Fsync, Ledger: &n.book, NewPhone: n.people.NewPhone,
+		Dir: o.Dir, Program: o.Program, Instances: o.Instances, Services: o.Services, Redis: o.Redis, Fsync: o.Fsync, Ledger: &n.book, NewPhone: n.people.NewPhone,
 	})
 	defer func() { _ = n.world.Close() }() // it is killed anyway
 	if err != nil {
@@ -144,7 +161,7 @@ func (n *night) watchStalls(ctx context.Context) {
 	}
 }
 
-// breakThings does one harm after another until the time is up.
+// breakThings does one harm after another until the time is up, and enough was done.
 func (n *night) breakThings(ctx context.Context, until time.Time) error {
 	schedule := harm.New(n.o.Seed, n.o.Faults, n.o.Instances)
 	for {
@@ -153,7 +170,8 @@ func (n *night) breakThings(ctx context.Context, until time.Time) error {
 		if ok && h.Number%together == 0 {
 			after += min(breath, n.o.For/8)
 		}
-		if !ok || time.Now().Add(after).After(until) {
+		enough := !ok || h.Number > n.o.Least
+		if enough && time.Now().Add(after).After(until) {
 			after = time.Until(until)
 		}
 		select {
@@ -161,7 +179,7 @@ func (n *night) breakThings(ctx context.Context, until time.Time) error {
 			return ctx.Err()
 		case <-time.After(after):
 		}
-		if !ok || !time.Now().Before(until) {
+		if enough && !time.Now().Before(until) {
 			return nil
 		}
 		if err := n.breakOne(ctx, h); err != nil {
@@ -176,11 +194,9 @@ func (n *night) breakOne(ctx context.Context, h harm.Harm) error {
 		n.people.Configure(ctx, h.Number)
 		return nil
 	}
-	l := ledger.Harm{From: time.Now(), Kind: string(h.Kind), Target: h.String()}
-	detail, err := n.world.Do(ctx, h)
-	l.Until, l.Detail = time.Now(), detail
+	l, err := n.world.Do(ctx, h)
 	n.book.Harm(l)
-	n.say("%s: over after %s; %s", h.Kind, l.Until.Sub(l.From).Round(time.Millisecond), detail)
+	n.say("%s: over after %s; %s", h.Kind, l.Until.Sub(l.From).Round(time.Millisecond), l.Detail)
 	return err
 }
 
@@ -208,7 +224,7 @@ func (n *night) end(ctx context.Context) (*Report, error) {
 	book := n.book.Book()
 	outcome := check.All(book, found, check.Terms{
 		Level: world.Level, Last: world.Levels - 1, Loops: world.Loops, Late: n.o.Late, Early: time.Second, Recovery: recovery,
-		Silence: 10 * time.Second, Config: 2*time.Second + n.o.Late, Loses: n.o.loses(),
+		Silence: 10 * time.Second, Config: 2*time.Second + n.o.Late, Loses: n.o.loses(), Succeeds: n.o.Redis != redisset.Single,
 	})
 	r := newReport(n.o, time.Since(n.began), book, found, outcome)
 	if err := r.keep(filepath.Join(n.o.Dir, "chaos.json"), &book); err != nil {

@@ -1,7 +1,6 @@
 package night
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/check"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/harm"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
-	"github.com/tocsin-oncall/tocsin/server/redisd"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -47,8 +45,8 @@ func newReport(o Options, took time.Duration, b ledger.Book, f check.Found, out 
 		Seed: o.Seed, Took: took.Round(time.Second), Faults: map[string]int{}, Incidents: len(f.Records), Pushes: len(b.Pushes),
 		Mails: b.Mails, Looks: len(b.Looks), Checked: out.Checked, Violations: out.Violations, around: map[int][]string{},
 		Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
-		Replay: fmt.Sprintf("make chaos ARGS='--seed=%d --for=%s --instances=%d --fsync=%s --faults=%s'",
-			o.Seed, o.For, o.Instances, cmp.Or(o.Fsync, redisd.FsyncAlways), faults(o.Faults)),
+		Replay: fmt.Sprintf("make chaos ARGS='--seed=%d --for=%s --instances=%d --redis=%s --fsync=%s --faults=%s'",
+			o.Seed, o.For, o.Instances, o.Redis, o.Fsync, faults(o)),
 	}
 	for _, h := range b.Harms {
 		r.Faults[h.Kind]++
@@ -80,12 +78,12 @@ func newReport(o Options, took time.Duration, b ledger.Book, f check.Found, out 
 	return r
 }
 
-func faults(kinds []harm.Kind) string {
-	if len(kinds) == len(harm.All()) {
+func faults(o Options) string {
+	if len(o.Faults) == len(harm.All(o.Redis)) {
 		return "all"
 	}
-	words := make([]string, len(kinds))
-	for i, k := range kinds {
+	words := make([]string, len(o.Faults))
+	for i, k := range o.Faults {
 		words[i] = string(k)
 	}
 	return strings.Join(words, ",")

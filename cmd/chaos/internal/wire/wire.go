@@ -21,7 +21,8 @@ type Cable struct {
 
 	mu    sync.Mutex
 	down  bool
-	still chan struct{} // closed unless the cable is frozen
+	bars  map[string]bool // callers, by IP address
+	still chan struct{}   // closed unless the cable is frozen
 	open  map[net.Conn]bool
 }
 
@@ -32,7 +33,7 @@ func Lay(ctx context.Context, to string) (*Cable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lay a cable to %s: %w", to, err)
 	}
-	c := &Cable{listener: l, to: to, open: make(map[net.Conn]bool), still: make(chan struct{})}
+	c := &Cable{listener: l, to: to, open: map[net.Conn]bool{}, bars: map[string]bool{}, still: make(chan struct{})}
 	close(c.still)
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	c.running.Go(c.accept)
@@ -75,11 +76,31 @@ func (c *Cable) Freeze() {
 	}
 }
 
-// Plug ends Pull and Freeze.
+// Bar ends the connections of one caller, by its IP address, and refuses its new
+// ones, until Plug.
+func (c *Cable) Bar(ip string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bars[ip] = true
+	for conn := range c.open {
+		if c.barred(conn) {
+			_ = conn.Close()
+		}
+	}
+}
+
+// barred reports whether a connection comes from somebody who is not let in.
+func (c *Cable) barred(conn net.Conn) bool {
+	from, ok := conn.RemoteAddr().(*net.TCPAddr)
+	return ok && c.bars[from.IP.String()]
+}
+
+// Plug ends Pull, Freeze and Bar.
 func (c *Cable) Plug() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down = false
+	clear(c.bars)
 	select {
 	case <-c.still:
 	default:
@@ -135,11 +156,11 @@ func (c *Cable) carry(near net.Conn) {
 	both.Wait()
 }
 
-// hold takes in a connection, unless the cable is pulled.
+// hold takes in a connection, unless the cable is pulled or the caller barred.
 func (c *Cable) hold(conn net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.down || c.ctx.Err() != nil {
+	if c.down || c.barred(conn) || c.ctx.Err() != nil {
 		return false
 	}
 	c.open[conn] = true

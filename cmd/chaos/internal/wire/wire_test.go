@@ -30,7 +30,12 @@ func echo(t *testing.T) string {
 
 func dial(t *testing.T, c *Cable) net.Conn {
 	t.Helper()
-	var d net.Dialer
+	return dialFrom(t, c, "127.0.0.1")
+}
+
+func dialFrom(t *testing.T, c *Cable, ip string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
 	conn, err := d.DialContext(t.Context(), "tcp", c.Address())
 	if err != nil {
 		t.Fatal(err)
@@ -85,5 +90,30 @@ func TestCable(t *testing.T) {
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
 		t.Errorf("what was on its way when the cable froze did not arrive: %v", err)
+	}
+}
+
+// TestBar: one caller is not let in, and all others are.
+func TestBar(t *testing.T) {
+	c, err := Lay(t.Context(), echo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	const barred = "127.0.1.9"
+	his, other := dialFrom(t, c, barred), dial(t, c)
+	if !carries(his, patience) || !carries(other, patience) {
+		t.Fatal("a new cable carries nothing")
+	}
+	c.Bar(barred)
+	if carries(his, patience) || carries(dialFrom(t, c, barred), patience) {
+		t.Error("the caller is let in")
+	}
+	if !carries(other, patience) || !carries(dial(t, c), patience) {
+		t.Error("another caller is not let in")
+	}
+	c.Plug()
+	if !carries(dialFrom(t, c, barred), patience) {
+		t.Error("the caller is not let in after the cable was plugged in again")
 	}
 }

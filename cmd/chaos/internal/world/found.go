@@ -12,6 +12,7 @@ import (
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/check"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/redisset"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/store"
@@ -30,36 +31,43 @@ func (w *World) Find(ctx context.Context) (check.Found, error) {
 		return f, err
 	}
 	defer func() { _ = s.Close() }()
-	keys := w.Redis.Client.Scan(ctx, 0, "*", 1000).Iterator()
-	for keys.Next(ctx) {
-		key := keys.Val()
-		_, rest, _ := strings.Cut(key, "}:")
-		kind, id, _ := strings.Cut(rest, ":")
-		switch kind {
-		case "i":
-			r, err := s.Record(ctx, incident.ID(id))
-			if err != nil {
-				return f, fmt.Errorf("read incident %s: %w", id, err)
+	err = w.Redis.EachMaster(ctx, func(n *redisset.Node) error {
+		keys := n.Client.Scan(ctx, 0, "*", 1000).Iterator()
+		for keys.Next(ctx) {
+			if err := w.take(ctx, s, keys.Val(), &f); err != nil {
+				return fmt.Errorf("read %s: %w", keys.Val(), err)
 			}
-			f.Records = append(f.Records, r)
-		case "tl", "al", "dv":
-			f.Beside[incident.ID(id)] = append(f.Beside[incident.ID(id)], key)
-		case "dd":
-			err = w.links(ctx, key, catalog.ServiceID(id), &f)
-		case "open":
-			err = w.openOnes(ctx, key, &f)
-		case "tm":
-			err = w.timers(ctx, key, &f)
-		default:
 		}
-		if err != nil {
-			return f, fmt.Errorf("read %s: %w", key, err)
-		}
-	}
-	if err := keys.Err(); err != nil {
-		return f, fmt.Errorf("read the keys: %w", err)
+		return keys.Err()
+	})
+	if err != nil {
+		return f, err
 	}
 	return f, leftOvers(ctx, s, &f)
+}
+
+// take reads one key.
+func (w *World) take(ctx context.Context, s *store.Store, key string, f *check.Found) error {
+	_, rest, _ := strings.Cut(key, "}:")
+	kind, id, _ := strings.Cut(rest, ":")
+	switch kind {
+	case "i":
+		r, err := s.Record(ctx, incident.ID(id))
+		if err != nil {
+			return err
+		}
+		f.Records = append(f.Records, r)
+	case "tl", "al", "dv":
+		f.Beside[incident.ID(id)] = append(f.Beside[incident.ID(id)], key)
+	case "dd":
+		return w.links(ctx, key, catalog.ServiceID(id), f)
+	case "open":
+		return w.openOnes(ctx, key, f)
+	case "tm":
+		return w.timers(ctx, key, f)
+	default:
+	}
+	return nil
 }
 
 func (w *World) links(ctx context.Context, key string, service catalog.ServiceID, f *check.Found) error {

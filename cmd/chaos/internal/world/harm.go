@@ -7,19 +7,31 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/harm"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/wire"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 )
 
-// fullFor is how long memory is full at least.
-const fullFor = 8 * time.Second
-
-// slowSync is by how much a slow disk delays each sync.
-const slowSync = 250 * time.Millisecond
-
 // Do breaks something, mends it after the harm's time, and returns when
-// everything works again, with what it has to tell of it.
-func (w *World) Do(ctx context.Context, h harm.Harm) (detail string, err error) {
+// everything works again, with what there is to write down of it.
+func (w *World) Do(ctx context.Context, h harm.Harm) (ledger.Harm, error) {
+	l := ledger.Harm{From: time.Now(), Kind: string(h.Kind), Target: h.String()}
+	err := w.do(ctx, h, &l)
+	if err == nil && l.Served.IsZero() {
+		err = w.served(ctx)
+		l.Served = time.Now()
+	}
+	if err == nil {
+		err = w.Redis.Whole(ctx)
+	}
+	l.Until = time.Now()
+	if err != nil {
+		return l, fmt.Errorf("%s: %w", h, err)
+	}
+	return l, nil
+}
+
+func (w *World) do(ctx context.Context, h harm.Harm, l *ledger.Harm) (err error) {
 	in := w.Instances[h.Instance%len(w.Instances)]
 	last := func() { pause(ctx, h.Lasts) }
 	switch h.Kind {
@@ -28,7 +40,7 @@ func (w *World) Do(ctx context.Context, h harm.Harm) (detail string, err error) 
 		last()
 		err = in.Start(ctx, 0)
 	case harm.KillAtPoint:
-		detail, err = w.killAt(ctx, in, h)
+		l.Detail, err = w.killAt(ctx, in, h)
 	case harm.PauseInstance:
 		in.Pause()
 		last()
@@ -42,35 +54,6 @@ func (w *World) Do(ctx context.Context, h harm.Harm) (detail string, err error) 
 		}
 		last()
 		err = errors.Join(err, in.Stop(), in.Start(ctx, 0))
-	case harm.KillRedis:
-		w.Redis.Kill()
-		last()
-		err = w.Redis.Start(ctx)
-	case harm.PauseRedis:
-		w.Redis.Pause()
-		last()
-		w.Redis.Resume()
-	case harm.CutPower:
-		var lost int64
-		if lost, err = w.Redis.CutPower(); err == nil {
-			last()
-			err = w.Redis.Start(ctx)
-		}
-		detail = fmt.Sprintf("%d bytes had not been synced", lost)
-	case harm.FlushScripts:
-		err = w.Redis.FlushScripts(ctx)
-	case harm.FullMemory:
-		err = w.Redis.Limit(ctx, 1<<20)
-		pause(ctx, h.Lasts+fullFor) // long enough for somebody to acknowledge in it
-		err = errors.Join(err, w.Redis.Limit(ctx, 0))
-	case harm.SlowDisk:
-		err = w.Redis.SlowDisk(slowSync)
-		last()
-		err = errors.Join(err, w.Redis.HealDisk(ctx))
-	case harm.FullDisk:
-		err = w.Redis.FillDisk()
-		last()
-		err = errors.Join(err, w.Redis.HealDisk(ctx))
 	case harm.CutClients:
 		w.cut(ctx, in.Clients, h)
 	case harm.CutRedis:
@@ -85,13 +68,12 @@ func (w *World) Do(ctx context.Context, h harm.Harm) (detail string, err error) 
 		w.mail.refuse.Store(true)
 		last()
 		w.mail.refuse.Store(false)
-	default:
+	case harm.SilentApple, harm.SlowApple, harm.RefusingApple, harm.SilentGoogle, harm.RefusingGoogle:
 		w.weather(ctx, h)
+	default:
+		err = w.breakRedis(ctx, h, l)
 	}
-	if err != nil {
-		return detail, fmt.Errorf("%s: %w", h, err)
-	}
-	return detail, w.Ready(ctx)
+	return err
 }
 
 // cut pulls, freezes or cuts a cable, by the number of the harm.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/child"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/redisset"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/wire"
 	"github.com/tocsin-oncall/tocsin/cmd/internal/lab"
 	"github.com/tocsin-oncall/tocsin/server/config"
@@ -25,7 +26,7 @@ import (
 type Instance struct {
 	Number  int
 	Clients *wire.Cable // from monitors and phones
-	Redis   *wire.Cable
+	Redis   *wire.Cable // nil in front of a cluster
 	Apple   *wire.Cable
 	Door    *grpc.ClientConn // gRPC through the cable of clients
 	Console *grpc.ClientConn // its admin socket
@@ -36,12 +37,12 @@ type Instance struct {
 	client  *http.Client
 
 	mu      sync.Mutex // of process
-	process *process
+	process *lab.Process
 }
 
 // newInstance lays the cables; Start starts it. Google signs its tokens for an
 // address, so there is no cable to it.
-func newInstance(ctx context.Context, number int, program, dir string, c config.Config, redis, apple string) (*Instance, error) {
+func newInstance(ctx context.Context, number int, program, dir string, c config.Config, redis *redisset.Set, apple string) (*Instance, error) {
 	in := &Instance{Number: number, program: program, dir: dir, client: &http.Client{Timeout: 2 * time.Second}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of instance %d: %w", number, err)
@@ -50,17 +51,21 @@ func newInstance(ctx context.Context, number int, program, dir string, c config.
 	if err != nil {
 		return nil, err
 	}
-	for _, lay := range []struct {
-		cable **wire.Cable
-		to    string
-	}{{&in.Clients, address}, {&in.Redis, redis}, {&in.Apple, apple}} {
-		if *lay.cable, err = wire.Lay(ctx, lay.to); err != nil {
+	if in.Clients, err = wire.Lay(ctx, address); err != nil {
+		return nil, err
+	}
+	if in.Apple, err = wire.Lay(ctx, apple); err != nil {
+		return nil, err
+	}
+	c.Redis.URL = redis.URL("")
+	if uplink, ok := redis.Uplink(); ok {
+		if in.Redis, err = wire.Lay(ctx, uplink); err != nil {
 			return nil, err
 		}
+		c.Redis.URL = redis.URL(in.Redis.Address())
 	}
 	c.Listen, c.DataDir = address, filepath.Join(dir, "data")
 	c.PublicURL = "http://" + in.Clients.Address()
-	c.Redis.URL = "redis://" + in.Redis.Address()
 	c.Push.Apps = append(c.Push.Apps[:0:0], c.Push.Apps...)
 	for i := range c.Push.Apps {
 		if c.Push.Apps[i].Platform == "ios" {
@@ -85,7 +90,7 @@ func newInstance(ctx context.Context, number int, program, dir string, c config.
 // Start starts the instance, with a machine's clock that is so much behind,
 // and returns when its doors are open. Kill during Start makes it fail.
 func (in *Instance) Start(ctx context.Context, behind time.Duration) error {
-	if p := in.running(); p != nil && p.alive() {
+	if p := in.running(); p != nil && p.Alive() {
 		return nil
 	}
 	text, err := json.Marshal(child.Spec{Config: in.config, Behind: behind})
@@ -97,7 +102,9 @@ func (in *Instance) Start(ctx context.Context, behind time.Duration) error {
 		return fmt.Errorf("tell instance %d what it is: %w", in.Number, err)
 	}
 	name := fmt.Sprintf("instance %d", in.Number)
-	p, err := launch(ctx, name, filepath.Join(in.dir, "tocsin.log"), []string{child.Variable + "=" + path}, in.program)
+	p, err := lab.Launch(ctx, lab.Command{
+		Name: name, Program: in.program, Env: []string{child.Variable + "=" + path}, Log: filepath.Join(in.dir, "tocsin.log"),
+	})
 	if err != nil {
 		return err
 	}
@@ -107,7 +114,7 @@ func (in *Instance) Start(ctx context.Context, behind time.Duration) error {
 	return nil
 }
 
-func (in *Instance) running() *process {
+func (in *Instance) running() *lab.Process {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.process
@@ -116,60 +123,57 @@ func (in *Instance) running() *process {
 // Ready waits until the instance says that it can page, over a line that no
 // fault cuts. One that has ended is an error.
 func (in *Instance) Ready(ctx context.Context) error {
-	p := in.running()
-	return p.until(ctx, "ready", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+in.config.Listen+"/readyz", http.NoBody)
-		if err != nil {
-			return err
-		}
-		res, err := in.client.Do(req)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("/readyz answers %d", res.StatusCode)
-		}
-		return nil
+	return in.running().Until(ctx, "ready", pollEvery, startPatience, func(ctx context.Context) error {
+		return lab.Ready(ctx, in.client, in.config.Listen)
 	})
 }
+
+// What the harness waits for: a busy machine needs seconds for what takes tenths.
+const (
+	startPatience = 60 * time.Second
+	pollEvery     = 20 * time.Millisecond
+)
 
 // Alive reports whether its process runs.
 func (in *Instance) Alive() bool {
 	p := in.running()
-	return p != nil && p.alive()
+	return p != nil && p.Alive()
 }
 
 // Kill ends it as a crash would.
-func (in *Instance) Kill() { in.running().kill() }
+func (in *Instance) Kill() { in.running().Kill() }
 
 // KillAt has it die when it next passes a point. Gone is closed when it has.
 func (in *Instance) KillAt(point string) (gone <-chan struct{}) {
 	p := in.running()
-	_, _ = fmt.Fprintf(p.stdin, "die %s\n", point) // to one that has ended meanwhile it makes no difference
-	return p.gone
+	p.Tell("die " + point)
+	return p.Gone()
 }
 
 // Pause stops it in its tracks; Resume lets it go on.
-func (in *Instance) Pause() { in.running().signal(syscall.SIGSTOP) }
+func (in *Instance) Pause() { in.running().Signal(syscall.SIGSTOP) }
 
 // Resume ends Pause.
-func (in *Instance) Resume() { in.running().signal(syscall.SIGCONT) }
+func (in *Instance) Resume() { in.running().Signal(syscall.SIGCONT) }
 
 // Stop ends it in order.
-func (in *Instance) Stop() error { return in.running().stop(stopPatience) }
+func (in *Instance) Stop() error { return in.running().Stop(stopPatience) }
 
 // stopPatience is above what the server itself takes to drain.
 const stopPatience = 40 * time.Second
 
 // Cables are all of its cables.
 func (in *Instance) Cables() []*wire.Cable {
-	return []*wire.Cable{in.Clients, in.Redis, in.Apple}
+	cables := []*wire.Cable{in.Clients, in.Apple}
+	if in.Redis != nil {
+		cables = append(cables, in.Redis)
+	}
+	return cables
 }
 
 func (in *Instance) close() {
 	if p := in.running(); p != nil {
-		p.kill()
+		p.Kill()
 	}
 	_ = in.Door.Close()
 	_ = in.Console.Close()

@@ -26,9 +26,12 @@ const (
 
 const bundle = "com.example.oncall"
 
-// Pace is how fast the rules run: a whole night in a minute.
-func Pace() *incident.Pace {
+// pace is how fast the rules run: a whole night in a minute.
+func (w *World) pace() *incident.Pace {
 	p := incident.DefaultPace()
+	if w.o.Slow {
+		return &p
+	}
 	p.AckTimeout, p.ReceiptWait, p.SilentWait = 25*time.Second, 4*time.Second, 2*time.Second
 	p.RemindEvery, p.RemindRarely, p.EmptyPass = 12*time.Second, 30*time.Second, 3*time.Second
 	p.DirectFallback, p.PageLife, p.AckReminderFor = 10*time.Second, time.Minute, 10*time.Second
@@ -67,10 +70,14 @@ func people(services int) []*Person {
 	return append(all, &Person{ID: "boss"})
 }
 
-func document(services []Service, people []*Person) []byte {
+func (w *World) document() []byte {
+	level := Level
+	if w.o.Slow {
+		level = time.Hour
+	}
 	var b strings.Builder
 	b.WriteString("people:\n")
-	for i, p := range people {
+	for i, p := range w.People {
 		role := "responder"
 		if p.ID == "boss" {
 			role = "admin"
@@ -82,15 +89,15 @@ func document(services []Service, people []*Person) []byte {
 		}
 	}
 	b.WriteString("policies:\n")
-	for i, s := range services {
+	for i, s := range w.Services {
 		fmt.Fprintf(&b, "  - {id: %s, name: %s, loops: %d, fallback: [users/boss], levels: [", s.ID, s.ID, Loops)
-		for level := range Levels {
-			fmt.Fprintf(&b, "{targets: [users/%s], delay: %s},", people[i*Levels+level].ID, Level)
+		for k := range Levels {
+			fmt.Fprintf(&b, "{targets: [users/%s], delay: %s},", w.People[i*Levels+k].ID, level)
 		}
 		b.WriteString("]}\n")
 	}
 	b.WriteString("services:\n")
-	for _, s := range services {
+	for _, s := range w.Services {
 		fmt.Fprintf(&b, "  - {id: %s, name: %s, escalation_policy: %s, urgency_rule: high, integrations: [", s.ID, s.ID, s.ID)
 		for i, key := range s.Keys {
 			fmt.Fprintf(&b, "{id: %s-%d, name: monitor, source: generic, key: %s},", s.ID, i, key)
@@ -113,7 +120,7 @@ func (w *World) settle(ctx context.Context) error {
 		return err
 	}
 	d, err := directory.Open(ctx, directory.Options{
-		Log: directory.StoreLog{Store: s}, Keys: keys, Pace: *Pace(),
+		Log: directory.StoreLog{Store: s}, Keys: keys, Pace: *w.pace(),
 		Channels: directory.Channels{
 			Sends: func(roster.MethodKind) bool { return true }, Pushes: func(roster.Platform, string) bool { return true },
 		},
@@ -122,7 +129,7 @@ func (w *World) settle(ctx context.Context) error {
 		return err
 	}
 	by := directory.ByServer("chaos")
-	if _, err := d.ApplyDocument(ctx, by, document(w.Services, w.People), directory.ApplyOptions{Force: true}); err != nil {
+	if _, err := d.ApplyDocument(ctx, by, w.document(), directory.ApplyOptions{Force: true}); err != nil {
 		return fmt.Errorf("apply the organisation: %w", err)
 	}
 	_, err = d.Change(ctx, by, func(e *directory.Edit) error {

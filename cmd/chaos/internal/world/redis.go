@@ -4,127 +4,129 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
-	"sync"
-	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/disk"
-	"github.com/tocsin-oncall/tocsin/cmd/internal/lab"
-	"github.com/tocsin-oncall/tocsin/server/redisd"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/harm"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/redisset"
 )
 
-// Redis is one redis-server on a disk that can be slow, full and forgetful.
-type Redis struct {
-	Address string // host:port
-	Client  *redis.Client
+const (
+	fullFor  = 8 * time.Second        // memory is full for so long at least
+	wrongFor = 12 * time.Second       // a clock of Redis is wrong for so long at least: instances look at it every 5 s
+	slowSync = 250 * time.Millisecond // by which a slow disk delays each sync
+)
 
-	dir    string
-	binary string
-	disk   *disk.Disk
-
-	mu      sync.Mutex // of process
-	process *process
-}
-
-// newRedis prepares a server; start starts it.
-func newRedis(ctx context.Context, dir string, fsync redisd.Fsync) (*Redis, error) {
-	found, err := redisd.Find(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	r := &Redis{dir: dir, binary: found.Path}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of redis: %w", err)
-	}
-	if r.Address, err = lab.FreeAddress(ctx); err != nil {
-		return nil, err
-	}
-	_, port, err := net.SplitHostPort(r.Address)
-	if err != nil {
-		return nil, err
-	}
-	if r.disk, err = disk.New(ctx, filepath.Join(dir, "disk")); err != nil {
-		return nil, err
-	}
-	conf := redisd.Config{Dir: dir, Fsync: fsync, Extra: []string{"port " + port, "bind 127.0.0.1", "auto-aof-rewrite-min-size 4mb"}}
-	if err := os.WriteFile(r.conf(), []byte(conf.Text()), 0o600); err != nil {
-		return nil, fmt.Errorf("write redis.conf: %w", err)
-	}
-	r.Client = redis.NewClient(&redis.Options{
-		Network: "unix", Addr: redisd.Socket(dir), MaxRetries: -1, DialerRetries: 1, DisableIdentity: true, PoolSize: 4,
-		DialTimeout: 2 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
-	})
-	return r, nil
-}
-
-func (r *Redis) conf() string { return filepath.Join(r.dir, "redis.conf") }
-
-// Start starts the server and returns when it has loaded its data.
-func (r *Redis) Start(ctx context.Context) error {
-	p, err := launch(ctx, "redis-server", filepath.Join(r.dir, "redis.err"), r.disk.Env(), r.binary, r.conf())
+// breakRedis does what a harm does to the redis-servers. With several masters it
+// does it to one of them, by the number of the harm.
+func (w *World) breakRedis(ctx context.Context, h harm.Harm, l *ledger.Harm) error {
+	masters, err := w.Redis.Masters(ctx)
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	r.process = p
-	r.mu.Unlock()
-	return p.until(ctx, "answering", func(ctx context.Context) error { return redisd.Ping(ctx, redisd.Socket(r.dir)) })
+	n := masters[h.Number%len(masters)]
+	l.Detail = n.Name
+	last := func() { pause(ctx, h.Lasts) }
+	switch h.Kind {
+	case harm.KillRedis:
+		n.Kill()
+		last()
+		err = n.Start(ctx)
+	case harm.PauseRedis:
+		n.Pause()
+		last()
+		n.Resume()
+	case harm.CutPower:
+		var lost int64
+		if lost, err = n.CutPower(); err == nil {
+			last()
+			err = n.Start(ctx)
+		}
+		l.Detail += fmt.Sprintf(", %d bytes had not been synced", lost)
+	case harm.FlushScripts:
+		err = w.Redis.EachMaster(ctx, func(n *redisset.Node) error { return n.FlushScripts(ctx) })
+	case harm.FullMemory:
+		err = w.limit(ctx, 1<<20)
+		pause(ctx, h.Lasts+fullFor) // long enough for somebody to acknowledge in it
+		err = errors.Join(err, w.limit(ctx, 0))
+	case harm.SlowDisk:
+		err = n.SlowDisk(slowSync)
+		last()
+		err = errors.Join(err, n.HealDisk(ctx))
+	case harm.FullDisk:
+		err = n.FillDisk()
+		last()
+		err = errors.Join(err, n.HealDisk(ctx))
+	case harm.RedisClock:
+		err = n.SetClock(-h.Off)
+		pause(ctx, h.Lasts+wrongFor)
+		err = errors.Join(err, n.SetClock(0))
+	default:
+		return w.breakSet(ctx, n, h, l)
+	}
+	return err
 }
 
-func (r *Redis) running() *process {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.process
+// breakSet does what can be done to a master and its replicas.
+func (w *World) breakSet(ctx context.Context, master *redisset.Node, h harm.Harm, l *ledger.Harm) (err error) {
+	replicas := w.Redis.Replicas(ctx, master)
+	if len(replicas) == 0 {
+		return fmt.Errorf("%s has no replica", master.Name)
+	}
+	replica := replicas[h.Number%len(replicas)]
+	switch h.Kind {
+	case harm.KillMaster:
+		master.Kill()
+		err = w.succession(ctx, replicas, h, l)
+		err = errors.Join(err, master.Start(ctx))
+	case harm.FreezeMaster:
+		master.Pause()
+		err = w.succession(ctx, replicas, h, l)
+		master.Resume()
+	case harm.CutMaster:
+		w.Redis.CutOff(master)
+		err = w.succession(ctx, replicas, h, l)
+		w.Redis.Mend()
+	case harm.KillReplica:
+		replica.Kill()
+		pause(ctx, h.Lasts)
+		l.Detail, err = replica.Name, replica.Start(ctx)
+	case harm.PauseReplica:
+		replica.Pause()
+		pause(ctx, h.Lasts)
+		replica.Resume()
+		l.Detail = replica.Name
+	case harm.CutReplica:
+		w.Redis.CutReplica(replica)
+		pause(ctx, h.Lasts)
+		w.Redis.Mend()
+		l.Detail = replica.Name
+	default:
+		return fmt.Errorf("nothing does %s", h.Kind)
+	}
+	return err
 }
 
-// Kill ends the server as a crash would.
-func (r *Redis) Kill() { r.running().kill() }
-
-// Pause stops the server in its tracks, as a machine that stands still.
-func (r *Redis) Pause() { r.running().signal(syscall.SIGSTOP) }
-
-// Resume ends Pause.
-func (r *Redis) Resume() { r.running().signal(syscall.SIGCONT) }
-
-// CutPower ends the server and forgets what was not synced. It returns how
-// many bytes that were.
-func (r *Redis) CutPower() (int64, error) {
-	r.Kill()
-	return r.disk.CutPower(r.dir)
-}
-
-// FillDisk lets its writes fail. With appendfsync always Redis then exits.
-func (r *Redis) FillDisk() error { return r.disk.Fill() }
-
-// SlowDisk delays its syncs.
-func (r *Redis) SlowDisk(by time.Duration) error { return r.disk.Slow(by) }
-
-// HealDisk ends FillDisk and SlowDisk, and starts the server if it has ended.
-func (r *Redis) HealDisk(ctx context.Context) error {
-	if err := r.disk.Heal(); err != nil || r.running().alive() {
+// succession waits until a replica is master and the instances know it, and then
+// as long as the harm lasts.
+func (w *World) succession(ctx context.Context, replicas []*redisset.Node, h harm.Harm, l *ledger.Harm) error {
+	by, err := w.Redis.Succeeded(ctx, replicas)
+	if err != nil {
 		return err
 	}
-	return r.Start(ctx)
+	l.Detail += fmt.Sprintf(", followed by %s after %s", by.Name, time.Since(l.From).Round(10*time.Millisecond))
+	err = w.served(ctx)
+	l.Served = time.Now()
+	pause(ctx, h.Lasts)
+	return err
 }
 
-// Limit sets how much memory the server may use, in bytes; 0 is any.
-func (r *Redis) Limit(ctx context.Context, n int64) error {
-	return r.Client.ConfigSet(ctx, "maxmemory", fmt.Sprint(n)).Err()
-}
-
-// FlushScripts makes the server forget all scripts.
-func (r *Redis) FlushScripts(ctx context.Context) error { return r.Client.ScriptFlush(ctx).Err() }
-
-func (r *Redis) close() error {
-	err := r.Client.Close()
-	if p := r.running(); p != nil {
-		p.signal(syscall.SIGCONT)
-		p.kill()
+// limit sets how much memory every server may use: a replica is a master to be.
+func (w *World) limit(ctx context.Context, bytes int64) error {
+	for _, n := range w.Redis.Nodes {
+		if err := n.Limit(ctx, bytes); err != nil {
+			return err
+		}
 	}
-	return errors.Join(err)
+	return nil
 }

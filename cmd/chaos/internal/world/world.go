@@ -1,4 +1,4 @@
-// Package world is everything that a run consists of: a redis-server, some
+// Package world is everything that a run consists of: redis-servers, some
 // tocsin instances as processes, cables between them, the push services with
 // phones behind them, and a mail server; and the ways of breaking each of it.
 package world
@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/redisset"
+	"github.com/tocsin-oncall/tocsin/cmd/internal/lab"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 	"github.com/tocsin-oncall/tocsin/server/config"
 	"github.com/tocsin-oncall/tocsin/server/redisd"
@@ -33,7 +35,9 @@ type Options struct {
 	Program   string // run with child.Variable set, it serves
 	Instances int
 	Services  int
-	Fsync     redisd.Fsync // of Redis; "" = always
+	Redis     redisset.Kind
+	Fsync     redisd.Fsync // of every redis-server
+	Slow      bool         // no timer of an incident comes in a run: levels take an hour
 	Ledger    *ledger.Ledger
 	// NewPhone makes the phone of a person.
 	NewPhone func(person string, name string) *pushtest.Phone
@@ -41,7 +45,7 @@ type Options struct {
 
 // World is the whole of it. Its harms are for one goroutine at a time.
 type World struct {
-	Redis     *Redis
+	Redis     *redisset.Set
 	Instances []*Instance
 	Apple     *pushtest.APNs
 	Google    *pushtest.FCM
@@ -143,21 +147,25 @@ func (w *World) startRedis(ctx context.Context) error {
 	if w.memory, err = os.MkdirTemp("/dev/shm", "tocsin-chaos-"); err != nil {
 		w.memory = w.path("redis")
 	}
-	if w.Redis, err = newRedis(ctx, w.memory, w.o.Fsync); err != nil {
-		return err
-	}
-	return w.Redis.Start(ctx)
+	w.Redis, err = redisset.Launch(ctx, redisset.Options{Kind: w.o.Redis, Dir: w.memory, Fsync: w.o.Fsync})
+	return err
 }
 
-// storeURL is Redis without a cable.
-func (w *World) storeURL() string { return "redis://" + w.Redis.Address }
+// storeURL is Redis without a cable of its own.
+func (w *World) storeURL() string {
+	uplink, _ := w.Redis.Uplink()
+	return w.Redis.URL(uplink)
+}
 
 func (w *World) startInstances(ctx context.Context) error {
 	c := config.Default()
-	c.MasterKey, c.Pace = w.masterKey, Pace()
+	c.MasterKey, c.Pace = w.masterKey, w.pace()
 	c.Log.Format = "text"
 	c.Shutdown.Drain = 5 * time.Second
 	c.Retention.ArchiveAfter = 20 * time.Second
+	if w.o.Redis != redisset.Single {
+		c.Redis.Durability = "replicated"
+	}
 	c.SMTP.Host, c.SMTP.Port, c.SMTP.Security, c.SMTP.From = "127.0.0.1", w.mail.port, "none", "Tocsin <oncall@example.com>"
 	c.Push.Apps = []config.PushApp{
 		{
@@ -174,7 +182,7 @@ func (w *World) startInstances(ctx context.Context) error {
 		return err
 	}
 	for i := range w.o.Instances {
-		in, err := newInstance(ctx, i, w.o.Program, w.path(fmt.Sprintf("instance-%d", i)), c, w.Redis.Address, apple.Host)
+		in, err := newInstance(ctx, i, w.o.Program, w.path(fmt.Sprintf("instance-%d", i)), c, w.Redis, apple.Host)
 		if err != nil {
 			return err
 		}
@@ -186,11 +194,19 @@ func (w *World) startInstances(ctx context.Context) error {
 	return w.Ready(ctx)
 }
 
-// Ready waits until all instances can page, and starts again those that have ended.
+// Ready waits until all instances can page, and starts again those that have
+// ended; and until Redis can bear the next loss.
 func (w *World) Ready(ctx context.Context) error {
+	if err := w.served(ctx); err != nil {
+		return err
+	}
+	return w.Redis.Whole(ctx)
+}
+
+func (w *World) served(ctx context.Context) error {
 	for _, in := range w.Instances {
 		err := in.Ready(ctx)
-		for errors.Is(err, errEnded) && ctx.Err() == nil {
+		for errors.Is(err, lab.ErrEnded) && ctx.Err() == nil {
 			if err = in.Start(ctx, 0); err == nil {
 				err = in.Ready(ctx)
 			}
@@ -218,7 +234,7 @@ func (w *World) Close() error {
 	}
 	var err error
 	if w.Redis != nil {
-		err = w.Redis.close()
+		err = w.Redis.Close()
 	}
 	if w.memory != "" {
 		err = errors.Join(err, os.RemoveAll(w.memory))

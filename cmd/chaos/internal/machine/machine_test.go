@@ -1,4 +1,4 @@
-package disk
+package machine
 
 import (
 	"context"
@@ -15,24 +15,24 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/redisd"
 )
 
-// server is a redis-server on the disk.
+// server is a redis-server on the machine.
 type server struct {
-	t    *testing.T
-	disk *Disk
-	dir  string
-	cmd  *exec.Cmd
+	t       *testing.T
+	machine *Machine
+	dir     string
+	cmd     *exec.Cmd
 	*redis.Client
 }
 
 func newServer(t *testing.T, fsync redisd.Fsync) *server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "disk") //nolint:usetesting // the name of t.TempDir would not fit a socket's path
+	dir, err := os.MkdirTemp("", "machine") //nolint:usetesting // the name of t.TempDir would not fit a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &server{t: t, dir: dir}
-	if s.disk, err = New(t.Context(), filepath.Join(dir, "disk")); err != nil {
+	if s.machine, err = New(t.Context(), filepath.Join(dir, "machine")); err != nil {
 		t.Fatal(err)
 	}
 	conf := redisd.Config{Dir: dir, Fsync: fsync}
@@ -55,7 +55,7 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	s.cmd = exec.CommandContext(context.WithoutCancel(s.t.Context()), found.Path, filepath.Join(s.dir, "redis.conf")) //nolint:gosec // redis-server
-	s.cmd.Env = append(os.Environ(), s.disk.Env()...)
+	s.cmd.Env = append(os.Environ(), s.machine.Env()...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -88,7 +88,7 @@ func TestCutPower(t *testing.T) {
 				}
 			}
 			s.kill()
-			lost, err := s.disk.CutPower(s.dir)
+			lost, err := s.machine.CutPower(s.dir)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,7 +107,7 @@ func TestCutPower(t *testing.T) {
 func TestSlowDisk(t *testing.T) {
 	s := newServer(t, redisd.FsyncAlways)
 	const by = 300 * time.Millisecond
-	if err := s.disk.Slow(by); err != nil {
+	if err := s.machine.Slow(by); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -126,18 +126,41 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Set(t.Context(), "before", "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.disk.Fill(); err != nil {
+	if err := s.machine.Fill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Set(t.Context(), "after", "x", 0).Err(); err == nil {
 		t.Error("a write to a full disk was answered with success")
 	}
 	_ = s.cmd.Wait() // it exits by itself
-	if err := s.disk.Heal(); err != nil {
+	if err := s.machine.Heal(); err != nil {
 		t.Fatal(err)
 	}
 	s.start()
 	if n, err := s.Exists(t.Context(), "before").Result(); err != nil || n != 1 {
 		t.Errorf("what was written before is there %d times (%v), want once", n, err)
+	}
+}
+
+// TestClock: the server tells the time that it is shown, while it runs, and
+// its own waiting keeps the right pace.
+func TestClock(t *testing.T) {
+	s := newServer(t, redisd.FsyncNo)
+	shows := func(ahead time.Duration) {
+		t.Helper()
+		got, err := s.Time(t.Context()).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if off := time.Until(got) - ahead; off.Abs() > 10*time.Second {
+			t.Errorf("the server shows %s, want %s from now", got, ahead)
+		}
+	}
+	shows(0)
+	for _, ahead := range []time.Duration{10 * time.Minute, -10 * time.Minute, 0} {
+		if err := s.machine.Set(ahead); err != nil {
+			t.Fatal(err)
+		}
+		shows(ahead)
 	}
 }

@@ -1,12 +1,17 @@
-// Package disk is the disk of a redis-server as it can be: slow, full, or
-// without what was not synced when the power went. A shim in C, put between
-// the server and the C library by the dynamic linker, does the first two and
-// notes what the third needs; it is compiled at the start of a run.
-package disk
+// Package machine is what a redis-server stands on as it can be: a disk that is
+// slow, full, or without what was not synced when the power went, and a clock
+// that is wrong. A shim in C, put between the server and the C library by the
+// dynamic linker, does all of it but the loss, for which it notes what was
+// synced; it is compiled at the start of a run.
+//
+// The clock is that of day only. What measures time keeps the right pace, as on
+// a machine whose clock somebody sets.
+package machine
 
 import (
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,48 +27,66 @@ import (
 //go:embed shim/shim.c
 var source []byte
 
-// Disk is what one redis-server is run on. Its methods are for one goroutine at a time.
-type Disk struct {
+// Machine is what one redis-server is run on. Its methods are for one goroutine at a time.
+type Machine struct {
 	dir     string // of the shim, of its orders and its notes
 	library string
 }
 
 // New compiles the shim in a directory of its own. It needs a C compiler.
-func New(ctx context.Context, dir string) (*Disk, error) {
+func New(ctx context.Context, dir string) (*Machine, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the shim: %w", err)
 	}
-	d := &Disk{dir: dir, library: filepath.Join(dir, "shim.so")}
+	m := &Machine{dir: dir, library: filepath.Join(dir, "shim.so")}
 	text := filepath.Join(dir, "shim.c")
 	if err := os.WriteFile(text, source, 0o600); err != nil {
 		return nil, fmt.Errorf("write the shim: %w", err)
 	}
 	//nolint:gosec // our own source, our own directory
-	out, err := exec.CommandContext(ctx, "cc", "-O2", "-shared", "-fPIC", "-o", d.library, text, "-ldl").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "cc", "-O2", "-shared", "-fPIC", "-o", m.library, text, "-ldl").CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("compile the shim (a C compiler is needed: apt-get install gcc): %w: %s", err, out)
 	}
-	return d, d.Heal()
+	return m, errors.Join(m.Heal(), m.Set(0))
 }
 
 // Env is what the environment of the redis-server needs beside the usual.
-func (d *Disk) Env() []string { return []string{"LD_PRELOAD=" + d.library, "CHAOS_DISK=" + d.dir} }
+func (m *Machine) Env() []string {
+	return []string{"LD_PRELOAD=" + m.library, "CHAOS_MACHINE=" + m.dir}
+}
 
 // Slow delays every sync from now on.
-func (d *Disk) Slow(by time.Duration) error { return d.order(by, false) }
+func (m *Machine) Slow(by time.Duration) error { return m.order(by, false) }
 
 // Fill lets every write to a file fail from now on.
-func (d *Disk) Fill() error { return d.order(0, true) }
+func (m *Machine) Fill() error { return m.order(0, true) }
+
+// Set sets the clock: so much ahead of the right time, or behind it.
+func (m *Machine) Set(ahead time.Duration) error {
+	var text [8]byte
+	binary.NativeEndian.PutUint64(text[:], uint64(ahead.Microseconds())) //nolint:gosec // the shim reads it as signed again
+	// In place: the shim has the file mapped.
+	f, err := os.OpenFile(filepath.Join(m.dir, "clock"), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("set the clock: %w", err)
+	}
+	_, err = f.WriteAt(text[:], 0)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("set the clock: %w", err)
+	}
+	return nil
+}
 
 // Heal ends Slow and Fill.
-func (d *Disk) Heal() error { return d.order(0, false) }
+func (m *Machine) Heal() error { return m.order(0, false) }
 
-func (d *Disk) order(delay time.Duration, full bool) error {
+func (m *Machine) order(delay time.Duration, full bool) error {
 	bit := 0
 	if full {
 		bit = 1
 	}
-	name := filepath.Join(d.dir, "order")
+	name := filepath.Join(m.dir, "order")
 	if err := os.WriteFile(name+".new", fmt.Appendf(nil, "%d %d\n", delay.Microseconds(), bit), 0o600); err != nil {
 		return fmt.Errorf("order the disk: %w", err)
 	}
@@ -76,7 +99,7 @@ func (d *Disk) order(delay time.Duration, full bool) error {
 // CutPower leaves of the files below dir only what was synced, which is the
 // worst that a loss of power may do to them. Their server must have been killed
 // before. It returns how many bytes are gone.
-func (d *Disk) CutPower(dir string) (lost int64, err error) {
+func (m *Machine) CutPower(dir string) (lost int64, err error) {
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() || !isData(path) {
 			return err
@@ -85,7 +108,7 @@ func (d *Disk) CutPower(dir string) (lost int64, err error) {
 		if err != nil {
 			return err
 		}
-		kept, err := d.synced(info)
+		kept, err := m.synced(info)
 		if err != nil || kept >= info.Size() {
 			return err
 		}
@@ -104,12 +127,12 @@ func isData(path string) bool {
 }
 
 // synced is how much of a file is on the disk for certain.
-func (d *Disk) synced(info fs.FileInfo) (int64, error) {
+func (m *Machine) synced(info fs.FileInfo) (int64, error) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 0, errors.New("the file system has no inodes")
 	}
-	text, err := os.ReadFile(filepath.Join(d.dir, strconv.FormatUint(stat.Ino, 10)))
+	text, err := os.ReadFile(filepath.Join(m.dir, strconv.FormatUint(stat.Ino, 10)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
