@@ -18,7 +18,7 @@ const (
 	queueCalls = 4096
 )
 
-// call is one execution of the batcher's script. Its keys are of one slot.
+// call is one thing for the batcher's script to do. Its keys are of one slot.
 type call struct {
 	ctx  context.Context //nolint:containedctx // of the caller that waits for this very call
 	keys []string
@@ -40,14 +40,15 @@ type call struct {
 type batcher struct {
 	s      *Store
 	script func(*incarnation) *redis.Script
+	head   []any // what the script is told once for all calls
 	queue  chan *call
 	parked parking
 	stop   context.CancelFunc
 	closed context.Context //nolint:containedctx // the batcher's own life
 }
 
-func (s *Store) newBatcher(script func(*incarnation) *redis.Script) *batcher {
-	b := &batcher{s: s, script: script, queue: make(chan *call, queueCalls), parked: newParking()}
+func (s *Store) newBatcher(script func(*incarnation) *redis.Script, head ...any) *batcher {
+	b := &batcher{s: s, script: script, head: head, queue: make(chan *call, queueCalls), parked: newParking()}
 	b.closed, b.stop = context.WithCancel(context.Background())
 	for range s.o.Lanes {
 		s.running.Go(b.lane)
@@ -132,15 +133,19 @@ func (b *batcher) send(batch []*call, returning bool) {
 	}
 	ctx, cancel := context.WithTimeout(b.closed, 3*b.s.o.Timeout)
 	defer cancel()
+	groups := b.s.byNode(ctx, batch)
 	var wg sync.WaitGroup
-	for node, calls := range b.s.byNode(ctx, batch) {
-		if !returning && b.parked.trouble(node) {
+	for node, calls := range groups {
+		switch {
+		case !returning && b.parked.trouble(node):
 			for _, c := range calls {
 				c.err = errTrouble
 			}
-			continue
+		case len(groups) == 1: // all there is, mostly: it needs nobody beside us
+			b.exchange(ctx, node, calls)
+		default:
+			wg.Go(func() { b.exchange(ctx, node, calls) })
 		}
-		wg.Go(func() { b.exchange(ctx, node, calls) })
 	}
 	wg.Wait()
 	now, unconfirmed := b.s.o.Now(), 0
@@ -206,18 +211,19 @@ func (b *batcher) exchange(ctx context.Context, node *redis.Client, calls []*cal
 // pipeline sends calls in one pipeline and returns those whose scripts the server
 // does not know.
 func (b *batcher) pipeline(ctx context.Context, node *redis.Client, i *incarnation, calls []*call) []*call {
-	hash := b.script(i).Hash()
-	cmds := make([]*redis.Cmd, len(calls))
+	all := b.s.join(calls)
 	pipe := node.Pipeline()
-	for k, c := range calls {
-		cmds[k] = pipe.EvalSha(ctx, hash, c.keys, c.args...)
+	for _, j := range all {
+		j.queue(ctx, pipe, b.script(i), b.head)
 	}
 	wait := b.s.wait(ctx, pipe)
 	b.s.publish(ctx, pipe, calls)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	var unknown, out []*call
-	for k, c := range calls {
-		c.reply, c.err = cmds[k].Result()
+	for _, j := range all {
+		j.answer()
+	}
+	for _, c := range calls {
 		c.short = wait != nil && wait.Val() < 1
 		switch {
 		case redis.HasErrorPrefix(c.err, "NOSCRIPT"):

@@ -251,11 +251,14 @@ func (d *draft) requests() {
 			p.write("HSET", key, k.Key, string(k.Now))
 		}
 	}
-	for _, id := range c.Inbox {
-		p.guard(ErrInboxGone, "entry", inboxKey(d.partition), id, "")
-	}
 	if c.Coalesce != nil {
 		p.guard(ErrTimelineGone, "exists", timelineKey(d.partition, d.doc.Incident), "", "")
+	}
+	if n := len(c.Inbox); n > 0 { // the last of the guards
+		for _, id := range c.Inbox[:n-1] {
+			p.guard(ErrInboxGone, "entry", inboxKey(d.partition), id, "")
+		}
+		p.guard(ErrInboxGone, "take", inboxKey(d.partition), c.Inbox[n-1], "")
 	}
 }
 
@@ -273,8 +276,8 @@ func (d *draft) workItems() {
 		p.write("XADD", workKey(d.partition), "*", "w", marshal(workToProto(w)))
 		d.wake.Kinds |= WakeWork
 	}
-	if len(d.c.Inbox) > 0 {
-		p.writeMany("XDEL", inboxKey(d.partition), anys(d.c.Inbox))
+	if n := len(d.c.Inbox); n > 1 { // the last one was taken by its guard
+		p.writeMany("XDEL", inboxKey(d.partition), anys(d.c.Inbox[:n-1]))
 	}
 	if len(d.c.Done) > 0 {
 		p.writeMany("XDEL", workKey(d.partition), anys(d.c.Done))

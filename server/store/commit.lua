@@ -1,66 +1,146 @@
 #!lua flags=allow-oom
--- Commits one decision, or nothing of it: every guard is checked before the
--- first write. What the decision is, is none of this script's business.
+-- Commits decisions, each of them whole or not at all: every guard of a decision
+-- is checked before its first write. What the decisions are, is none of this
+-- script's business. They are made in the order in which they are given, each on
+-- what those before it left.
 --
--- KEYS      the keys of one partition that ARGV refers to, by index
--- ARGV[1]   nonce of this commit: a document that already carries it was
---           written by this very commit, whose answer got lost
--- ARGV[2]   number of guards, then four arguments each: kind, key index, a, b
---   doc     string  its revision (first ten bytes) is a; "" = it is not there.
---                   b = "Z": may be archived; else an archived one answers 3
---   rec     hash    the same of the record in field b, without the archive
---   field   hash    field a is b; "" = it is not there
---   entry   stream  has the entry a
---   absent  any     is not there
---   exists  any     is there
--- then the writes, each: command, key index, number of arguments, arguments
+-- KEYS   the keys of all decisions, in their order
+-- ARGV   the decisions, each a MessagePack array:
+--   1  number of its keys
+--   2  its nonce: a document that already carries it was written by this very
+--      decision, whose answer got lost
+--   3  its guards, four values each: kind, which of its keys, a, b
+--      doc     string  its revision (first ten bytes) is a; "" = it is not there.
+--                      b = "Z": may be archived; else an archived one answers 3
+--      rec     hash    the same of the record in field b, without the archive
+--      field   hash    field a is b; "" = it is not there
+--      entry   stream  has the entry a
+--      absent  any     is not there
+--      exists  any     is there
+--      take    stream  has the entry a, which is deleted: the last guard, as it writes
+--   4  its writes: arrays of a command, which of its keys, arguments
 --
--- Returns {1, id, ...}  committed; the ids of the stream entries, in order
---         {2, k}        guard k found the nonce: was committed before
---         {3, k}        the document of guard k is archived: unpack it
---         {0, k}        guard k missed, nothing was written
-local nonce, guards = ARGV[1], tonumber(ARGV[2])
-local at = 3
+-- Returns for each decision
+--   {1, id, ...}  committed; the ids of the stream entries, in order
+--   {2, k}        guard k found the nonce: was committed before
+--   {3, k}        the document of guard k is archived: unpack it
+--   {0, k}        guard k missed, nothing was written
+--   an error      of a key that holds something else than it should
+local call, unpacked = redis.pcall, cmsgpack.unpack
 
-for k = 1, guards do
-  local kind, key, a, b = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]
-  at = at + 4
-  local holds
-  if kind == 'doc' or kind == 'rec' then
-    local head
-    if kind == 'doc' then
-      head = redis.call('GETRANGE', key, 0, 27)
-    else
-      head = redis.call('HGET', key, b) or ''
+-- New members of sorted sets are put in at the end, those of one set together:
+-- nothing here reads sorted sets, and a busy partition adds to the same ones with
+-- every decision.
+local results, later, sets = {}, {}, {}
+
+local function failed(reply)
+  return type(reply) == 'table' and reply.err
+end
+
+local function add(key, write, decision)
+  local set = later[key]
+  if not set then
+    set = {add = {'ZADD', key}, of = {}}
+    later[key] = set
+    sets[#sets + 1] = set
+  end
+  for i = 3, #write do
+    set.add[#set.add + 1] = write[i]
+  end
+  set.of[#set.of + 1] = decision
+end
+
+local function put(set)
+  local reply = call(unpack(set.add))
+  if failed(reply) then
+    for _, decision in ipairs(set.of) do
+      results[decision] = reply
     end
-    if head ~= '' and string.sub(head, 21, 28) == nonce then
+  end
+end
+
+-- Returns nil when the guard holds, else the result of the decision.
+local function miss(k, kind, key, a, b, nonce)
+  local reply, holds
+  if kind == 'doc' or kind == 'rec' then
+    if kind == 'doc' then
+      reply = call('GETRANGE', key, 0, 27)
+    else
+      reply = call('HGET', key, b) or ''
+    end
+    if failed(reply) then
+      return reply
+    end
+    if reply ~= '' and string.sub(reply, 21, 28) == nonce then
       return {2, k}
     end
-    holds = string.sub(head, 1, 10) == a
-    if holds and kind == 'doc' and b ~= 'Z' and string.sub(head, 20, 20) == 'Z' then
+    holds = string.sub(reply, 1, 10) == a
+    if holds and kind == 'doc' and b ~= 'Z' and string.sub(reply, 20, 20) == 'Z' then
       return {3, k}
     end
   elseif kind == 'field' then
-    holds = (redis.call('HGET', key, a) or '') == b
+    reply = call('HGET', key, a)
+    holds = (reply or '') == b
+  elseif kind == 'take' then
+    reply = call('XDEL', key, a)
+    holds = reply == 1
   elseif kind == 'entry' then
-    holds = #redis.call('XRANGE', key, a, a) == 1
+    reply = call('XRANGE', key, a, a)
+    holds = #reply == 1
   elseif kind == 'absent' then
-    holds = redis.call('EXISTS', key) == 0
+    holds = call('EXISTS', key) == 0
   elseif kind == 'exists' then
-    holds = redis.call('EXISTS', key) == 1
+    holds = call('EXISTS', key) == 1
+  end
+  if failed(reply) then
+    return reply
   end
   if not holds then
     return {0, k}
   end
 end
 
-local result = {1}
-while at <= #ARGV do
-  local command, key, n = ARGV[at], KEYS[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
-  local reply = redis.call(command, key, unpack(ARGV, at + 3, at + 2 + n))
-  if command == 'XADD' then
-    result[#result + 1] = reply
+local function decide(base, decision, nonce, guards, writes)
+  for i = 1, #guards, 4 do
+    local result = miss((i + 3) / 4, guards[i], KEYS[base + guards[i + 1]], guards[i + 2], guards[i + 3], nonce)
+    if result then
+      return result
+    end
   end
-  at = at + 3 + n
+  local result = {1}
+  for i = 1, #writes do
+    local write = writes[i]
+    local command, key = write[1], KEYS[base + write[2]]
+    if command == 'ZADD' then
+      add(key, write, decision)
+    else
+      if command == 'ZREM' and later[key] then -- it may be of what is put in before it
+        put(later[key])
+        later[key].add = nil
+        later[key] = nil
+      end
+      write[2] = key
+      local reply = call(unpack(write))
+      if failed(reply) then
+        return reply
+      end
+      if command == 'XADD' then
+        result[#result + 1] = reply
+      end
+    end
+  end
+  return result
 end
-return result
+
+local base = 0
+for i = 1, #ARGV do
+  local plan = unpacked(ARGV[i])
+  results[i] = decide(base, i, plan[2], plan[3], plan[4])
+  base = base + plan[1]
+end
+for _, set in ipairs(sets) do
+  if set.add then
+    put(set)
+  end
+end
+return results

@@ -81,7 +81,7 @@ func (s *Store) Append(ctx context.Context, entries []InboxEntry) error {
 
 func (s *Store) appendCall(p Partition, entries []InboxEntry) *call {
 	c := &call{
-		keys: []string{inboxKey(p)}, args: []any{s.o.InboxLimit, int(seenKept.Seconds())},
+		keys: []string{inboxKey(p)}, args: make([]any, 2, 2+2*len(entries)),
 		wake: Wake{Partition: p, Kinds: WakeInbox}, kept: true,
 	}
 	for _, e := range entries {
@@ -94,6 +94,7 @@ func (s *Store) appendCall(p Partition, entries []InboxEntry) *call {
 		c.args = append(c.args, mark, raw)
 		c.size += len(raw) + 64
 	}
+	c.args[0], c.args[1] = len(c.keys), len(entries)
 	return c
 }
 

@@ -100,11 +100,11 @@ func (s *Store) restore(ctx context.Context, conn *redis.Conn, appends []*kept) 
 	return back, nil
 }
 
-// restoring makes the call that brings an append back. Its arguments were: the
-// limit, how long a mark is kept, then the index of a mark and the entry.
+// restoring makes the call that brings an append back. Its arguments were: how
+// many keys and entries it has, then the index of a mark and the entry.
 func (s *Store) restoring(k *kept) (keys []string, args []any) {
 	keys = slices.Clone(k.keys)
-	args = []any{int(backKept.Seconds()), k.args[1]}
+	args = []any{int(backKept.Seconds()), int(seenKept.Seconds())}
 	p := k.wake.Partition
 	for i, id := range k.ids {
 		if id == "" {
@@ -245,17 +245,20 @@ func (s *Store) commitAgain(ctx context.Context, conn *redis.Conn, i *incarnatio
 func (s *Store) sendAgain(ctx context.Context, conn *redis.Conn, i *incarnation, lost []*kept) (back int, missed []*kept, err error) {
 	pipe := conn.Pipeline()
 	cmds := make([]*redis.Cmd, len(lost))
-	for k, c := range lost {
-		cmds[k] = pipe.EvalSha(ctx, i.commit.Hash(), c.keys, c.args...)
+	for k, c := range lost { // one by one, in their order
+		cmds[k] = i.commit.EvalSha(ctx, pipe, c.keys, c.args...)
 	}
 	wait := s.wait(ctx, pipe)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	for k, c := range lost {
-		reply, err := cmds[k].Slice()
+		replies, err := cmds[k].Slice()
 		if err != nil {
 			return back, nil, failed(err, "commit %s again", c.proof.what)
 		}
-		switch reply[0] {
+		if err, ok := replies[0].(error); ok {
+			return back, nil, failed(err, "commit %s again", c.proof.what)
+		}
+		switch reply, _ := replies[0].([]any); reply[0] {
 		case int64(codeCommitted):
 			back++
 			s.wakes.tell(c.wake)

@@ -49,7 +49,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	committing := func(i *incarnation) *redis.Script { return i.commit }
 	s.commits, s.decided = s.newBatcher(committing), s.newBatcher(committing)
-	s.appends = s.newBatcher(func(i *incarnation) *redis.Script { return i.append })
+	s.appends = s.newBatcher(func(i *incarnation) *redis.Script { return i.append }, s.o.InboxLimit, int(seenKept.Seconds()))
 	if o.Ring > 0 {
 		s.running.Go(s.watch)
 	}

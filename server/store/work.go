@@ -123,11 +123,10 @@ func streamOf(p Partition, k DeadKind) (key, field string) {
 func (s *Store) bury(ctx context.Context, p Partition, kind DeadKind, id string, payload []byte, reason string) error {
 	from, _ := streamOf(p, kind)
 	plan := newPlan()
-	plan.guard(ErrInboxGone, "entry", from, id, "")
+	plan.guard(ErrInboxGone, "take", from, id, "")
 	plan.write("XADD", deadKey(p), "*", "d", marshal(&storepb.DeadLetter{
 		Kind: uint32(kind), Payload: payload, Reason: reason, At: ms(s.o.Now()), Origin: id,
 	}))
-	plan.write("XDEL", from, id)
 	plan.write("HDEL", triesKey(p), id)
 	_, err := s.plain(ctx, plan, Wake{Partition: p})
 	return failed(err, "give up on %s %s", kind, id)
@@ -201,9 +200,8 @@ func (s *Store) Retry(ctx context.Context, p Partition, id string) error {
 		wake.Kinds = WakeInbox
 	}
 	plan := newPlan()
-	plan.guard(ErrInboxGone, "entry", deadKey(p), id, "")
+	plan.guard(ErrInboxGone, "take", deadKey(p), id, "")
 	plan.write("XADD", to, "*", field, l.payload)
-	plan.write("XDEL", deadKey(p), id)
 	done, err := s.plain(ctx, plan, wake)
 	if err == nil && !done {
 		return letterGone(id)
