@@ -6,32 +6,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tocsin-oncall/tocsin/server/civil"
 	"github.com/tocsin-oncall/tocsin/server/fault"
-	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 // Zones finds a time zone by its IANA name. It is asked once for each layer
 // when a resolver is made.
 type Zones func(name string) (*time.Location, bool)
-
-// Shift is one stretch of a schedule: who is on call, and by what. Of a gap the
-// User is empty; a deliberate one names its override.
-type Shift struct {
-	Start    time.Time
-	End      time.Time // [Start, End)
-	User     roster.UserID
-	Layer    LayerID    // empty when an override put him there
-	Override OverrideID // empty when a layer did
-}
-
-// Gap reports whether nobody is on call.
-func (s Shift) Gap() bool { return s.User == "" }
-
-// contains reports whether t is in the shift; an end of zero is none.
-func (s Shift) contains(t time.Time) bool {
-	return !t.Before(s.Start) && (s.End.IsZero() || t.Before(s.End))
-}
 
 // Resolver answers questions about one schedule, past and future. It is
 // immutable but for what it remembers of the last answer of Current, and may be
@@ -40,21 +20,16 @@ type Resolver struct {
 	schedule  Schedule
 	tracks    []track    // the one that wins first; versions of one layer never meet
 	overrides []Override // the one that wins first
+	trained   bool       // some layer has trainees
 	last      atomic.Pointer[Shift]
 }
 
-// track is a version of a layer, ready to be asked.
-type track struct {
-	layer Layer
-	zone  *time.Location
-	span  // when it holds; a zero end is none
-}
-
 // New compiles a schedule. It fails for what no answer could be made of: zones
-// that are not known and turns without a length. Validate refuses more.
+// that are not known and turns without a length. Validate refuses more. The
+// schedule must not be changed afterwards.
 func New(s Schedule, zones Zones) (*Resolver, error) {
 	r := &Resolver{schedule: s, overrides: slices.Clone(s.Overrides)}
-	add := func(l Layer, until time.Time) error {
+	add := func(l *Layer, until time.Time) error {
 		if !l.Rotation.turns() {
 			return fault.New(fault.Invalid, "ROTATION_WITHOUT_LENGTH", "the turns of a layer have no length",
 				"schedule", string(s.ID), "layer", string(l.ID))
@@ -65,19 +40,20 @@ func New(s Schedule, zones Zones) (*Resolver, error) {
 			return fault.New(fault.Invalid, "UNKNOWN_ZONE", "the time zone of a layer is not known",
 				"schedule", string(s.ID), "layer", string(l.ID), "zone", name)
 		}
-		t := track{l, zone, span{later(l.Since, l.Start), earlier(l.End, until)}}
-		if len(l.Participants) > 0 && (t.end.IsZero() || t.start.Before(t.end)) {
+		t := track{l, zone, until, span{later(l.Since, l.Start), earlier(l.End, until)}}
+		if len(l.Participants) > 0 {
 			r.tracks = append(r.tracks, t)
+			r.trained = r.trained || len(l.Trainees.Users) > 0
 		}
 		return nil
 	}
-	for _, v := range s.Replaced {
-		if err := add(v.Layer, v.Until); err != nil {
+	for i := range s.Replaced {
+		if err := add(&s.Replaced[i].Layer, s.Replaced[i].Until); err != nil {
 			return nil, err
 		}
 	}
-	for _, l := range s.Layers {
-		if err := add(l, time.Time{}); err != nil {
+	for i := range s.Layers {
+		if err := add(&s.Layers[i], time.Time{}); err != nil {
 			return nil, err
 		}
 	}
@@ -107,21 +83,33 @@ func (r *Resolver) At(t time.Time) Shift {
 			now.User, now.Override, found = o.User, o.ID, true
 		}
 	}
-	for i := range r.tracks {
-		k := &r.tracks[i]
-		now.narrow(t, k.start)
-		now.narrow(t, k.end)
-		if found || !k.contains(t) {
-			continue // what stands below the answer cannot change it
-		}
-		a := k.at(t)
-		now.narrow(t, a.since)
-		now.narrow(t, a.until)
-		if a.user != "" {
-			now.User, now.Layer, found = a.user, k.layer.ID, true
-		}
+	if found {
+		return now // layers lie beneath
+	}
+	if k, a := r.layerAt(t, &now); k != nil {
+		now.User, now.Layer = a.user, k.layer.ID
 	}
 	return now
+}
+
+// layerAt returns the highest layer that has somebody at t, were it not for
+// overrides, and narrows the stretch to where it says the same. Nil: none has.
+func (r *Resolver) layerAt(t time.Time, stretch *Shift) (*track, answer) {
+	for i := range r.tracks {
+		k := &r.tracks[i]
+		stretch.narrow(t, k.start)
+		stretch.narrow(t, k.end)
+		if !k.contains(t) {
+			continue
+		}
+		a := k.at(t)
+		stretch.narrow(t, a.since)
+		stretch.narrow(t, a.until)
+		if a.user != "" {
+			return k, a // what stands below cannot change the answer
+		}
+	}
+	return nil, answer{}
 }
 
 // Current returns what At does, and remembers it: asked again within the
@@ -133,49 +121,4 @@ func (r *Resolver) Current(t time.Time) Shift {
 	s := r.At(t)
 	r.last.Store(&s)
 	return s
-}
-
-// narrow takes an edge into account at which the answer may change.
-func (s *Shift) narrow(t, edge time.Time) {
-	switch {
-	case edge.IsZero():
-	case edge.After(t):
-		s.End = earlier(s.End, edge)
-	default:
-		s.Start = later(s.Start, edge)
-	}
-}
-
-// answer is what one layer says about an instant.
-type answer struct {
-	user         roster.UserID // empty: masked, or an empty place
-	turn         turn
-	place        int // among the participants
-	restriction  int // that lets it through; -1: masked
-	since, until time.Time
-}
-
-// contains reports whether the track holds at t.
-func (k *track) contains(t time.Time) bool {
-	return !t.Before(k.start) && (k.end.IsZero() || t.Before(k.end))
-}
-
-// at asks the layer about an instant within its span.
-func (k *track) at(t time.Time) answer {
-	clock := civil.NewClock(k.zone)
-	u := k.layer.Rotation.at(t, &clock)
-	restriction, since, until := mask(k.layer.Restrictions).inside(t, &clock)
-	a := answer{
-		turn: u, place: k.layer.place(u.number), restriction: restriction,
-		since: later(since, u.start), until: earlier(until, u.end),
-	}
-	if restriction >= 0 {
-		a.user = k.layer.Participants[a.place]
-	}
-	return a
-}
-
-// place is who of the participants has the turn.
-func (l Layer) place(turn int64) int {
-	return int(mod(turn+int64(l.Offset), int64(len(l.Participants))))
 }

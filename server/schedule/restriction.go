@@ -19,20 +19,13 @@ type Restriction struct {
 	Length  time.Duration // on the wall; up to 24 h, with a weekday up to 7 days
 }
 
+// on reports whether a stretch begins on the day.
+func (r Restriction) on(d civil.Day) bool { return r.Weekday == 0 || r.Weekday == isoWeekday(d) }
+
 // stretch returns the one that begins on the day.
 func (r Restriction) stretch(d civil.Day, c *civil.Clock) (start, end time.Time) {
 	begin := civil.Time{Day: d, Clock: r.Start}
 	return c.First(begin), c.Last(begin.Add(int64(r.Length / time.Second)))
-}
-
-// near are the days on which a stretch that matters to the day may begin: it,
-// or the one before, may reach into the day, and the next bounds the answer.
-func (r Restriction) near(today civil.Day) []civil.Day {
-	if r.Weekday == 0 {
-		return []civil.Day{today - 2, today - 1, today, today + 1, today + 2}
-	}
-	last := today - civil.Day((isoWeekday(today)-r.Weekday+7)%7)
-	return []civil.Day{last - 14, last - 7, last, last + 7, last + 14}
 }
 
 func isoWeekday(d civil.Day) int { return (int(d.Weekday())+6)%7 + 1 }
@@ -40,19 +33,26 @@ func isoWeekday(d civil.Day) int { return (int(d.Weekday())+6)%7 + 1 }
 // mask is the restrictions of a layer.
 type mask []Restriction
 
+// longest is the longest stretch in days, and one more for its time of day.
+const longest = civil.Day(8)
+
 // inside returns the index of the restriction that lets t through, -1 when t is
-// masked, with the nearest edges of any around t: between them the answer is
-// the same. Without restrictions all time is inside, and the edges are zero.
+// masked, and a stretch around t, of some days at most, in which the answer is
+// the same. Without restrictions all time is inside, and the stretch has no end.
 func (m mask) inside(t time.Time, c *civil.Clock) (index int, since, until time.Time) {
 	if len(m) == 0 {
 		return 0, since, until
 	}
 	index = -1
 	today := c.Show(t).Day
-	for i, r := range m {
-		for _, d := range r.near(today) {
+	since, until = c.First(civil.Time{Day: today - 1}), c.First(civil.Time{Day: today + 2})
+	for d := today - longest - 2; d <= today+1; d++ {
+		for i, r := range m {
+			if !r.on(d) || d+1+civil.Day(r.Length/day) < today-2 {
+				continue // over long before
+			}
 			start, end := r.stretch(d, c)
-			if index < 0 && !start.After(t) && end.After(t) {
+			if !start.After(t) && end.After(t) && (index < 0 || i < index) {
 				index = i
 			}
 			for _, edge := range [2]time.Time{start, end} {
@@ -65,4 +65,36 @@ func (m mask) inside(t time.Time, c *civil.Clock) (index int, since, until time.
 		}
 	}
 	return index, since, until
+}
+
+// changes returns when the restrictions open or close the layer the next time
+// after t; zero when they do not within eight days.
+func (m mask) changes(t time.Time, c *civil.Clock) time.Time {
+	window := span{t, t.Add(8 * day)}
+	for _, s := range m.stretches(window, c) {
+		if s.start.After(t) {
+			return s.start
+		}
+		if s.end.Before(window.end) {
+			return s.end
+		}
+	}
+	return time.Time{}
+}
+
+// stretches returns the union of all stretches that touch the window, in order.
+func (m mask) stretches(window span, c *civil.Clock) []span {
+	var all []span
+	for d := c.Show(window.start).Day - longest - 1; d <= c.Show(window.end).Day+1; d++ {
+		for _, r := range m {
+			if !r.on(d) {
+				continue
+			}
+			start, end := r.stretch(d, c)
+			if s := (span{start, end}).within(window); !s.empty() {
+				all = append(all, s)
+			}
+		}
+	}
+	return union(all)
 }

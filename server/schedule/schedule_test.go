@@ -10,11 +10,6 @@ import (
 // failer is a test, a benchmark or a rapid run.
 type failer interface{ Fatalf(string, ...any) }
 
-func zones(name string) (*time.Location, bool) {
-	l, err := time.LoadLocation(name)
-	return l, err == nil && name != "" && name != "Local"
-}
-
 func zone(t failer, name string) *time.Location {
 	l, ok := zones(name)
 	if !ok {

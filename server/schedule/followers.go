@@ -1,0 +1,130 @@
+package schedule
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+// Follower is somebody who gets the pages of a holder as his shadow.
+type Follower struct {
+	User   roster.UserID
+	Mode   Mode
+	Shadow ShadowID // the shadow that says so, or
+	Layer  LayerID  // the layer whose trainees do
+}
+
+// ShadowsAt returns who follows the holder at t, each once, in his strictest
+// mode. The holder is whoever is paged by this schedule; of a gap, nobody is a
+// shadow. Trainees are there when their layer would have the turn without
+// overrides, and follow the one whom an override put there.
+func (r *Resolver) ShadowsAt(t time.Time, holder roster.UserID) []Follower {
+	if holder == "" {
+		return nil
+	}
+	all := Followers(r.schedule.Shadows, t, holder)
+	if !r.trained {
+		return all
+	}
+	if k, a := r.layerAt(t, &Shift{}); k != nil {
+		if f, ok := k.follower(a.place, t, holder); ok {
+			all = strictest(append(all, f))
+		}
+	}
+	return all
+}
+
+// Followers returns who of the shadows follow the holder at t, each once, in his
+// strictest mode. It serves shadows of a person that belong to no schedule, too.
+func Followers(shadows []Shadow, t time.Time, holder roster.UserID) []Follower {
+	var all []Follower
+	for _, w := range shadows {
+		if w.follows(holder, t) {
+			all = append(all, Follower{User: w.User, Mode: w.Mode, Shadow: w.ID})
+		}
+	}
+	return strictest(all)
+}
+
+// follower returns the trainee who follows the one who has the turn of a place.
+func (k *track) follower(place int, t time.Time, holder roster.UserID) (Follower, bool) {
+	p := k.layer.Trainees
+	f := Follower{User: p.follower(place), Mode: p.Mode, Layer: k.layer.ID}
+	return f, f.User != "" && f.User != holder && !t.Before(p.Start) && (p.End.IsZero() || t.Before(p.End))
+}
+
+// strictest keeps each user once. Of modes, the later one asks for more.
+func strictest(all []Follower) []Follower {
+	var kept []Follower
+	for _, f := range all {
+		i := slices.IndexFunc(kept, func(k Follower) bool { return k.User == f.User })
+		switch {
+		case i < 0:
+			kept = append(kept, f)
+		case f.Mode > kept[i].Mode:
+			kept[i] = f
+		}
+	}
+	return kept
+}
+
+// Shadowing is a stretch in which somebody follows a holder.
+type Shadowing struct {
+	Start, End time.Time // [Start, End)
+	Follows    roster.UserID
+	Follower
+}
+
+// RenderShadows returns who follows whom between two instants, ordered by start.
+// It says the same as ShadowsAt, but names somebody who follows in two ways twice.
+func (r *Resolver) RenderShadows(from, to time.Time) []Shadowing {
+	window := span{from, to}
+	final := r.final(window)
+	var all []Shadowing
+	for _, w := range r.schedule.Shadows {
+		for _, p := range final {
+			if s := p.within(span{w.Start, w.End}); w.person(p.user) && !s.empty() {
+				all = add(all, s, p.user, Follower{User: w.User, Mode: w.Mode, Shadow: w.ID})
+			}
+		}
+	}
+	if r.trained {
+		all = r.trainees(all, final, r.layers(nil, window))
+	}
+	slices.SortStableFunc(all, func(a, b Shadowing) int { return a.Start.Compare(b.Start) })
+	return all
+}
+
+// trainees adds those who are paired with the turns that lie beneath the overrides.
+func (r *Resolver) trainees(all []Shadowing, final, beneath []piece) []Shadowing {
+	for _, turn := range beneath {
+		p := turn.track.layer.Trainees
+		user := p.follower(turn.place)
+		window := turn.within(span{p.Start, p.End})
+		if user == "" || window.empty() {
+			continue
+		}
+		for len(final) > 0 && !final[0].end.After(window.start) {
+			final = final[1:]
+		}
+		for _, held := range final {
+			if !held.start.Before(window.end) {
+				break
+			}
+			if s := held.within(window); held.user != "" && held.user != user && !s.empty() {
+				all = add(all, s, held.user, Follower{User: user, Mode: p.Mode, Layer: turn.track.layer.ID})
+			}
+		}
+	}
+	return all
+}
+
+// add appends a stretch, or makes the last one longer.
+func add(all []Shadowing, s span, holder roster.UserID, f Follower) []Shadowing {
+	if n := len(all); n > 0 && all[n-1].End.Equal(s.start) && all[n-1].Follows == holder && all[n-1].Follower == f {
+		all[n-1].End = s.end
+		return all
+	}
+	return append(all, Shadowing{s.start, s.end, holder, f})
+}
