@@ -1,0 +1,56 @@
+package schedule
+
+import (
+	"time"
+
+	"github.com/tocsin-oncall/tocsin/server/roster"
+)
+
+// Change is a stretch in which somebody else is on call by another schedule.
+type Change struct {
+	Start, End    time.Time // [Start, End)
+	Before, After roster.UserID
+}
+
+// Differences returns who is on call differently between two instants if after
+// takes the place of before. Of a schedule that is new or gone, the other is nil.
+func Differences(before, after *Resolver, from, to time.Time) []Change {
+	a, b := timeline(before, from, to), timeline(after, from, to)
+	var all []Change
+	for start := from; start.Before(to); {
+		end := earlier(a[0].End, b[0].End)
+		if a[0].User != b[0].User {
+			all = append(all, Change{start, end, a[0].User, b[0].User})
+		}
+		if n := len(all); n > 1 && all[n-2].End.Equal(start) && all[n-2].Before == a[0].User && all[n-2].After == b[0].User {
+			all[n-2].End = end
+			all = all[:n-1]
+		}
+		if a[0].End.Equal(end) {
+			a = a[1:]
+		}
+		if b[0].End.Equal(end) {
+			b = b[1:]
+		}
+		start = end
+	}
+	return all
+}
+
+// timeline is a window without holes: stints, and gaps as those of nobody.
+func timeline(r *Resolver, from, to time.Time) []Stint {
+	var all []Stint
+	end := from
+	if r != nil {
+		for _, s := range r.Stints(from, to) {
+			if end.Before(s.Start) {
+				all = append(all, Stint{Start: end, End: s.Start})
+			}
+			all, end = append(all, s), s.End
+		}
+	}
+	if end.Before(to) {
+		all = append(all, Stint{Start: end, End: to})
+	}
+	return all
+}
