@@ -170,24 +170,24 @@ func TestValidate(t *testing.T) {
 		want  []string // fields
 	}{
 		{"nothing", func(s *Schedule) {}, nil},
-		{"no name", func(s *Schedule) { s.Name = "" }, []string{"name"}},
-		{"a zone that is none", func(s *Schedule) { s.Zone = "Mars/Olympus" }, []string{"zone"}},
-		{"the server's own zone", func(s *Schedule) { s.Layers[0].Zone = "Local" }, []string{"layers[0].zone"}},
+		{"no name", func(s *Schedule) { s.Name = "" }, []string{"display_name"}},
+		{"a zone that is none", func(s *Schedule) { s.Zone = "Mars/Olympus" }, []string{"time_zone"}},
+		{"the server's own zone", func(s *Schedule) { s.Layers[0].Zone = "Local" }, []string{"layers[0].time_zone"}},
 		{"shifts of no length", func(s *Schedule) { s.Layers[0].Rotation.Length = 0 }, []string{"layers[0].rotation.length"}},
 		{"no unit", func(s *Schedule) { s.Layers[0].Rotation.Unit = 0 }, []string{"layers[0].rotation.unit"}},
-		{"an anchor of long ago", func(s *Schedule) { s.Layers[0].Rotation.Anchor.Day = -1e6 }, []string{"layers[0].rotation.anchor"}},
-		{"half a minute", func(s *Schedule) { s.Layers[0].Rotation.Anchor.Clock += time.Second }, []string{"layers[0].rotation.anchor"}},
+		{"an anchor of long ago", func(s *Schedule) { s.Layers[0].Rotation.Anchor.Day = -1e6 }, []string{"layers[0].rotation.handoff"}},
+		{"half a minute", func(s *Schedule) { s.Layers[0].Rotation.Anchor.Clock += time.Second }, []string{"layers[0].rotation.handoff"}},
 		{"an empty layer", func(s *Schedule) { s.Layers[0].Participants = nil }, []string{"layers[0].participants"}},
 		{"a layer of empty places", func(s *Schedule) { s.Layers[0].Participants = people("..") }, []string{"layers[0].participants"}},
-		{"ends before it starts", func(s *Schedule) { s.Layers[0].Start, s.Layers[0].End = time.Unix(9, 0), time.Unix(8, 0) }, []string{"layers[0].end"}},
+		{"ends before it starts", func(s *Schedule) { s.Layers[0].Start, s.Layers[0].End = time.Unix(9, 0), time.Unix(8, 0) }, []string{"layers[0].end_time"}},
 		{"the same id twice", func(s *Schedule) { s.Layers = append(s.Layers, s.Layers[0]) }, []string{"layers[1].id"}},
 		{"a bad weekday and a bad length", func(s *Schedule) {
 			s.Layers[0].Restrictions = []Restriction{{Length: day}, {Weekday: 8, Start: day}}
-		}, []string{"layers[0].restrictions[1].weekday", "layers[0].restrictions[1].start", "layers[0].restrictions[1].duration"}},
-		{"a day of more than 24 h", func(s *Schedule) { s.Layers[0].Restrictions = []Restriction{{Length: 25 * time.Hour}} }, []string{"layers[0].restrictions[0].duration"}},
-		{"a trainee too many", func(s *Schedule) { s.Layers[0].Trainees = Trainees{Users: people("WXYZ"), Mode: Observe} }, []string{"layers[0].trainees.users"}},
-		{"his own trainee", func(s *Schedule) { s.Layers[0].Trainees = Trainees{Users: people("XB"), Mode: Observe} }, []string{"layers[0].trainees.users[1]"}},
-		{"trainees without a mode", func(s *Schedule) { s.Layers[0].Trainees = Trainees{Users: people("X")} }, []string{"layers[0].trainees.mode"}},
+		}, []string{"layers[0].restrictions[1].days", "layers[0].restrictions[1].start", "layers[0].restrictions[1].length"}},
+		{"a day of more than 24 h", func(s *Schedule) { s.Layers[0].Restrictions = []Restriction{{Length: 25 * time.Hour}} }, []string{"layers[0].restrictions[0].length"}},
+		{"a trainee too many", func(s *Schedule) { s.Layers[0].Trainees = Trainees{Users: people("WXYZ"), Mode: Observe} }, []string{"layers[0].shadows.participants"}},
+		{"his own trainee", func(s *Schedule) { s.Layers[0].Trainees = Trainees{Users: people("XB"), Mode: Observe} }, []string{"layers[0].shadows.participants[1]"}},
+		{"trainees without a mode", func(s *Schedule) { s.Layers[0].Trainees = Trainees{Users: people("X")} }, []string{"layers[0].shadows.mode"}},
 		{"too many layers", func(s *Schedule) {
 			for i := range MaxLayers {
 				l := s.Layers[0]

@@ -122,16 +122,20 @@ func (e Explanation) String() string {
 	}
 	fmt.Fprintf(&b, "%s: %s is on call", stamp(e.At), who)
 	for _, o := range e.Overrides {
-		name := string(o.Override.User)
-		if name == "" {
-			name = "nobody"
-		}
-		fmt.Fprintf(&b, "\noverride %s, %s until %s: %s", o.Override.ID, name, stamp(o.Override.End), o.Verdict)
+		b.WriteString("\n" + o.String())
 	}
 	for _, l := range e.Layers {
 		b.WriteString("\n" + l.String())
 	}
 	return b.String()
+}
+
+func (o OverrideReason) String() string {
+	name := string(o.Override.User)
+	if name == "" {
+		name = "nobody"
+	}
+	return fmt.Sprintf("override %s, %s until %s: %s", o.Override.ID, name, stamp(o.Override.End), o.Verdict)
 }
 
 func (l LayerReason) String() string {

@@ -17,11 +17,12 @@ var ErrOverridePast = fault.New(fault.Precondition, "OVERRIDE_IS_PAST",
 func (s Schedule) WithOverrides(now time.Time, overrides ...Override) (Schedule, error) {
 	s = s.trimmed(now)
 	s.Overrides = slices.Clone(s.Overrides)
+	created := s.created(now)
 	for _, o := range overrides {
 		if err := s.admit(o, now); err != nil {
 			return Schedule{}, err
 		}
-		o.Start, o.CreatedAt = later(o.Start, now), now
+		o.Start, o.CreatedAt = later(o.Start, now), created
 		s.Overrides = append(s.Overrides, o)
 	}
 	return s, s.countOverrides(now)
@@ -31,9 +32,9 @@ func (s Schedule) WithOverrides(now time.Time, overrides ...Override) (Schedule,
 func (s Schedule) admit(o Override, now time.Time) error {
 	v := &complaints{}
 	v.check(s.free(o.ID), "id", "give the override an id of its own; %q is not", o.ID)
-	v.check(!o.Start.IsZero(), "start", "say when the override starts")
-	v.check(o.Start.Before(o.End), "end", "end the override after its start")
-	v.check(o.Start.IsZero() || o.End.Sub(o.Start) <= Kept, "end", "use at most 400 days; a change for longer is one of the layers")
+	v.check(!o.Start.IsZero(), "start_time", "say when the override starts")
+	v.check(o.Start.Before(o.End), "end_time", "end the override after its start")
+	v.check(o.Start.IsZero() || o.End.Sub(o.Start) <= Kept, "end_time", "use at most 400 days; a change for longer is one of the layers")
 	if err := fault.Fields(v.found...); err != nil {
 		return err
 	}
@@ -41,6 +42,15 @@ func (s Schedule) admit(o Override, now time.Time) error {
 		return ErrOverridePast.With("override", string(o.ID))
 	}
 	return nil
+}
+
+// created returns when an override that is made now is created: after every
+// other, whatever the clocks of those who made them say.
+func (s Schedule) created(now time.Time) time.Time {
+	for _, o := range s.Overrides {
+		now = later(now, o.CreatedAt.Add(time.Millisecond))
+	}
+	return now
 }
 
 func (s Schedule) countOverrides(now time.Time) error {
@@ -72,7 +82,7 @@ func (s Schedule) WithoutOverride(id OverrideID, from, to time.Time, rest Overri
 	case !o.End.After(now):
 		return Schedule{}, ErrOverridePast.With("override", string(id))
 	case cut.empty():
-		return Schedule{}, fault.InvalidField("end", "name a part of the override: it is from %s to %s", o.Start.Format(time.RFC3339), o.End.Format(time.RFC3339))
+		return Schedule{}, fault.InvalidField("end_time", "name a part of the override: it is from %s to %s", o.Start.Format(time.RFC3339), o.End.Format(time.RFC3339))
 	}
 	before, after := o, o
 	before.End, after.Start = cut.start, cut.end

@@ -20,10 +20,10 @@ func TestOverridesAreRefused(t *testing.T) {
 		spoil func(*Override)
 		field string // empty: another kind of error
 	}{
-		{"ends before it starts", func(o *Override) { o.End = o.Start.Add(-time.Minute) }, "end"},
-		{"has no length", func(o *Override) { o.End = o.Start }, "end"},
-		{"no start", func(o *Override) { o.Start = time.Time{} }, "start"},
-		{"for ever", func(o *Override) { o.End = o.Start.Add(401 * day) }, "end"},
+		{"ends before it starts", func(o *Override) { o.End = o.Start.Add(-time.Minute) }, "end_time"},
+		{"has no length", func(o *Override) { o.End = o.Start }, "end_time"},
+		{"no start", func(o *Override) { o.Start = time.Time{} }, "start_time"},
+		{"for ever", func(o *Override) { o.End = o.Start.Add(401 * day) }, "end_time"},
 		{"no id", func(o *Override) { o.ID = "" }, "id"},
 		{"a taken id", func(o *Override) { o.ID = "o" }, "id"},
 		{"over already", func(o *Override) { o.Start, o.End = now.Add(-2*day), now }, ""},

@@ -86,5 +86,6 @@ const (
 	MaxOverrides    = 500 // that have not ended
 	MaxShadows      = 100 // that have not ended
 	MaxTurn         = 1000
+	MaxName         = 100 // characters
 	MaxResponse     = 24 * time.Hour
 )

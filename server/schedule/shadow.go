@@ -83,7 +83,7 @@ func (s Schedule) WithShadow(w Shadow, now time.Time) (Schedule, error) {
 	v.check(w.User != "", "user", "say who follows")
 	v.check(w.User == "" || w.User != w.Person, "person", "nobody can shadow himself; name another, or leave it out to follow whoever is on call")
 	v.check(w.Mode.valid(), "mode", "use observe, practise or duty")
-	v.check(w.End.IsZero() || w.Start.Before(w.End) && w.End.After(now), "end", "end the shadow after its start and after now, or leave the end out")
+	v.check(w.End.IsZero() || w.Start.Before(w.End) && w.End.After(now), "end_time", "end the shadow after its start and after now, or leave the end out")
 	v.check(open <= MaxShadows, "shadows", "remove some: a schedule has at most %d that have not ended", MaxShadows)
 	if err := fault.Fields(v.found...); err != nil {
 		return Schedule{}, err
