@@ -56,15 +56,17 @@ type Strategy uint8
 const (
 	Everyone   Strategy = iota
 	RoundRobin          // one of them, the next for the next incident
+	AnyOne              // one of them, drawn by the incident
 )
 
 // TargetKind is what a target names.
 type TargetKind uint8
 
-// The kinds of target. Schedules join with the package schedule.
+// The kinds of target.
 const (
-	UserTarget TargetKind = iota + 1
-	ScheduleTarget
+	UserTarget     TargetKind = iota + 1
+	ScheduleTarget            // whoever is on call by it at the time
+	TeamTarget                // all its members
 )
 
 // Target is somebody to ask, by name or by turn.

@@ -1,6 +1,10 @@
 package incident
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 
@@ -155,15 +159,42 @@ func (t *turn) holders(p escalation.Policy, level int, tell bool) []roster.UserI
 			}
 		}
 		all = union(all, ready)
-		members, order = append(members, firstOf(ready)), append(order, firstOf(held))
+		if target.Kind != escalation.TeamTarget { // whoever holds it takes its place in turn
+			members, order = append(members, firstOf(ready)), append(order, firstOf(held))
+			continue
+		}
+		for _, u := range held { // each member has a place
+			member := u
+			if !slices.Contains(ready, u) {
+				member = ""
+			}
+			members, order = append(members, member), append(order, u)
+		}
 	}
 	if tell && (len(all) == 0 || len(mute) > 0) {
 		t.uncovered(level, all, mute)
 	}
-	if l.Strategy == escalation.RoundRobin && len(all) > 0 {
+	switch {
+	case len(all) == 0:
+		return nil
+	case l.Strategy == escalation.RoundRobin:
 		return []roster.UserID{t.turnOf(p.ID, level, members, order)}
+	case l.Strategy == escalation.AnyOne:
+		return []roster.UserID{drawn(t.in.ID, level, all)}
 	}
 	return all
+}
+
+// drawn returns one of the people by lot: always the same for an incident and
+// level for as long as that one can be asked, evenly over incidents. Each
+// person draws a number and the highest has it, so that whoever joins or leaves
+// the others changes nothing for them.
+func drawn(id ID, level int, people []roster.UserID) roster.UserID {
+	lot := func(u roster.UserID) uint64 {
+		h := sha256.Sum256(fmt.Appendf(nil, "%s/%d/%s", id, level, u))
+		return binary.BigEndian.Uint64(h[:])
+	}
+	return slices.MaxFunc(people, func(a, b roster.UserID) int { return cmp.Compare(lot(a), lot(b)) })
 }
 
 // uncovered tells the owners that a level has nobody, or somebody who cannot be reached.

@@ -41,10 +41,12 @@ type work struct {
 	at time.Duration
 }
 
-func trigger(t testing.TB, w *incidenttest.World) *story {
+func trigger(t testing.TB, w *incidenttest.World) *story { return triggerAs(t, w, "i1") }
+
+func triggerAs(t testing.TB, w *incidenttest.World, id incident.ID) *story {
 	s := &story{t: t, w: w, now: start, alerts: map[string]incident.Alert{}, receipts: map[roster.UserID]incident.Receipt{}}
 	s.must(incident.Begin{
-		ID: "i1", Number: 1, Service: w.Services[shop], By: source,
+		ID: id, Number: 1, Service: w.Services[shop], By: source,
 		Alert: incident.Alert{Service: shop, Key: "k1"}, Event: fire("disk full", event.Critical),
 	})
 	return s

@@ -20,7 +20,9 @@ type World struct {
 	Turns        map[int]roster.UserID // claimed, by level
 	Installation catalog.Settings
 	Speed        incident.Pace
-	Quiet        map[roster.Platform]bool // whose phones do not confirm what their push service takes
+	// Holders says who holds schedules and teams. nil: every one is a gap.
+	Holders func(t escalation.Target, at time.Time) []roster.UserID
+	Quiet   map[roster.Platform]bool // whose phones do not confirm what their push service takes
 	// AnyService makes every service exist, like this one.
 	AnyService *catalog.Service
 }
@@ -99,12 +101,15 @@ func (w *World) CurrentPolicy(id escalation.PolicyID) (escalation.Policy, bool) 
 	return p, ok
 }
 
-// OnCall returns the person that a target names; every schedule is a gap.
-func (w *World) OnCall(t escalation.Target, _ time.Time) []roster.UserID {
-	if t.Kind != escalation.UserTarget {
-		return nil
+// OnCall returns the person that a target names, or who holds a schedule or team.
+func (w *World) OnCall(t escalation.Target, at time.Time) []roster.UserID {
+	switch {
+	case t.Kind == escalation.UserTarget:
+		return []roster.UserID{roster.UserID(t.ID)}
+	case w.Holders != nil:
+		return w.Holders(t, at)
 	}
-	return []roster.UserID{roster.UserID(t.ID)}
+	return nil
 }
 
 // User returns a person.
