@@ -6,6 +6,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // builder makes a snapshot out of another and changes to it.
@@ -19,12 +20,13 @@ type builder struct {
 	referrer *tableEdit[reference, set]
 	latest   *tableEdit[escalation.PolicyID, int64]
 	counts   *tableEdit[Kind, int]
+	turned   map[schedule.ID]bool // schedules of which a piece has changed
 }
 
 func (s *Snapshot) build() *builder {
 	return &builder{
 		next: *s, records: map[Kind]*tableEdit[string, Record]{}, emails: s.emails.edit(), hashes: s.hashes.edit(), address: s.address.edit(),
-		installs: s.installs.edit(), referrer: s.referrer.edit(), latest: s.latest.edit(), counts: s.counts.edit(),
+		installs: s.installs.edit(), referrer: s.referrer.edit(), latest: s.latest.edit(), counts: s.counts.edit(), turned: map[schedule.ID]bool{},
 	}
 }
 
@@ -40,7 +42,38 @@ func (b *builder) done() *Snapshot {
 	}
 	n.emails, n.hashes, n.address = b.emails.done(), b.hashes.done(), b.address.done()
 	n.installs, n.referrer, n.latest, n.counts = b.installs.done(), b.referrer.done(), b.latest.done(), b.counts.done()
+	n.turns = b.turns(&n)
 	return &n
+}
+
+// turns makes what answers for the schedules that have changed.
+func (b *builder) turns(n *Snapshot) table[schedule.ID, *turns] {
+	if len(b.turned) == 0 {
+		return n.turns
+	}
+	e := n.turns.edit()
+	for id := range b.turned {
+		if r, ok := n.GetSchedule(id); ok {
+			e.put(id, &turns{whole: n.whole(r), zones: n.zones.get})
+		} else {
+			e.remove(id)
+		}
+	}
+	return e.done()
+}
+
+// turn notes that a piece of a schedule changes.
+func (b *builder) turn(r Record) {
+	switch r := r.(type) {
+	case *Schedule:
+		b.turned[r.ID] = true
+	case *Override:
+		b.turned[r.Schedule] = true
+	case *Shadow:
+		if r.Schedule != "" {
+			b.turned[r.Schedule] = true
+		}
+	}
 }
 
 // of returns the edit of the records of a kind.
@@ -71,6 +104,7 @@ func (b *builder) remove(k Key) {
 // index enters a record where it is found by something else than its id. A
 // tombstone is found by its id only.
 func (b *builder) index(r Record) {
+	b.turn(r)
 	if v, ok := r.(*Version); ok {
 		if n, _ := b.latest.get(v.ID); v.Version > n {
 			b.latest.put(v.ID, v.Version)
@@ -107,6 +141,7 @@ func (b *builder) index(r Record) {
 }
 
 func (b *builder) unindex(r Record) {
+	b.turn(r)
 	if v, ok := r.(*Version); ok {
 		removeIf(b.latest, v.ID, v.Version)
 	}

@@ -45,34 +45,11 @@ func checkReferences(r Record, next *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	switch r := r.(type) {
-	case *Policy:
-		return checkSchedules(r, next)
-	case *User:
+	if r, ok := r.(*User); ok {
 		for i, m := range r.Methods {
 			if d, ok := next.GetDevice(m.Device); ok && d.User != r.ID {
 				return fault.InvalidField(fmt.Sprintf("contact_methods[%d].device", i), "%s is another person's", d.key())
 			}
-		}
-	}
-	return nil
-}
-
-// checkSchedules refuses targets that are schedules while nothing resolves them.
-func checkSchedules(p *Policy, next *Snapshot) error {
-	if next.onCall != nil {
-		return nil
-	}
-	for i, l := range p.Levels {
-		for j, t := range l.Targets {
-			if t.Kind == escalation.ScheduleTarget {
-				return fault.InvalidField(fmt.Sprintf("levels[%d].targets[%d]", i, j), "there is no schedule %q", t.ID)
-			}
-		}
-	}
-	for j, t := range p.Fallback {
-		if t.Kind == escalation.ScheduleTarget {
-			return fault.InvalidField(fmt.Sprintf("fallback[%d]", j), "there is no schedule %q", t.ID)
 		}
 	}
 	return nil
@@ -167,7 +144,7 @@ func inForce(devices []*Device) []*Device {
 // Referrers returns what refers to the record and would keep it from being deleted.
 func (s *Snapshot) Referrers(k Key) []Key {
 	var out []Key
-	for _, kind := range []Kind{KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindToken, KindDevice, KindSettings} {
+	for _, kind := range []Kind{KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindToken, KindDevice, KindSettings} {
 		if belongs(kind, k.Kind) {
 			continue
 		}
@@ -180,10 +157,12 @@ func (s *Snapshot) Referrers(k Key) []Key {
 }
 
 // checkUnused refuses to delete what is still referred to.
-func checkUnused(ctx context.Context, k Key, next *Snapshot, inUse InUse) error {
+func checkUnused(ctx context.Context, k Key, next *Snapshot, inUse InUse, now time.Time) error {
 	var by []string
 	for _, ref := range next.Referrers(k) {
-		by = append(by, ref.String())
+		if r, _ := next.records[ref.Kind].get(ref.ID); !over(r, now) {
+			by = append(by, ref.String())
+		}
 	}
 	if len(by) == 0 && inUse != nil {
 		switch k.Kind {
@@ -223,15 +202,12 @@ func (s *Snapshot) unreachable(people []roster.UserID) (dead []string, ok bool) 
 }
 
 // pagesNobody returns the fault of a policy at none of whose levels anybody
-// can be reached, nil when somebody can. Schedules count: who holds one changes.
+// can be reached, nil when somebody can. Of a schedule everybody counts who takes turns.
 func (s *Snapshot) pagesNobody(p *Policy) error {
 	var people []roster.UserID
 	for _, l := range p.Levels {
 		for _, t := range l.Targets {
-			if t.Kind != escalation.UserTarget {
-				return nil
-			}
-			people = append(people, roster.UserID(t.ID))
+			people = append(people, s.mayHold(t)...)
 		}
 	}
 	slices.Sort(people)
@@ -306,20 +282,18 @@ func (s *Snapshot) Warnings(p *Policy) []string {
 			out = append(out, fmt.Sprintf("level %d has %s: a phone needs about 3m to ring", i+1, span(l.Delay)))
 		}
 		var people []roster.UserID
-		schedules := false
 		for _, t := range l.Targets {
+			people = append(people, s.mayHold(t)...)
 			if t.Kind != escalation.UserTarget {
-				schedules = true
 				continue
 			}
-			people = append(people, roster.UserID(t.ID))
 			if at, ok := level[t.ID]; ok && at != i {
 				out = append(out, fmt.Sprintf("%s is on level %d and on level %d", t.ID, at+1, i+1))
 			} else {
 				level[t.ID] = i
 			}
 		}
-		if dead, ok := s.unreachable(people); !ok && !schedules {
+		if dead, ok := s.unreachable(people); !ok {
 			out = append(out, fmt.Sprintf("nobody can be reached on level %d: %s", i+1, names(dead)))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // The stored forms. Each has exactly the fields of the value it stands for, so
@@ -61,6 +62,27 @@ type (
 		Loops       int                 `json:"loops,omitempty"`
 		Fallback    []escalation.Target `json:"fallback,omitempty"`
 		EscalateLow bool                `json:"escalate_low,omitempty"`
+	}
+	storedSchedule struct {
+		ID        schedule.ID         `json:"id"`
+		Name      string              `json:"name"`
+		Zone      string              `json:"zone"`
+		Team      roster.TeamID       `json:"team,omitempty"`
+		Layers    []schedule.Layer    `json:"layers,omitempty"`
+		Overrides []schedule.Override `json:"-"` // records of their own
+		Shadows   []schedule.Shadow   `json:"-"` // records of their own
+		Response  time.Duration       `json:"response,omitempty"`
+		Replaced  []schedule.Version  `json:"replaced,omitempty"`
+	}
+	storedOverride struct {
+		schedule.Override
+		Schedule schedule.ID `json:"schedule"`
+		Meta     `json:"-"`
+	}
+	storedShadow struct {
+		schedule.Shadow
+		Schedule schedule.ID `json:"schedule,omitempty"`
+		Meta     `json:"-"`
 	}
 	storedToken struct {
 		ID      auth.TokenID  `json:"id"`
@@ -150,6 +172,12 @@ func encode(r Record) ([]byte, error) {
 		e.Value = storedPolicy(r.Policy)
 	case *Version:
 		e.Value = storedPolicy(r.Policy)
+	case *Schedule:
+		e.Value = storedSchedule(r.Schedule)
+	case *Override:
+		e.Value = storedOverride(*r)
+	case *Shadow:
+		e.Value = storedShadow(*r)
 	case *Token:
 		e.Value, e.Hint = storedToken(r.Token), r.Hint
 	case *Device:
@@ -217,6 +245,20 @@ func decodeValue(s Stored, read func(any) error) (Record, error) {
 		var v storedPolicy
 		err := read(&v)
 		return &Version{Policy: escalation.Policy(v)}, err
+	case KindSchedule:
+		var v storedSchedule
+		err := read(&v)
+		return &Schedule{Schedule: schedule.Schedule(v)}, err
+	case KindOverride:
+		var v storedOverride
+		err := read(&v)
+		o := Override(v)
+		return &o, err
+	case KindShadow:
+		var v storedShadow
+		err := read(&v)
+		h := Shadow(v)
+		return &h, err
 	case KindToken:
 		var v storedToken
 		err := read(&v)

@@ -14,8 +14,10 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/civil"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -63,6 +65,13 @@ func full() []Record {
 		}, Hint: "wxyz", Meta: meta},
 		&Policy{Policy: fullPolicy(), Meta: meta},
 		&Version{Policy: fullPolicy(), Meta: meta},
+		&Schedule{Schedule: fullSchedule(), Meta: meta},
+		&Override{Override: schedule.Override{
+			ID: "o1", Start: at, End: at.Add(time.Hour), User: "ann", CreatedAt: at, By: "ann", Request: "r1",
+		}, Schedule: "primary", Meta: meta},
+		&Shadow{Shadow: schedule.Shadow{
+			ID: "s1", User: "ann", Person: "ben", Mode: schedule.Duty, Start: at, End: at.Add(time.Hour),
+		}, Schedule: "primary", Meta: meta},
 		&Token{Token: auth.Token{
 			ID: "t1", Name: "ci", Hash: auth.HashSecret("t"), User: "ann", Role: roster.Responder, Scopes: []auth.Scope{auth.ScopeRead},
 			Expires: at, By: "user/ann", Revoked: at,
@@ -85,6 +94,20 @@ func full() []Record {
 			}, Organization: "Example", HeldReason: "test", Meta: meta,
 		},
 		&internal{ID: "x", Sealed: []byte{9}, Meta: meta},
+	}
+}
+
+func fullSchedule() schedule.Schedule {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	layer := schedule.Layer{
+		ID: "week", Name: "Week", Priority: 1, Zone: "Europe/Zurich", Start: at, End: at.Add(time.Hour),
+		Rotation:     schedule.Rotation{Unit: schedule.Weeks, Length: 2, Anchor: civil.Time{Day: civil.Date(2026, 3, 2), Clock: 9 * time.Hour}},
+		Participants: []roster.UserID{"ann", ""}, Offset: 1, Restrictions: []schedule.Restriction{{Weekday: 1, Start: 8 * time.Hour, Length: 10 * time.Hour}},
+		Trainees: schedule.Trainees{Users: []roster.UserID{"", "cyd"}, Mode: schedule.Practise, Start: at, End: at.Add(time.Hour)}, Since: at,
+	}
+	return schedule.Schedule{
+		ID: "primary", Name: "Primary", Zone: "UTC", Team: "web", Layers: []schedule.Layer{layer}, Response: 15 * time.Minute,
+		Replaced: []schedule.Version{{Layer: layer, Until: at}},
 	}
 }
 
@@ -150,7 +173,7 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 func TestUnknownKindIsSkipped(t *testing.T) {
-	r, err := decode(Stored{Key: Key{"schedule", "x"}, Payload: []byte(`{"v":{}}`)})
+	r, err := decode(Stored{Key: Key{"runbook", "x"}, Payload: []byte(`{"v":{}}`)})
 	if r != nil || err != nil {
 		t.Errorf("got %v, %v; want neither: a newer server wrote it", r, err)
 	}

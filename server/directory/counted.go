@@ -2,6 +2,7 @@ package directory
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 
 	"github.com/tocsin-oncall/tocsin/server/escalation"
@@ -12,19 +13,21 @@ import (
 // and the catch-all, each with what counts on him.
 func (s *Snapshot) counted() map[roster.UserID][]Key {
 	counted := map[roster.UserID][]Key{}
-	count := func(id string, by Key) {
-		if list := counted[roster.UserID(id)]; !slices.Contains(list, by) {
-			counted[roster.UserID(id)] = append(list, by)
+	count := func(id roster.UserID, by Key) {
+		if list := counted[id]; !slices.Contains(list, by) {
+			counted[id] = append(list, by)
 		}
 	}
 	for p := range all[*Policy](s, KindPolicy) {
-		p.refs(func(_ string, to Key) {
-			if to.Kind == KindUser {
-				count(to.ID, p.key())
+		for t := range p.targets() {
+			for _, id := range s.mayHold(t) {
+				count(id, p.key())
 			}
-		})
+		}
 	}
-	s.GetSettings().refs(func(_ string, to Key) { count(to.ID, Key{KindSettings, SettingsID}) })
+	for _, id := range s.GetSettings().CatchAll {
+		count(id, Key{KindSettings, SettingsID})
+	}
 	return counted
 }
 
@@ -43,16 +46,56 @@ func (s *Snapshot) Counted() []roster.UserID {
 // CountedOn returns what counts on a person: policies, and the settings for
 // the catch-all. None: nothing can page him by itself.
 func (s *Snapshot) CountedOn(id roster.UserID) []Key {
+	held := []Key{{KindUser, string(id)}}
+	for _, t := range s.TeamsOf(id) {
+		held = append(held, Key{KindTeam, string(t)})
+	}
+	refs, _ := s.referrer.get(reference{held[0], KindSchedule})
+	for r := range refs.all() {
+		held = append(held, Key{KindSchedule, r})
+	}
 	var by []Key
-	refs, _ := s.referrer.get(reference{Key{KindUser, string(id)}, KindPolicy})
-	for p := range refs.all() {
-		by = append(by, Key{KindPolicy, p})
+	for _, k := range held {
+		refs, _ := s.referrer.get(reference{k, KindPolicy})
+		for id := range refs.all() {
+			if p, ok := s.GetPolicy(escalation.PolicyID(id)); ok && p.asks(k) {
+				by = append(by, p.key())
+			}
+		}
 	}
 	if slices.Contains(s.GetSettings().CatchAll, id) {
 		by = append(by, Key{KindSettings, SettingsID})
 	}
 	slices.SortFunc(by, func(a, b Key) int { return cmp.Compare(a.String(), b.String()) })
-	return by
+	return slices.Compact(by)
+}
+
+// targets yields what the policy asks at its levels and as its fallback.
+func (p *Policy) targets() iter.Seq[escalation.Target] {
+	return func(yield func(escalation.Target) bool) {
+		for _, l := range p.Levels {
+			for _, t := range l.Targets {
+				if !yield(t) {
+					return
+				}
+			}
+		}
+		for _, t := range p.Fallback {
+			if !yield(t) {
+				return
+			}
+		}
+	}
+}
+
+// asks reports whether a target of the policy is that record: its own team is none.
+func (p *Policy) asks(k Key) bool {
+	for t := range p.targets() {
+		if targetKinds[t.Kind] == k.Kind && t.ID == k.ID {
+			return true
+		}
+	}
+	return false
 }
 
 // Backers returns those who have to know when a person cannot be woken any

@@ -19,12 +19,11 @@ type InUse func(ctx context.Context, k Key) ([]string, error)
 
 // Options are what a Directory needs. Log and Keys are required.
 type Options struct {
-	Log    Log
-	Keys   auth.Keyring
-	File   string        // encrypted copy on disk; empty: none
-	Pace   incident.Pace // zero: DefaultPace
-	OnCall OnCall        // nil: every schedule is a gap, and policies may not name any
-	InUse  InUse         // nil: nothing is
+	Log   Log
+	Keys  auth.Keyring
+	File  string        // encrypted copy on disk; empty: none
+	Pace  incident.Pace // zero: DefaultPace
+	InUse InUse         // nil: nothing is
 	// Channels are the ways of reaching people that are set up here.
 	Channels Channels
 	// Changed is told of every change that this instance has made, once it is
@@ -83,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Directory, error) {
 	d := &Directory{
 		log: o.Log, keys: o.Keys, addresses: o.Keys.Sealer(addressPurpose), secrets: o.Keys.Sealer(secretPurpose),
 		inUse: o.InUse, changed: o.Changed, now: o.Now, logger: o.Logger,
-		empty:   &Snapshot{pace: o.Pace, onCall: o.OnCall, channels: o.Channels, zones: &zones{}},
+		empty:   &Snapshot{pace: o.Pace, channels: o.Channels, zones: &zones{}},
 		moved:   make(chan struct{}, 1),
 		catcher: make(chan struct{}, 1), writer: make(chan struct{}, 1),
 	}

@@ -236,7 +236,7 @@ func (e *Edit) cascade() {
 		if !e.gone[k] {
 			continue
 		}
-		for _, kind := range []Kind{KindToken, KindDevice} {
+		for _, kind := range []Kind{KindToken, KindDevice, KindOverride, KindShadow} {
 			if !belongs(kind, k.Kind) {
 				continue
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 func svcID(id string) catalog.ServiceID     { return catalog.ServiceID(id) }
@@ -29,7 +30,7 @@ func unsetIn(v reflect.Value, path string) string {
 		}
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
-			if name == "Deleted" {
+			if name == "Deleted" || v.Type() == reflect.TypeFor[schedule.Schedule]() && (name == "Overrides" || name == "Shadows") { // records of their own
 				continue
 			}
 			if zero := unsetIn(v.Field(i), path+"."+name); zero != "" {

@@ -37,6 +37,15 @@ func (s *Snapshot) Integrations() iter.Seq[*Integration] {
 // Policies yields the newest version of each escalation policy, in no order.
 func (s *Snapshot) Policies() iter.Seq[*Policy] { return all[*Policy](s, KindPolicy) }
 
+// Schedules yields the planned parts of all schedules, in no order.
+func (s *Snapshot) Schedules() iter.Seq[*Schedule] { return all[*Schedule](s, KindSchedule) }
+
+// Overrides yields the overrides of all schedules, ended ones too, in no order.
+func (s *Snapshot) Overrides() iter.Seq[*Override] { return all[*Override](s, KindOverride) }
+
+// Shadows yields all shadows made by hand, ended ones too, in no order.
+func (s *Snapshot) Shadows() iter.Seq[*Shadow] { return all[*Shadow](s, KindShadow) }
+
 // Tokens yields all tokens, of people and of service accounts, in no order.
 func (s *Snapshot) Tokens() iter.Seq[*Token] { return all[*Token](s, KindToken) }
 

@@ -23,6 +23,9 @@ const (
 	KindService     Kind = "service"
 	KindIntegration Kind = "integration"
 	KindPolicy      Kind = "policy"
+	KindSchedule    Kind = "schedule" // its planned part
+	KindOverride    Kind = "override"
+	KindShadow      Kind = "shadow"
 	KindVersion     Kind = "version" // one immutable version of a policy
 	KindToken       Kind = "token"
 	KindDevice      Kind = "device"
@@ -54,6 +57,12 @@ func (k Key) String() string {
 		return "integrations/" + k.ID
 	case KindPolicy, KindVersion:
 		return "escalationPolicies/" + k.ID
+	case KindSchedule:
+		return "schedules/" + k.ID
+	case KindOverride:
+		return "overrides/" + k.ID
+	case KindShadow:
+		return "shadows/" + k.ID
 	case KindToken:
 		return "tokens/" + k.ID
 	case KindDevice:
@@ -229,19 +238,30 @@ func refTeam(t roster.TeamID, f func(string, Key)) {
 	}
 }
 
+// targetKinds are the kinds of record that targets name.
+var targetKinds = map[escalation.TargetKind]Kind{ //nolint:gochecknoglobals // look-up table
+	escalation.UserTarget: KindUser, escalation.ScheduleTarget: KindSchedule, escalation.TeamTarget: KindTeam,
+}
+
 func refTargets(path string, targets []escalation.Target, f func(string, Key)) {
 	for i, t := range targets {
-		if t.Kind == escalation.UserTarget {
-			f(fmt.Sprintf("%s[%d]", path, i), Key{KindUser, t.ID})
-		}
+		f(fmt.Sprintf("%s[%d]", path, i), Key{targetKinds[t.Kind], t.ID})
 	}
 }
 
 // belongs reports whether records of the kind end with the record that they
 // refer to, instead of keeping it from being deleted: a person's phones and
-// tokens go with the person, and so does a phone's own contact method.
+// tokens go with the person, and so does a phone's own contact method; a
+// schedule's overrides and shadows with the schedule.
 func belongs(kind, to Kind) bool {
-	return to == KindUser && (kind == KindToken || kind == KindDevice)
+	switch to {
+	case KindUser:
+		return kind == KindToken || kind == KindDevice
+	case KindSchedule:
+		return kind == KindOverride || kind == KindShadow
+	default:
+		return false
+	}
 }
 
 // VersionKey names the record of one version of a policy.
@@ -258,7 +278,7 @@ func Words(name string) string {
 	collection, id, ok := strings.Cut(name, "/")
 	kind, known := map[string]string{
 		"users": "user", "teams": "team", "services": "service", "integrations": "integration",
-		"escalationPolicies": "escalation policy", "tokens": "token", "devices": "device",
+		"escalationPolicies": "escalation policy", "schedules": "schedule", "overrides": "override", "shadows": "shadow", "tokens": "token", "devices": "device",
 	}[collection]
 	if !ok || !known || id == "" {
 		return name

@@ -13,7 +13,7 @@ import (
 func (e *Edit) check(ctx context.Context, next *Snapshot, inUse InUse) error {
 	for _, k := range e.order {
 		if e.gone[k] {
-			if err := checkUnused(ctx, k, next, inUse); err != nil {
+			if err := checkUnused(ctx, k, next, inUse, e.Now); err != nil {
 				return err
 			}
 			continue
@@ -77,6 +77,10 @@ func (e *Edit) checkReach(next *Snapshot) error {
 			if err := e.checkLoss(r, next); err != nil {
 				return err
 			}
+		case *Schedule, *Team:
+			if err := e.checkHolders(k, next); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -85,23 +89,40 @@ func (e *Edit) checkReach(next *Snapshot) error {
 // checkLoss refuses to change a person so that a policy that could page
 // somebody cannot any more.
 func (e *Edit) checkLoss(u *User, next *Snapshot) error {
-	k := u.key()
 	if old, ok := e.User(u.ID); !ok || !old.Reachable(true, e.Devices(u.ID)) || u.Reachable(true, next.Devices(u.ID)) {
 		return nil
 	}
-	refs, _ := next.referrer.get(reference{k, KindPolicy})
-	for id := range refs.all() {
-		was, _ := find[*Policy](e.Snapshot, KindPolicy, id)
-		is, ok := find[*Policy](next, KindPolicy, id)
-		if ok && was != nil && e.pagesNobody(was) == nil {
-			if err := next.pagesNobody(is); err != nil {
-				return err
-			}
+	for _, by := range next.CountedOn(u.ID) {
+		if err := e.checkStillPages(by, next); err != nil {
+			return err
 		}
 	}
 	set := next.GetSettings()
 	if slices.Contains(set.CatchAll, u.ID) && e.catchesNobody(e.GetSettings()) == nil {
 		return next.catchesNobody(set)
+	}
+	return nil
+}
+
+// checkStillPages refuses that a policy that could page somebody cannot any more.
+func (e *Edit) checkStillPages(policy Key, next *Snapshot) error {
+	was, ok := find[*Policy](e.Snapshot, KindPolicy, policy.ID)
+	if !ok || e.pagesNobody(was) != nil {
+		return nil
+	}
+	if is, ok := find[*Policy](next, KindPolicy, policy.ID); ok {
+		return next.pagesNobody(is)
+	}
+	return nil
+}
+
+// checkHolders is checkLoss for a schedule or a team that people have left.
+func (e *Edit) checkHolders(k Key, next *Snapshot) error {
+	refs, _ := next.referrer.get(reference{k, KindPolicy})
+	for id := range refs.all() {
+		if err := e.checkStillPages(Key{KindPolicy, id}, next); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -109,9 +109,9 @@ func TestRules(t *testing.T) {
 		{"target twice on a level", add(&Policy{Policy: escalation.Policy{ID: "q", Name: "Q", Levels: []escalation.Level{
 			{Delay: time.Minute, Targets: []escalation.Target{{Kind: escalation.UserTarget, ID: "ann"}, {Kind: escalation.UserTarget, ID: "ann"}}},
 		}}}), fault.Invalid, "INVALID_FIELD", "levels[0].targets[1]"},
-		{"a schedule, which nothing resolves yet", add(&Policy{Policy: escalation.Policy{ID: "q", Name: "Q", Levels: []escalation.Level{
+		{"a schedule that does not exist", add(&Policy{Policy: escalation.Policy{ID: "q", Name: "Q", Levels: []escalation.Level{
 			{Delay: time.Minute, Targets: []escalation.Target{{Kind: escalation.ScheduleTarget, ID: "primary"}}},
-		}}}), fault.Invalid, "INVALID_FIELD", "there is no schedule"},
+		}}}), fault.NotFound, "NOT_FOUND", "there is no schedule"},
 		{"pages nobody", add(user("cat", unverified), policy("q", "cat")), fault.Precondition, "PAGES_NOBODY", "cat (no device and no verified method)"},
 		{"pages nobody, forced", func(e *Edit) error {
 			e.Force()

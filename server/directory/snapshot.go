@@ -3,20 +3,19 @@ package directory
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // Snapshot is the whole configuration at one position of the log. It never changes.
 type Snapshot struct {
 	position string
 	pace     incident.Pace
-	onCall   OnCall
 	channels Channels
 	zones    *zones
 
@@ -28,12 +27,7 @@ type Snapshot struct {
 	referrer table[reference, set] // ids of the records of one kind that refer to one record
 	latest   table[escalation.PolicyID, int64]
 	counts   table[Kind, int]
-}
-
-// OnCall says who holds a schedule at an instant. It joins with the package
-// schedule; until then it is nil, and every schedule is a gap.
-type OnCall interface {
-	OnCall(schedule string, at time.Time) []roster.UserID
+	turns    table[schedule.ID, *turns]
 }
 
 // reference is "records of this kind that refer to that one".

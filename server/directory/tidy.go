@@ -76,6 +76,16 @@ func (s *Snapshot) outdated(now time.Time) []Record {
 			out = append(out, t)
 		}
 	}
+	for o := range s.Overrides() {
+		if now.Sub(o.End) > keepArchive {
+			out = append(out, o)
+		}
+	}
+	for h := range s.Shadows() {
+		if !h.End.IsZero() && now.Sub(h.End) > keepArchive {
+			out = append(out, h)
+		}
+	}
 	for d := range s.AllDevices() {
 		named, _ := s.referrer.get(reference{d.key(), KindUser}) // by a contact method
 		if d.State == roster.DeviceRevoked && now.Sub(d.Updated) > keepDevice && named.size() == 0 {

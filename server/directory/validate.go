@@ -79,6 +79,8 @@ func normalise(r Record) {
 		r.Name = tidy(r.Name)
 	case *Policy:
 		r.Name = tidy(r.Name)
+	case *Schedule:
+		r.Name = tidy(r.Name)
 	case *Token:
 		r.Name = tidy(r.Name)
 	case *Device:
@@ -116,6 +118,13 @@ func validate(r Record, pace incident.Pace, z *zones) error {
 		c.integration(r)
 	case *Policy:
 		c.policy(r)
+	case *Schedule:
+		c.id(string(r.ID))
+		c.schedule(r)
+	case *Override:
+		c.id(string(r.ID)) // its times are held against the others where it is made
+	case *Shadow:
+		c.id(string(r.ID)) // likewise
 	case *Token:
 		c.token(r)
 	case *Device:

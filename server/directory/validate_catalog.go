@@ -98,8 +98,8 @@ func (c *checker) policy(p *Policy) {
 		}
 		c.targets(path+".targets", l.Targets)
 		c.between(path+".delay", l.Delay, escalation.MinDelay, escalation.MaxDelay)
-		if l.Strategy > escalation.RoundRobin {
-			c.bad(path+".strategy", "is none of everyone and round_robin")
+		if l.Strategy > escalation.AnyOne {
+			c.bad(path+".strategy", "is none of everyone, round_robin and any_one")
 		}
 	}
 	c.targets("fallback", p.Fallback)
@@ -108,7 +108,7 @@ func (c *checker) policy(p *Policy) {
 func (c *checker) targets(path string, targets []escalation.Target) {
 	unique(c, path, targets, escalation.MaxTargets)
 	for i, t := range targets {
-		if t.ID == "" || t.Kind < escalation.UserTarget || t.Kind > escalation.ScheduleTarget {
+		if t.ID == "" || t.Kind < escalation.UserTarget || t.Kind > escalation.TeamTarget {
 			c.bad(fmt.Sprintf("%s[%d]", path, i), "names nobody")
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // The methods in this file are what decisions (incident.View, all but Turn and Silent) and
@@ -46,8 +47,7 @@ func (s *Snapshot) CurrentPolicy(id escalation.PolicyID) (escalation.Policy, boo
 	return s.Policy(escalation.Ref{ID: id, Version: v})
 }
 
-// OnCall returns who holds the target at the instant. A schedule is a gap as
-// long as no OnCall is set in the Options.
+// OnCall returns who holds the target at the instant; nobody is a gap.
 func (s *Snapshot) OnCall(t escalation.Target, at time.Time) []roster.UserID {
 	switch t.Kind {
 	case escalation.UserTarget:
@@ -55,9 +55,11 @@ func (s *Snapshot) OnCall(t escalation.Target, at time.Time) []roster.UserID {
 			return []roster.UserID{roster.UserID(t.ID)}
 		}
 	case escalation.ScheduleTarget:
-		if s.onCall != nil {
-			return s.onCall.OnCall(t.ID, at)
+		if shift, ok := s.Holder(schedule.ID(t.ID), at); ok {
+			return []roster.UserID{shift.User}
 		}
+	case escalation.TeamTarget:
+		return s.Members(roster.TeamID(t.ID))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // Action is what happens to a record.
@@ -91,9 +92,17 @@ func (d *Directory) ApplyDocument(ctx context.Context, by By, text []byte, o App
 // with it by itself into l, so that a document tells all its faults at once.
 func (e *Edit) describe(l *Lines, n named) Record {
 	k := n.record.key()
-	e.put(k, n.record)
+	var err error
+	if wanted, ok := n.record.(*Schedule); ok {
+		err = e.PutSchedule(wanted, "", schedule.AtHandOff)
+	}
+	if e.puts[k] == nil { // a schedule that is wrong stands as it was written
+		e.put(k, n.record)
+	}
 	r := e.puts[k]
-	err := validate(r, e.pace, e.zones)
+	if err == nil {
+		err = validate(r, e.pace, e.zones)
+	}
 	if f, ok := asFault(err); ok {
 		for _, field := range f.Fields {
 			l.bad(n.path+"."+documentPath(field.Path), "%s", field.Fix)

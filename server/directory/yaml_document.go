@@ -11,11 +11,12 @@ package directory
 // people change how they are woken themselves; of everything else, a key that
 // is left out means its default.
 type Document struct {
-	People   []PersonDoc  `yaml:"people,omitempty"`
-	Teams    []TeamDoc    `yaml:"teams,omitempty"`
-	Policies []PolicyDoc  `yaml:"policies,omitempty"`
-	Services []ServiceDoc `yaml:"services,omitempty"`
-	Settings *SettingsDoc `yaml:"settings,omitempty"`
+	People    []PersonDoc   `yaml:"people,omitempty"`
+	Teams     []TeamDoc     `yaml:"teams,omitempty"`
+	Schedules []ScheduleDoc `yaml:"schedules,omitempty"`
+	Policies  []PolicyDoc   `yaml:"policies,omitempty"`
+	Services  []ServiceDoc  `yaml:"services,omitempty"`
+	Settings  *SettingsDoc  `yaml:"settings,omitempty"`
 }
 
 // The parts of a Document. Pointers and slices that are nil were left out.
@@ -67,6 +68,50 @@ type (
 		ID      string   `yaml:"id"`
 		Name    string   `yaml:"name"`
 		Members []string `yaml:"members,omitempty"`
+	}
+	// ScheduleDoc is a schedule. Overrides and shadows that people make by hand
+	// are no part of it.
+	ScheduleDoc struct {
+		ID       string     `yaml:"id"`
+		Name     string     `yaml:"name"`
+		Team     string     `yaml:"team,omitempty"`
+		TimeZone string     `yaml:"time_zone"`
+		Layers   []LayerDoc `yaml:"layers,omitempty"`
+		Response string     `yaml:"response_target,omitempty"`
+	}
+	// LayerDoc is people who take turns. Instants are written as 2026-03-02T08:00:00Z.
+	LayerDoc struct {
+		ID           string           `yaml:"id"`
+		Name         string           `yaml:"name,omitempty"`
+		Priority     int              `yaml:"priority,omitempty"`
+		TimeZone     string           `yaml:"time_zone,omitempty"`
+		Start        string           `yaml:"start_time,omitempty"`
+		End          string           `yaml:"end_time,omitempty"`
+		Rotation     RotationDoc      `yaml:"rotation"`
+		Participants []string         `yaml:"participants"` // "" is a turn that is nobody's
+		Restrictions []RestrictionDoc `yaml:"restrictions,omitempty"`
+		Shadows      *ShadowsDoc      `yaml:"shadows,omitempty"`
+	}
+	// RotationDoc says how often a turn passes on: every length units, counted
+	// from a hand-off in civil time, "2026-03-02T09:00".
+	RotationDoc struct {
+		Unit    string `yaml:"unit"`             // hours, days, weeks, months
+		Length  int    `yaml:"length,omitempty"` // default: 1
+		Handoff string `yaml:"handoff"`
+	}
+	// RestrictionDoc is hours to which a layer is held.
+	RestrictionDoc struct {
+		Days   []string `yaml:"days,omitempty"` // monday … sunday; default: every day
+		Start  string   `yaml:"start"`
+		Length string   `yaml:"length"`
+	}
+	// ShadowsDoc is people who follow the participants of a layer, each the one
+	// in the same place.
+	ShadowsDoc struct {
+		Participants []string `yaml:"participants"`
+		Mode         string   `yaml:"mode,omitempty"` // observe, practise, duty
+		Start        string   `yaml:"start_time,omitempty"`
+		End          string   `yaml:"end_time,omitempty"`
 	}
 	// PolicyDoc is an escalation policy; a change makes a new version.
 	PolicyDoc struct {

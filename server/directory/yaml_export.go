@@ -35,6 +35,9 @@ func (s *Snapshot) document() *Document {
 		}
 		doc.Teams = append(doc.Teams, team)
 	}
+	for _, x := range sorted(s.Schedules()) {
+		doc.Schedules = append(doc.Schedules, scheduleDoc(x))
+	}
 	for _, p := range sorted(s.Policies()) {
 		doc.Policies = append(doc.Policies, policyDoc(p))
 	}

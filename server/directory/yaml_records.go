@@ -51,6 +51,10 @@ func (r *reader) records(doc *Document) []named {
 		path := fmt.Sprintf("teams[%d]", i)
 		r.add(team, path, "")
 	}
+	for i, s := range doc.Schedules {
+		path := fmt.Sprintf("schedules[%d]", i)
+		r.add(r.schedule(path, s), path, "")
+	}
 	for i, p := range doc.Policies {
 		path := fmt.Sprintf("policies[%d]", i)
 		r.add(r.policy(path, p), path, "")

@@ -188,6 +188,13 @@ func TestDocumentFaults(t *testing.T) {
 		{"too many loops", "loops: 1", "loops: 10", "policies[0].loops: line 51: is 10; write 0 to 9"},
 		{"not YAML", "people:", "people: [", "is no YAML"},
 		{"e-mail taken", "email: ben@example.org", "email: ANN@example.org", "email: line"},
+		{"bad zone of a schedule", "time_zone: Europe/London", "time_zone: Europe/Londres", "schedules[0].layers[1].time_zone: line "},
+		{"a shift of no length", "length: 2", "length: -1", "schedules[0].layers[1].rotation.length: line "},
+		{"a unit that is none", "unit: weeks", "unit: fortnights", `"fortnights" is none of hours, days, weeks, months`},
+		{"a hand-off that is no time", "2026-03-02T09:00", "monday at nine", "schedules[0].layers[0].rotation.handoff: line "},
+		{"a day that is none", "monday, tuesday, sunday", "monday, mardi", `"mardi" is none of`},
+		{"somebody unknown takes turns", "participants: [ann, users/ben]", "participants: [ann, zoe]", "schedules[0].layers[1].participants[1]: line "},
+		{"an instant that is none", "2026-06-01T00:00:00Z", "first of June", "is no instant"},
 		{"pages nobody", "verified: true", "verified: false", "would page nobody"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // words are the names of the values of an enumeration, by value; an empty name
@@ -22,11 +23,13 @@ var (
 	roleWords     = words{roster.Admin: "admin", roster.Responder: "responder", roster.Stakeholder: "stakeholder"}
 	privacyWords  = words{roster.PrivacyFull: "full", roster.PrivacyTitle: "title", roster.PrivacyMinimal: "minimal", roster.PrivacySealed: "sealed"}
 	methodWords   = words{roster.Push: "push", roster.Email: "email", roster.Webhook: "webhook"}
-	strategyWords = words{escalation.Everyone: "everyone", escalation.RoundRobin: "round_robin"}
+	strategyWords = words{escalation.Everyone: "everyone", escalation.RoundRobin: "round_robin", escalation.AnyOne: "any_one"}
 	urgencyWords  = words{
 		catalog.UrgencyBySeverity: "by_severity", catalog.UrgencyHigh: "high", catalog.UrgencyLow: "low",
 		catalog.UrgencyBySupportHours: "by_support_hours",
 	}
+	unitWords     = words{schedule.Hours: "hours", schedule.Days: "days", schedule.Weeks: "weeks", schedule.Months: "months"}
+	modeWords     = words{schedule.Observe: "observe", schedule.Practise: "practise", schedule.Duty: "duty"}
 	scopeWords    = words{catalog.ScopeService: "service", catalog.ScopeIntegration: "integration"}
 	severityWords = words{event.Critical: "critical", event.Error: "error", event.Warning: "warning", event.Info: "info"}
 	dayWords      = words{
@@ -100,19 +103,26 @@ func clockText(d time.Duration) string {
 // never is how a document says that an acknowledgement holds for ever.
 const never = "never"
 
-// target reads who is asked: an id, or "users/ann", or "schedules/primary".
+// target reads who is asked: a person's id, "users/ann", "schedules/primary" or "teams/core".
 func target(text string) escalation.Target {
-	if id, ok := strings.CutPrefix(text, "schedules/"); ok {
-		return escalation.Target{Kind: escalation.ScheduleTarget, ID: id}
+	for kind, collection := range targetCollections {
+		if id, ok := strings.CutPrefix(text, collection); ok {
+			return escalation.Target{Kind: kind, ID: id}
+		}
 	}
-	return escalation.Target{Kind: escalation.UserTarget, ID: bare(text, "users/")}
+	return escalation.Target{Kind: escalation.UserTarget, ID: text}
 }
 
 func targetText(t escalation.Target) string {
-	if t.Kind == escalation.ScheduleTarget {
-		return "schedules/" + t.ID
+	if t.Kind == escalation.UserTarget {
+		return t.ID
 	}
-	return t.ID
+	return targetCollections[t.Kind] + t.ID
+}
+
+// targetCollections begin the names of targets in a document.
+var targetCollections = map[escalation.TargetKind]string{ //nolint:gochecknoglobals // look-up table
+	escalation.UserTarget: "users/", escalation.ScheduleTarget: "schedules/", escalation.TeamTarget: "teams/",
 }
 
 // bare takes an id with or without the collection before it.
