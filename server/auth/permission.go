@@ -135,6 +135,25 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.EscalationPolicyService/UpdateEscalationPolicy": configures,
 	"/tocsin.v1.EscalationPolicyService/DeleteEscalationPolicy": configures,
 
+	"/tocsin.v1.ScheduleService/GetSchedule":     looks,
+	"/tocsin.v1.ScheduleService/ListSchedules":   looks,
+	"/tocsin.v1.ScheduleService/CreateSchedule":  configures,
+	"/tocsin.v1.ScheduleService/UpdateSchedule":  configures,
+	"/tocsin.v1.ScheduleService/DeleteSchedule":  configures,
+	"/tocsin.v1.ScheduleService/RenderSchedule":  looks,
+	"/tocsin.v1.ScheduleService/ExplainSchedule": looks,
+	"/tocsin.v1.ScheduleService/CreateOverride":  responds, // for the caller, or for anybody for an administrator
+	"/tocsin.v1.ScheduleService/GetOverride":     looks,
+	"/tocsin.v1.ScheduleService/ListOverrides":   looks,
+	"/tocsin.v1.ScheduleService/DeleteOverride":  responds, // the caller's own, or any for an administrator
+	"/tocsin.v1.ScheduleService/CreateShadow":    configures,
+	"/tocsin.v1.ScheduleService/ListShadows":     looks,
+	"/tocsin.v1.ScheduleService/DeleteShadow":    configures,
+
+	"/tocsin.v1.OnCallService/ListOnCall": looks,
+	"/tocsin.v1.OnCallService/ListShifts": looks,
+	"/tocsin.v1.OnCallService/TakeOnCall": responds,
+
 	"/tocsin.v1.TokenService/GetToken":    own("name", ScopeRead),
 	"/tocsin.v1.TokenService/ListTokens":  {Role: roster.Stakeholder, Scope: ScopeRead},      // of the caller, or all for an administrator
 	"/tocsin.v1.TokenService/CreateToken": {Role: roster.Stakeholder, Scope: ScopeConfigure}, // see Principal.MayGrant

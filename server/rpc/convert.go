@@ -204,7 +204,7 @@ func (s shaper) actor(a incident.Actor) *pb.Actor {
 }
 
 // civil writes a time of day as "22:00".
-func civil(d time.Duration) string {
+func clockTime(d time.Duration) string {
 	return fmt.Sprintf("%02d:%02d", int(d.Hours()), int(d.Minutes())%60)
 }
 

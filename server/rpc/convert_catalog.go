@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -30,9 +31,11 @@ var (
 	}
 	strategies = map[escalation.Strategy]pb.EscalationLevel_Strategy{ //nolint:gochecknoglobals // look-up table
 		escalation.Everyone: pb.EscalationLevel_STRATEGY_EVERYONE, escalation.RoundRobin: pb.EscalationLevel_STRATEGY_ROUND_ROBIN,
+		escalation.AnyOne: pb.EscalationLevel_STRATEGY_ANY_ONE,
 	}
 	strategiesOf = map[pb.EscalationLevel_Strategy]escalation.Strategy{ //nolint:gochecknoglobals // look-up table
 		pb.EscalationLevel_STRATEGY_EVERYONE: escalation.Everyone, pb.EscalationLevel_STRATEGY_ROUND_ROBIN: escalation.RoundRobin,
+		pb.EscalationLevel_STRATEGY_ANY_ONE: escalation.AnyOne,
 	}
 )
 
@@ -67,7 +70,7 @@ func serviceMessage(s *directory.Service, open int) *pb.Service {
 	}
 	if s.Hours.Zone != "" {
 		m.SupportHours = &pb.SupportHours{
-			TimeZone: s.Hours.Zone, Days: each(s.Hours.Days, day), Start: civil(s.Hours.Start), End: civil(s.Hours.End),
+			TimeZone: s.Hours.Zone, Days: each(s.Hours.Days, day), Start: clockTime(s.Hours.Start), End: clockTime(s.Hours.End),
 		}
 	}
 	slices.Sort(m.GetSupportHours().GetDays())
@@ -134,14 +137,21 @@ func levelMessage(l escalation.Level) *pb.EscalationLevel {
 }
 
 func targetMessage(t escalation.Target) *pb.EscalationTarget {
-	if t.Kind == escalation.ScheduleTarget {
-		return &pb.EscalationTarget{Name: "schedules/" + t.ID}
-	}
-	return &pb.EscalationTarget{Name: "users/" + t.ID}
+	return &pb.EscalationTarget{Name: targetCollections[t.Kind] + t.ID}
 }
 
 func targetOf(m *pb.EscalationTarget) escalation.Target {
-	return escalation.Target{Kind: escalation.UserTarget, ID: last(m.GetName())}
+	for kind, collection := range targetCollections {
+		if id, ok := strings.CutPrefix(m.GetName(), collection); ok {
+			return escalation.Target{Kind: kind, ID: id}
+		}
+	}
+	return escalation.Target{}
+}
+
+// targetCollections begin the names of what a target names.
+var targetCollections = map[escalation.TargetKind]string{ //nolint:gochecknoglobals // look-up table
+	escalation.UserTarget: "users/", escalation.ScheduleTarget: "schedules/", escalation.TeamTarget: "teams/",
 }
 
 func policyOf(id escalation.PolicyID, m *pb.EscalationPolicy, old *directory.Policy) *directory.Policy {

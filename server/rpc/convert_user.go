@@ -25,7 +25,7 @@ func userMessage(u *directory.User, devices []roster.Device) *pb.User {
 		Warnings: warnings(u.User, devices), CreateTime: stamp(u.Created), UpdateTime: stamp(u.Updated), Etag: quote(u.ETag()),
 	}
 	if u.Quiet.Start != u.Quiet.End {
-		m.QuietHours = &pb.QuietHours{Start: civil(u.Quiet.Start), End: civil(u.Quiet.End)}
+		m.QuietHours = &pb.QuietHours{Start: clockTime(u.Quiet.Start), End: clockTime(u.Quiet.End)}
 	}
 	if u.Remind != (roster.Reminder{}) {
 		m.Reminder = &pb.Reminder{Interval: span(u.Remind.Every), UntilResolve: u.Remind.UntilResolve}

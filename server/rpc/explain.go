@@ -14,6 +14,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 type reason = pb.ExplainPagingResponse_Reason
@@ -30,6 +31,7 @@ type explanation struct {
 	person     *attention.Person
 	settings   *directory.Settings
 	policy     escalation.Policy
+	snap       *directory.Snapshot // who is on call when
 
 	facts []*pb.ExplainPagingResponse_Fact
 }
@@ -45,7 +47,7 @@ func (s *incidents) ExplainPaging(ctx context.Context, req *pb.ExplainPagingRequ
 	if !ok {
 		return nil, missing("user", userName(u))
 	}
-	e := &explanation{shaper: s.shape(), user: user, devices: snap.Devices(u), settings: snap.GetSettings()}
+	e := &explanation{shaper: s.shape(), user: user, devices: snap.Devices(u), settings: snap.GetSettings(), snap: snap}
 	if e.in, err = s.c.Store.Incident(ctx, id); err != nil {
 		return nil, err
 	}
@@ -111,7 +113,7 @@ func (e *explanation) fromTimeline() {
 				e.say(x.At, pb.ExplainPagingResponse_REASON_ALL_METHODS_FAILED, x.Seq, "", "%s", e.sentence(x))
 			}
 		case incident.EntryNoTarget:
-			if x.Level < len(e.policy.Levels) && holds(e.policy.Levels[x.Level], e.user.ID) {
+			if x.Level < len(e.policy.Levels) && e.holds(e.policy.Levels[x.Level], x.At) {
 				e.say(x.At, pb.ExplainPagingResponse_REASON_NO_METHOD, x.Seq, "", "%s", e.sentence(x))
 			}
 		default:
@@ -133,9 +135,10 @@ var enders = map[incident.EntryType]reason{ //nolint:gochecknoglobals // look-up
 	incident.EntryMergedOut:    pb.ExplainPagingResponse_REASON_MERGED_BEFORE,
 }
 
-func holds(l escalation.Level, u roster.UserID) bool {
+// holds reports whether the person was among those whom the level asks at the instant.
+func (e *explanation) holds(l escalation.Level, at time.Time) bool {
 	return slices.ContainsFunc(l.Targets, func(t escalation.Target) bool {
-		return t.Kind == escalation.UserTarget && t.ID == string(u)
+		return slices.Contains(e.snap.OnCall(t, at), e.user.ID)
 	})
 }
 
@@ -305,16 +308,44 @@ func (e *explanation) ended() (reason, string) {
 	return 0, ""
 }
 
+// askedAt returns when the level was first asked; one that was not, is as it is
+// since the incident began.
+func (e *explanation) askedAt(level int) time.Time {
+	for _, x := range e.timeline {
+		if (x.Type == incident.EntryAssigned && x.Via == incident.ViaPolicy || x.Type == incident.EntryNoTarget) && x.Level == level {
+			return x.At
+		}
+	}
+	return e.in.Created
+}
+
+// takesTurns returns the first level with a schedule in which the person takes
+// turns, and the schedule.
+func (e *explanation) takesTurns() (level int, id schedule.ID) {
+	turns := e.snap.SchedulesOf(e.user.ID)
+	for i, l := range e.policy.Levels {
+		for _, t := range l.Targets {
+			if t.Kind == escalation.ScheduleTarget && slices.Contains(turns, schedule.ID(t.ID)) {
+				return i, schedule.ID(t.ID)
+			}
+		}
+	}
+	return 0, ""
+}
+
 // verdictNotAsked is that of somebody whose turn it never was.
 func (e *explanation) verdictNotAsked(who string) (reason, string) {
 	at := -1
 	for i, l := range e.policy.Levels {
-		if holds(l, e.user.ID) {
+		if e.holds(l, e.askedAt(i)) {
 			at = i
 			break
 		}
 	}
 	if at < 0 {
+		if i, id := e.takesTurns(); id != "" {
+			return pb.ExplainPagingResponse_REASON_NOT_IN_TURN, fmt.Sprintf("Level %d asks whoever is on call by %s, and %s was not.", i+1, scheduleName(id), who)
+		}
 		return pb.ExplainPagingResponse_REASON_NOT_A_TARGET, "No level of the policy names " + who + ", and nobody else did."
 	}
 	reached := slices.ContainsFunc(e.timeline, func(x incident.Entry) bool {

@@ -103,6 +103,8 @@ func (s *Server) Register(g *grpc.Server) {
 	pb.RegisterTeamServiceServer(g, &teams{Server: s})
 	pb.RegisterCatalogServiceServer(g, &services{Server: s})
 	pb.RegisterEscalationPolicyServiceServer(g, &policies{Server: s})
+	pb.RegisterScheduleServiceServer(g, &schedules{Server: s})
+	pb.RegisterOnCallServiceServer(g, &onCall{Server: s})
 	pb.RegisterTokenServiceServer(g, &tokens{Server: s})
 	pb.RegisterOperatorServiceServer(g, &operator{Server: s})
 	pb.RegisterConfigurationServiceServer(g, &configuration{Server: s})

@@ -40,6 +40,9 @@ const (
 	// One of them, the next in the list for the next incident. Who cannot be
 	// reached is passed over.
 	EscalationLevel_STRATEGY_ROUND_ROBIN EscalationLevel_Strategy = 2
+	// One of them at random, another for another incident. Who cannot be reached is
+	// passed over.
+	EscalationLevel_STRATEGY_ANY_ONE EscalationLevel_Strategy = 3
 )
 
 // Enum value maps for EscalationLevel_Strategy.
@@ -48,11 +51,13 @@ var (
 		0: "STRATEGY_UNSPECIFIED",
 		1: "STRATEGY_EVERYONE",
 		2: "STRATEGY_ROUND_ROBIN",
+		3: "STRATEGY_ANY_ONE",
 	}
 	EscalationLevel_Strategy_value = map[string]int32{
 		"STRATEGY_UNSPECIFIED": 0,
 		"STRATEGY_EVERYONE":    1,
 		"STRATEGY_ROUND_ROBIN": 2,
+		"STRATEGY_ANY_ONE":     3,
 	}
 )
 
@@ -312,7 +317,8 @@ func (x *EscalationLevel) GetMultiAcknowledge() bool {
 // Somebody to ask.
 type EscalationTarget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who, by resource name. Format: users/{user}
+	// Who, by resource name: a person, whoever is on call by a schedule, or the
+	// members of a team. Format: users/{user}, schedules/{schedule} or teams/{team}
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -780,20 +786,21 @@ const file_tocsin_v1_escalation_policy_proto_rawDesc = "" +
 	"\vupdate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
 	"\x04etag\x18\f \x01(\tB\x03\xe0A\x01R\x04etag:n\xeaAk\n" +
-	"\x1btocsin.dev/EscalationPolicy\x12&escalationPolicies/{escalation_policy}*\x12escalationPolicies2\x10escalationPolicy\"\xf5\x02\n" +
+	"\x1btocsin.dev/EscalationPolicy\x12&escalationPolicies/{escalation_policy}*\x12escalationPolicies2\x10escalationPolicy\"\x8b\x03\n" +
 	"\x0fEscalationLevel\x12D\n" +
 	"\atargets\x18\x01 \x03(\v2\x1b.tocsin.v1.EscalationTargetB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x01\x10\n" +
 	"R\atargets\x12E\n" +
 	"\x05delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x14\xe0A\x02\xbaH\x0e\xc8\x01\x01\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\x05delay\x12L\n" +
 	"\bstrategy\x18\x03 \x01(\x0e2#.tocsin.v1.EscalationLevel.StrategyB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\bstrategy\x120\n" +
-	"\x11multi_acknowledge\x18\x04 \x01(\bB\x03\xe0A\x01R\x10multiAcknowledge\"U\n" +
+	"\x11multi_acknowledge\x18\x04 \x01(\bB\x03\xe0A\x01R\x10multiAcknowledge\"k\n" +
 	"\bStrategy\x12\x18\n" +
 	"\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11STRATEGY_EVERYONE\x10\x01\x12\x18\n" +
-	"\x14STRATEGY_ROUND_ROBIN\x10\x02\"g\n" +
-	"\x10EscalationTarget\x12S\n" +
-	"\x04name\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x11\n" +
-	"\x0ftocsin.dev/User\xbaH%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\"\xb0\x01\n" +
+	"\x14STRATEGY_ROUND_ROBIN\x10\x02\x12\x14\n" +
+	"\x10STRATEGY_ANY_ONE\x10\x03\"k\n" +
+	"\x10EscalationTarget\x12W\n" +
+	"\x04name\x18\x01 \x01(\tBC\xe0A\x02\xfaA\x03\n" +
+	"\x01*\xbaH7r523^(users|schedules|teams)/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\"\xb0\x01\n" +
 	"\x1aGetEscalationPolicyRequest\x12l\n" +
 	"\x04name\x18\x01 \x01(\tBX\xe0A\x02\xfaA\x1d\n" +
 	"\x1btocsin.dev/EscalationPolicy\xbaH2r02.^escalationPolicies/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12$\n" +
