@@ -78,6 +78,27 @@ func BenchmarkRenderYear(b *testing.B) {
 	}
 }
 
+// BenchmarkRenderYearOfChanges renders a year with as many overrides as there may
+// be, and with a layer that was edited every day.
+func BenchmarkRenderYearOfChanges(b *testing.B) {
+	r, start := tenLayers(b)
+	s := r.Schedule()
+	for i := range MaxOverrides {
+		from := start.Add(time.Duration(i) * 16 * time.Hour)
+		s.Overrides = append(s.Overrides, Override{ID: OverrideID(fmt.Sprintf("c%03d", i)), Start: from, End: from.Add(20 * time.Hour), User: "c"})
+	}
+	for i := range 365 {
+		l := s.Layers[9]
+		l.Since = start.Add(time.Duration(i) * day)
+		s.Replaced = append(s.Replaced, Version{l, l.Since.Add(day)})
+	}
+	s.Layers[9].Since = start.Add(365 * day)
+	r = compiled(b, s)
+	for b.Loop() {
+		r.Render(start, start.Add(365*day))
+	}
+}
+
 // BenchmarkCompile makes a resolver of a schedule whose zones are known.
 func BenchmarkCompile(b *testing.B) {
 	r, _ := tenLayers(b)

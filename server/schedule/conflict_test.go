@@ -27,6 +27,7 @@ func TestConflicts(t *testing.T) {
 			Plan{Stints: []Stint{stint("A", "s", 0, 2), stint("B", "r", 0, 1), stint("A", "r", 1, 3)}},
 			[]Conflict{{TwoAtOnce, "A", when(1), when(2), []ID{"s", "r"}}},
 		},
+		{"one schedule that two policies ask", Plan{Stints: []Stint{stint("A", "s", 0, 2), stint("A", "s", 0, 2)}}, nil},
 		{"a week", Plan{Stints: []Stint{stint("A", "s", 0, 7)}}, nil},
 		{"a week and the hour that clocks give", Plan{Stints: []Stint{stint("A", "s", 0, 7+1.0/24)}}, nil},
 		{
@@ -99,9 +100,9 @@ func TestLoads(t *testing.T) {
 		return nil
 	}
 	// 6 June is a Saturday. A has it and its night in UTC; B has the same hours from New York.
-	got := Loads([]Stint{stint("A", "s", 5, 7), stint("B", "r", 5, 6), stint("A", "s", 7, 7.01)}, zone)
+	got := Loads([]Stint{stint("A", "s", 5, 7), stint("B", "r", 5, 6), stint("A", "s", 7, 7.01), stint("A", "s", 7.01, 7.02)}, zone)
 	want := []Load{
-		{User: "A", Total: 48*time.Hour + hours(.24), Night: 20*time.Hour + hours(.24), Weekend: 28 * time.Hour, Nights: 3, Overloaded: true},
+		{User: "A", Total: 48*time.Hour + hours(.48), Night: 20*time.Hour + hours(.48), Weekend: 28 * time.Hour, Nights: 3, Overloaded: true},
 		{User: "B", Total: 24 * time.Hour, Night: 10 * time.Hour, Weekend: 12 * time.Hour, Nights: 1},
 	}
 	if !slices.Equal(got, want) {

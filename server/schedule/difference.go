@@ -22,10 +22,6 @@ func Differences(before, after *Resolver, from, to time.Time) []Change {
 		if a[0].User != b[0].User {
 			all = append(all, Change{start, end, a[0].User, b[0].User})
 		}
-		if n := len(all); n > 1 && all[n-2].End.Equal(start) && all[n-2].Before == a[0].User && all[n-2].After == b[0].User {
-			all[n-2].End = end
-			all = all[:n-1]
-		}
 		if a[0].End.Equal(end) {
 			a = a[1:]
 		}
@@ -38,6 +34,7 @@ func Differences(before, after *Resolver, from, to time.Time) []Change {
 }
 
 // timeline is a window without holes: stints, and gaps as those of nobody.
+// Neighbours differ.
 func timeline(r *Resolver, from, to time.Time) []Stint {
 	var all []Stint
 	end := from

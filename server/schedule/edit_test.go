@@ -76,6 +76,7 @@ func TestEditOfParticipants(t *testing.T) {
 		{"one comes after the holder", "ABC", "ABXC", AtHandOff, "ABXCABX"},
 		{"the order is turned", "ABC", "CBA", AtHandOff, "ABACBAC"},
 		{"somebody who is there twice", "ABAC", "BAC", AtHandOff, "ABACBAC"},
+		{"the first place of somebody who was there twice goes", "AABC", "ABC", AtHandOff, "AABCABC"},
 		{"an empty place comes", "ABC", "AB.C", AtHandOff, "AB.CAB."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -126,6 +127,25 @@ func TestEditThatWaitsIsOvertaken(t *testing.T) {
 	}
 	if len(s.Replaced) != 2 {
 		t.Errorf("%d versions are kept, want what it was and what holds meanwhile", len(s.Replaced))
+	}
+}
+
+// TestLayerThatHasNotBegun: who would be the first stays so, and nothing waits for
+// the hand-off after him.
+func TestLayerThatHasNotBegun(t *testing.T) {
+	s := edited(t, Schedule{}, at(t, "2026-05-01T00:00Z"), AtOnce, func(s *Schedule) {
+		*s = weekly(t, "ABC")
+		s.Layers[0].Start = at(t, "2026-06-17T07:00Z") // in C's week
+	})
+	s = edited(t, s, at(t, "2026-06-09T10:00Z"), AtHandOff, func(s *Schedule) { // B's week, had it begun
+		s.Layers[0].Participants, s.Layers[0].Trainees = people("AC"), Trainees{Users: people("ac"), Mode: Observe}
+	})
+	if got := weeks(t, s, 5); got != "..CAC" {
+		t.Errorf("who has the weeks: %s, want ..CAC", got)
+	}
+	first := s.Layers[0].Start
+	if got := compiled(t, s).ShadowsAt(first, "C"); len(got) != 1 || got[0].User != "c" {
+		t.Errorf("the first turn is followed by %+v, want c", got)
 	}
 }
 

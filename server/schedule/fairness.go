@@ -28,7 +28,7 @@ const (
 )
 
 // Loads returns what everybody has of the stints, whoever has the most first.
-// zone tells the zone of a person; nil: UTC.
+// zone tells the zone of a person; where it answers nil, that is UTC.
 func Loads(stints []Stint, zone func(roster.UserID) *time.Location) []Load {
 	of := map[roster.UserID][]Stint{}
 	for _, s := range stints {
@@ -36,13 +36,8 @@ func Loads(stints []Stint, zone func(roster.UserID) *time.Location) []Load {
 	}
 	loads := make([]Load, 0, len(of))
 	for user, mine := range of {
-		l := Load{User: user}
 		clock := civil.NewClock(cmp.Or(zone(user), time.UTC))
-		for _, s := range mine {
-			l.add(span{s.Start, s.End}, &clock)
-		}
-		l.Nights = nights(mine, &clock)
-		loads = append(loads, l)
+		loads = append(loads, load(user, mine, &clock))
 	}
 	slices.SortFunc(loads, func(a, b Load) int { return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.User, b.User)) })
 	var sum time.Duration
@@ -55,34 +50,32 @@ func Loads(stints []Stint, zone func(roster.UserID) *time.Location) []Load {
 	return loads
 }
 
-// add counts a stretch, day by day.
-func (l *Load) add(s span, clock *civil.Clock) {
-	l.Total += s.end.Sub(s.start)
-	for d := clock.Show(s.start).Day - 1; d <= clock.Show(s.end).Day; d++ {
-		l.Night += length(night(d, clock).within(s))
-		if wd := isoWeekday(d); wd >= 6 {
-			l.Weekend += length(span{night(d-1, clock).end, night(d, clock).start}.within(s))
+// load counts one person's stints, day by day.
+func load(user roster.UserID, stints []Stint, clock *civil.Clock) Load {
+	l := Load{User: user}
+	nights := map[civil.Day]time.Duration{}
+	for _, stint := range stints {
+		s := span{stint.Start, stint.End}
+		l.Total += length(s)
+		for d := clock.Show(s.start).Day - 1; d <= clock.Show(s.end).Day; d++ {
+			nights[d] += length(night(d, clock).within(s))
+			if isoWeekday(d) >= 6 {
+				l.Weekend += length(span{night(d-1, clock).end, night(d, clock).start}.within(s))
+			}
 		}
 	}
+	for _, n := range nights {
+		if l.Night += n; n >= nightCounts {
+			l.Nights++
+		}
+	}
+	return l
 }
 
 // night is the one that begins on the evening of the day.
 func night(d civil.Day, clock *civil.Clock) span {
 	begin := civil.Time{Day: d, Clock: nightBegins}
 	return span{clock.First(begin), clock.First(begin.Add(int64(nightLasts / time.Second)))}
-}
-
-// nights counts those of which one person's stints, in order, take an hour.
-func nights(stints []Stint, clock *civil.Clock) int {
-	n, last := 0, civil.Day(-1<<62)
-	for _, s := range stints {
-		for d := max(last+1, clock.Show(s.Start).Day-1); d <= clock.Show(s.End).Day; d++ {
-			if length(night(d, clock).within(span{s.Start, s.End})) >= nightCounts {
-				n, last = n+1, d
-			}
-		}
-	}
-	return n
 }
 
 func length(s span) time.Duration { return max(0, s.end.Sub(s.start)) }

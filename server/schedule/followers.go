@@ -90,7 +90,7 @@ func (r *Resolver) RenderShadows(from, to time.Time) []Shadowing {
 		}
 	}
 	if r.trained {
-		all = r.trainees(all, final, r.layers(nil, window))
+		all = r.trainees(all, final, r.layers(window))
 	}
 	slices.SortStableFunc(all, func(a, b Shadowing) int { return a.Start.Compare(b.Start) })
 	return all

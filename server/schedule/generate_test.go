@@ -114,7 +114,7 @@ func drawLayer(t *rapid.T, i int, now time.Time, zone string) Layer {
 func drawOverride(t *rapid.T, id string, now time.Time) Override {
 	start := now.Add(time.Duration(rapid.IntRange(-6000, 10000).Draw(t, "start")) * time.Minute)
 	return Override{
-		ID: OverrideID(id), User: drawUser(t), Start: start,
+		ID: OverrideID(id), User: rapid.SampledFrom(people("ABU.")).Draw(t, "user"), Start: start,
 		End:       start.Add(time.Duration(rapid.IntRange(1, 5000).Draw(t, "length")) * time.Minute),
 		CreatedAt: now.Add(time.Duration(rapid.IntRange(-20000, -10000).Draw(t, "created")) * time.Minute),
 	}

@@ -49,6 +49,9 @@ func TestRenderedShifts(t *testing.T) {
 			if cached := r.Current(when); !cached.same(got) || !cached.contains(when) {
 				t.Fatalf("remembered for %v: %+v, asked: %+v", when, cached, got)
 			}
+			if why := holds(r.Explain(when)); !why.same(got) {
+				t.Fatalf("at %v it is %+v, explained: %+v", when, got, why)
+			}
 			// Nothing changes within the stretch that the answer gives.
 			for _, inside := range []time.Time{got.Start, got.End.Add(-time.Second)} {
 				if !inside.IsZero() && got.contains(inside) && !r.At(inside).same(got) {
@@ -96,6 +99,21 @@ func TestRenderedShifts(t *testing.T) {
 			t.Fatalf("in two halves at %v: %+v, want %+v", middle, halves, shifts)
 		}
 	})
+}
+
+// holds is the answer that an explanation gives reasons for.
+func holds(e Explanation) Shift {
+	for _, o := range e.Overrides {
+		if o.Verdict == Holds {
+			return Shift{User: o.Override.User, Override: o.Override.ID}
+		}
+	}
+	for _, l := range e.Layers {
+		if l.Verdict == Holds {
+			return Shift{User: l.User, Layer: l.Layer.ID}
+		}
+	}
+	return Shift{}
 }
 
 func member(s Schedule, x Shift) bool {
@@ -311,8 +329,7 @@ func TestDaysLastADay(t *testing.T) {
 }
 
 // TestPastDoesNotChange holds P11: whatever is edited, everything before the edit
-// has the answer that it had, shadows too; and what was edited at a hand-off has
-// the same one until then.
+// has the answer that it had, shadows too.
 func TestPastDoesNotChange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, now := drawSchedule(t)
@@ -322,7 +339,7 @@ func TestPastDoesNotChange(t *testing.T) {
 		}
 		first.Overrides, first.Shadows = s.Overrides, s.Shadows
 		s = first
-		for range rapid.IntRange(1, 5).Draw(t, "edits") {
+		for range rapid.IntRange(1, 6).Draw(t, "edits") {
 			from := now.Add(-35 * day)
 			r := compiled(t, s)
 			want, shadows := r.Render(from, now), r.RenderShadows(from, now)
@@ -342,47 +359,87 @@ func TestPastDoesNotChange(t *testing.T) {
 // change does something to a schedule that somebody may do.
 func change(t *rapid.T, s Schedule, now time.Time) Schedule {
 	next, err := s, error(nil)
-	switch rapid.IntRange(0, 5).Draw(t, "change") {
-	case 0:
-		o := drawOverride(t, "x"+now.String(), now)
-		next, err = s.WithOverrides(now, o)
-	case 1:
+	switch rapid.SampledFrom([]string{"layers", "layers", "layers", "layers", "override", "cut", "shadow", "no shadow"}).Draw(t, "change") {
+	case "override":
+		next, err = s.WithOverrides(now, drawOverride(t, "x"+now.String(), now))
+	case "cut":
 		if len(s.Overrides) > 0 {
 			o := rapid.SampledFrom(s.Overrides).Draw(t, "which")
 			next, err = s.WithoutOverride(o.ID, o.Start.Add(time.Minute), o.End, "r"+OverrideID(now.String()), now)
 		}
-	case 2:
+	case "shadow":
 		next, err = s.WithShadow(Shadow{ID: ShadowID(now.String()), User: "W", Mode: Duty, Start: now.Add(-day)}, now)
-	case 3:
+	case "no shadow":
 		if len(s.Shadows) > 0 {
 			next, err = s.WithoutShadow(s.Shadows[0].ID, now)
 		}
 	default:
-		wanted := s
-		wanted.Layers = slices.Clone(s.Layers)
-		switch n := len(wanted.Layers); {
-		case n == 0 || rapid.IntRange(0, 5).Draw(t, "new") == 0:
-			l := drawLayer(t, rapid.IntRange(6, 9).Draw(t, "id"), now, s.Zone)
-			wanted.Layers = slices.DeleteFunc(wanted.Layers, func(o Layer) bool { return o.ID == l.ID })
-			wanted.Layers = append(wanted.Layers, l)
-		case rapid.IntRange(0, 5).Draw(t, "remove") == 0:
-			wanted.Layers = wanted.Layers[1:]
-		default:
-			drawn := drawLayer(t, 0, now, s.Zone)
-			l := &wanted.Layers[rapid.IntRange(0, n-1).Draw(t, "layer")]
-			l.Participants, l.Trainees = drawn.Participants, drawn.Trainees
-			if rapid.Bool().Draw(t, "more") {
-				l.Priority, l.Restrictions = drawn.Priority, drawn.Restrictions
-			}
-			if rapid.IntRange(0, 3).Draw(t, "another rotation") == 0 {
-				l.Rotation, l.Zone, l.Start, l.End = drawn.Rotation, drawn.Zone, drawn.Start, drawn.End
-			}
-		}
 		effect := rapid.SampledFrom([]Effect{AtHandOff, AtOnce}).Draw(t, "effect")
-		next, err = Edit(s, wanted, now, effect, zones)
+		next, err = Edit(s, drawEdit(t, s, now), now, effect, zones)
 	}
 	if err != nil {
 		return s // refused: nothing is changed
 	}
 	return next
+}
+
+// drawEdit is a schedule as somebody may want it instead of s.
+func drawEdit(t *rapid.T, s Schedule, now time.Time) Schedule {
+	s.Layers = slices.Clone(s.Layers)
+	what := rapid.SampledFrom([]string{"people", "people", "people and hours", "all", "new", "gone"}).Draw(t, "edit")
+	if len(s.Layers) == 0 || what == "new" {
+		l := drawLayer(t, rapid.IntRange(6, 9).Draw(t, "id"), now, s.Zone)
+		s.Layers = slices.DeleteFunc(s.Layers, func(o Layer) bool { return o.ID == l.ID })
+		s.Layers = append(s.Layers, l)
+		return s
+	}
+	i := rapid.IntRange(0, len(s.Layers)-1).Draw(t, "layer")
+	if what == "gone" {
+		s.Layers = slices.Delete(s.Layers, i, i+1)
+		return s
+	}
+	l, drawn := &s.Layers[i], drawLayer(t, 0, now, s.Zone)
+	l.Participants, l.Trainees = drawn.Participants, drawn.Trainees
+	if what != "people" {
+		l.Priority, l.Restrictions = drawn.Priority, drawn.Restrictions
+	}
+	if what == "all" {
+		l.Rotation, l.Zone, l.Start, l.End = drawn.Rotation, drawn.Zone, drawn.Start, drawn.End
+	}
+	return s
+}
+
+// TestEditsGoOnAfterTheHolder: whatever is edited of the participants of one
+// rotation, the holder stays while he takes part, and the next is whoever stands
+// after him.
+func TestEditsGoOnAfterTheHolder(t *testing.T) {
+	letters := rapid.SliceOfNDistinct(rapid.SampledFrom(people("ABCDEFGH")), 1, 8, rapid.ID[roster.UserID])
+	rapid.Check(t, func(t *rapid.T) {
+		now := drawInstant(t, time.UTC)
+		s := Schedule{Name: "Shop", Zone: drawZone(t), Layers: []Layer{{ID: "l", Rotation: drawRotation(t, civil.Show(now, time.UTC)), Participants: letters.Draw(t, "participants")}}}
+		s, err := Edit(Schedule{}, s, now.Add(-40*day), AtOnce, zones)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range rapid.IntRange(1, 5).Draw(t, "edits") {
+			before := compiled(t, s).At(now)
+			wanted := s
+			wanted.Layers = slices.Clone(s.Layers)
+			wanted.Layers[0].Participants = letters.Draw(t, "wanted")
+			effect := rapid.SampledFrom([]Effect{AtHandOff, AtOnce}).Draw(t, "effect")
+			if s, err = Edit(s, wanted, now, effect, zones); err != nil {
+				t.Fatal(err)
+			}
+			r := compiled(t, s)
+			after, list := r.At(now), s.Layers[0].Participants
+			holder := after.User
+			if slices.Contains(list, before.User) && holder != before.User {
+				t.Fatalf("%q is on call, and after an edit to %v it is %q", before.User, list, holder)
+			}
+			if i := slices.Index(list, holder); i < 0 || r.At(r.Explain(now).Layers[0].End).User != list[(i+1)%len(list)] {
+				t.Fatalf("after %q of %v comes %q", holder, list, r.At(r.Explain(now).Layers[0].End).User)
+			}
+			now = now.Add(time.Duration(rapid.IntRange(0, 20000).Draw(t, "later")) * time.Minute)
+		}
+	})
 }

@@ -34,28 +34,43 @@ func (p piece) shift() Shift {
 // final lays the layers under the overrides. Deliberate gaps are pieces without
 // a user; other gaps are none.
 func (r *Resolver) final(window span) []piece {
-	var top []piece
-	for _, o := range r.overrides {
+	overrides := stacked(len(r.overrides), func(i int) []piece {
+		o := r.overrides[i]
 		if s := (span{o.Start, o.End}).within(window); !s.empty() {
-			top = under(top, []piece{{span: s, user: o.User, override: o.ID}})
+			return []piece{{span: s, user: o.User, override: o.ID}}
 		}
-	}
-	return r.layers(top, window)
+		return nil
+	})
+	return under(overrides, r.layers(window))
 }
 
-// layers lays all layers under what is there, the highest first.
-func (r *Resolver) layers(top []piece, window span) []piece {
-	for i := range r.tracks {
-		top = under(top, r.tracks[i].pieces(window))
+// layers is who would be on call without overrides.
+func (r *Resolver) layers(window span) []piece {
+	return stacked(len(r.tracks), func(i int) []piece { return r.tracks[i].pieces(window) })
+}
+
+// stacked lays n sources under each other, the first on top; by halves, so that
+// hundreds of overrides or versions do not each move all that lies above them.
+func stacked(n int, source func(int) []piece) []piece {
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return source(0)
 	}
-	return top
+	half := n / 2
+	lower := func(i int) []piece { return source(half + i) }
+	return under(stacked(half, source), stacked(n-half, lower))
 }
 
 // under returns top with the parts of lower that it leaves free. Both are in
 // order and without overlaps, and so is the answer.
 func under(top, lower []piece) []piece {
-	if len(top) == 0 {
+	switch {
+	case len(top) == 0:
 		return lower
+	case len(lower) == 0:
+		return top
 	}
 	laid := make([]piece, 0, len(top)+len(lower))
 	for _, l := range lower {

@@ -59,6 +59,21 @@ func TestEightNewcomersFollowEight(t *testing.T) {
 	}
 }
 
+// TestTraineeOnCallFollowsNobody: he took the turn that he would have followed.
+func TestTraineeOnCallFollowsNobody(t *testing.T) {
+	now := at(t, "2026-06-09T10:00Z")
+	s := weekly(t, "AB")
+	s.Layers[0].Trainees = Trainees{Users: people("ab"), Mode: Observe}
+	s.Overrides = []Override{{ID: "o", Start: now, End: now.Add(day), User: "b"}}
+	r := compiled(t, s)
+	if got := r.ShadowsAt(now, "b"); len(got) != 0 {
+		t.Errorf("he is followed by %+v, want nobody", got)
+	}
+	if got := r.RenderShadows(now, now.Add(day)); len(got) != 0 {
+		t.Errorf("rendered: %+v, want nobody", got)
+	}
+}
+
 // TestPairsStayWhenOneLeaves: of three pairs the first leaves, the others stay pairs.
 func TestPairsStayWhenOneLeaves(t *testing.T) {
 	s := edited(t, Schedule{}, at(t, "2026-05-01T00:00Z"), AtOnce, func(s *Schedule) {
