@@ -14,13 +14,13 @@ type Time struct {
 
 const timeLayout = "2006-01-02T15:04"
 
-// ParseTime reads the form that String writes, 2006-01-02T15:04.
+// ParseTime reads the form that String writes, 2006-01-02T15:04, and no other.
 func ParseTime(s string) (Time, error) {
 	t, err := time.Parse(timeLayout, s)
-	if err != nil {
-		return Time{}, fmt.Errorf("%q is not a date and time of day such as 2026-03-02T09:00", s)
+	if c := onWall(t.Unix()); err == nil && c.String() == s { // Parse lets an hour of one digit pass
+		return c, nil
 	}
-	return onWall(t.Unix()), nil
+	return Time{}, fmt.Errorf("%q is not a date and time of day such as 2026-03-02T09:00", s)
 }
 
 // Show returns what the clocks of the zone show at t.

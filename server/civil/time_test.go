@@ -37,11 +37,26 @@ func TestTimes(t *testing.T) {
 	if got := parse("2026-03-02T00:00").Sub(parse("2026-03-01T23:00")); got != 3600 {
 		t.Errorf("an hour over midnight is %d s", got)
 	}
-	for _, bad := range []string{"", "2026-02-30T09:00", "2026-03-02", "2026-03-02T24:00", "2026-03-02T09:00Z"} {
+	for _, bad := range []string{"", "2026-02-30T09:00", "2026-03-02", "2026-03-02T24:00", "2026-03-02T09:00Z", "2026-03-02T9:00", "2026-03-02T09:00:00"} {
 		if c, err := ParseTime(bad); err == nil {
 			t.Errorf("%q was read as %v", bad, c)
 		}
 	}
+}
+
+func FuzzParseTime(f *testing.F) {
+	for _, s := range []string{"2026-03-02T09:00", "0000-01-01T00:00", "9999-12-31T23:59", "2026-03-02T9:00", "2026-03-02T09:00.5"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := ParseTime(s)
+		if err == nil && c.String() != s {
+			t.Errorf("%q was read as %v", s, c)
+		}
+		if err == nil && (c.Clock < 0 || c.Clock >= 24*time.Hour) {
+			t.Errorf("%q has the time of day %v", s, c.Clock)
+		}
+	})
 }
 
 // slowLast returns the last minute at which the wall shows the civil time, or the

@@ -15,9 +15,10 @@ type Change struct {
 // Differences returns who is on call differently between two instants if after
 // takes the place of before. Of a schedule that is new or gone, the other is nil.
 func Differences(before, after *Resolver, from, to time.Time) []Change {
-	a, b := timeline(before, from, to), timeline(after, from, to)
+	w := window(from, to)
+	a, b := timeline(before, w), timeline(after, w)
 	var all []Change
-	for start := from; start.Before(to); {
+	for start := w.start; start.Before(w.end); {
 		end := earlier(a[0].End, b[0].End)
 		if a[0].User != b[0].User {
 			all = append(all, Change{start, end, a[0].User, b[0].User})
@@ -35,19 +36,19 @@ func Differences(before, after *Resolver, from, to time.Time) []Change {
 
 // timeline is a window without holes: stints, and gaps as those of nobody.
 // Neighbours differ.
-func timeline(r *Resolver, from, to time.Time) []Stint {
+func timeline(r *Resolver, w span) []Stint {
 	var all []Stint
-	end := from
+	end := w.start
 	if r != nil {
-		for _, s := range r.Stints(from, to) {
+		for _, s := range r.Stints(w.start, w.end) {
 			if end.Before(s.Start) {
 				all = append(all, Stint{Start: end, End: s.Start})
 			}
 			all, end = append(all, s), s.End
 		}
 	}
-	if end.Before(to) {
-		all = append(all, Stint{Start: end, End: to})
+	if end.Before(w.end) {
+		all = append(all, Stint{Start: end, End: w.end})
 	}
 	return all
 }

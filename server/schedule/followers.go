@@ -79,18 +79,18 @@ type Shadowing struct {
 // RenderShadows returns who follows whom between two instants, ordered by start.
 // It says the same as ShadowsAt, but names somebody who follows in two ways twice.
 func (r *Resolver) RenderShadows(from, to time.Time) []Shadowing {
-	window := span{from, to}
-	final := r.final(window)
+	w := window(from, to)
+	final := r.final(w)
 	var all []Shadowing
-	for _, w := range r.schedule.Shadows {
+	for _, shadow := range r.schedule.Shadows {
 		for _, p := range final {
-			if s := p.within(span{w.Start, w.End}); w.person(p.user) && !s.empty() {
-				all = add(all, s, p.user, Follower{User: w.User, Mode: w.Mode, Shadow: w.ID})
+			if s := p.within(window(shadow.Start, shadow.End)); shadow.person(p.user) && !s.empty() {
+				all = add(all, s, p.user, Follower{User: shadow.User, Mode: shadow.Mode, Shadow: shadow.ID})
 			}
 		}
 	}
 	if r.trained {
-		all = r.trainees(all, final, r.layers(window))
+		all = r.trainees(all, final, r.layers(w))
 	}
 	slices.SortStableFunc(all, func(a, b Shadowing) int { return a.Start.Compare(b.Start) })
 	return all
@@ -101,19 +101,19 @@ func (r *Resolver) trainees(all []Shadowing, final, beneath []piece) []Shadowing
 	for _, turn := range beneath {
 		p := turn.track.layer.Trainees
 		user := p.follower(turn.place)
-		window := turn.within(span{p.Start, p.End})
-		if user == "" || window.empty() {
+		s := turn.within(window(p.Start, p.End))
+		if user == "" || s.empty() {
 			continue
 		}
-		for len(final) > 0 && !final[0].end.After(window.start) {
+		for len(final) > 0 && !final[0].end.After(s.start) {
 			final = final[1:]
 		}
 		for _, held := range final {
-			if !held.start.Before(window.end) {
+			if !held.start.Before(s.end) {
 				break
 			}
-			if s := held.within(window); held.user != "" && held.user != user && !s.empty() {
-				all = add(all, s, held.user, Follower{User: user, Mode: p.Mode, Layer: turn.track.layer.ID})
+			if both := held.within(s); held.user != "" && held.user != user && !both.empty() {
+				all = add(all, both, held.user, Follower{User: user, Mode: p.Mode, Layer: turn.track.layer.ID})
 			}
 		}
 	}

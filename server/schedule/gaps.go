@@ -12,8 +12,9 @@ type Gap struct {
 // that an override made on purpose is one of its own.
 func (r *Resolver) Gaps(from, to time.Time) []Gap {
 	var gaps []Gap
-	end := from
-	for _, p := range r.final(span{from, to}) {
+	w := window(from, to)
+	end := w.start
+	for _, p := range r.final(w) {
 		if end.Before(p.start) {
 			gaps = append(gaps, Gap{Start: end, End: p.start})
 		}
@@ -22,8 +23,8 @@ func (r *Resolver) Gaps(from, to time.Time) []Gap {
 		}
 		end = p.end
 	}
-	if end.Before(to) {
-		gaps = append(gaps, Gap{Start: end, End: to})
+	if end.Before(w.end) {
+		gaps = append(gaps, Gap{Start: end, End: w.end})
 	}
 	return gaps
 }

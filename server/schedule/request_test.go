@@ -188,6 +188,10 @@ func TestSwap(t *testing.T) {
 		t.Errorf("accepted again: %+v, %v", overrides, err)
 	}
 
+	if got := swap.Reminders(); len(got) != 4 || !got[0].Equal(b.Add(-3*day)) {
+		t.Errorf("C is reminded %v, want from three days before on: the first part begins in less than a week", got)
+	}
+
 	gone := s
 	gone.Overrides = []Override{{ID: "o", Start: c, End: c.Add(7 * day), User: "A"}}
 	if _, overrides, err := swap.Accept("C", compiled(t, gone), now); reason(err) != "NOT_ON_CALL" || len(overrides) != 0 {
@@ -200,7 +204,11 @@ func TestSwap(t *testing.T) {
 	if err := swap.Validate(r, now); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("with himself: %v", err)
 	}
-	if declined, err := swap.Cancel("C", now); err != nil || declined.By != roster.UserID("C") {
+	declined, err := swap.Cancel("C", now)
+	if err != nil || declined.By != roster.UserID("C") {
 		t.Errorf("declined: %+v, %v", declined, err)
+	}
+	if again, err := declined.Cancel("B", now.Add(time.Hour)); err != nil || again.Outcome != declined.Outcome {
+		t.Errorf("taken back as well: %+v, %v, want no change", again, err)
 	}
 }

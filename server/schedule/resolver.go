@@ -40,7 +40,7 @@ func New(s Schedule, zones Zones) (*Resolver, error) {
 			return fault.New(fault.Invalid, "UNKNOWN_ZONE", "the time zone of a layer is not known",
 				"schedule", string(s.ID), "layer", string(l.ID), "zone", name)
 		}
-		t := track{l, zone, until, span{later(l.Since, l.Start), earlier(l.End, until)}}
+		t := track{l, zone, until, window(later(l.Since, l.Start), earlier(l.End, until))}
 		if len(l.Participants) > 0 {
 			r.tracks = append(r.tracks, t)
 			r.trained = r.trained || len(l.Trainees.Users) > 0
@@ -56,6 +56,10 @@ func New(s Schedule, zones Zones) (*Resolver, error) {
 		if err := add(&s.Layers[i], time.Time{}); err != nil {
 			return nil, err
 		}
+	}
+	for i := range r.overrides {
+		o := &r.overrides[i]
+		o.Start, o.End = o.Start.UTC(), o.End.UTC()
 	}
 	slices.SortStableFunc(r.tracks, func(a, b track) int {
 		return cmp.Or(cmp.Compare(b.layer.Priority, a.layer.Priority), cmp.Compare(a.layer.ID, b.layer.ID))

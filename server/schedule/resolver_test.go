@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -67,6 +68,60 @@ func TestLayersAndOverrides(t *testing.T) {
 				t.Errorf("the answer for %v holds in [%v, %v)", when, got.Start, got.End)
 			}
 		}
+	}
+}
+
+// TestLineOfALayer is what each layer has of that day, whoever wins.
+func TestLineOfALayer(t *testing.T) {
+	r := compiled(t, layered(t))
+	from := at(t, "2026-06-03T00:00Z")
+	day := func(h float64) time.Time { return from.Add(hours(h)) }
+	compare(t, r.RenderLayer("1a", from, day(24)), []Shift{
+		{day(10), day(15), "A", "1a", ""}, {day(16), day(19), "A", "1a", ""}, {day(21), day(22), "A", "1a", ""},
+	})
+	compare(t, r.RenderLayer("2a", from, day(13)), []Shift{{day(12), day(13), "C", "2a", ""}})
+	compare(t, r.RenderLayer("none", from, day(24)), nil)
+}
+
+// TestLineOfAnEditedLayer goes on over its versions.
+func TestLineOfAnEditedLayer(t *testing.T) {
+	s := edited(t, Schedule{}, at(t, "2026-05-01T00:00Z"), AtOnce, func(s *Schedule) { *s = weekly(t, "AB") })
+	s = edited(t, s, at(t, "2026-06-03T00:00Z"), AtHandOff, func(s *Schedule) { s.Layers[0].Participants = people("AX") })
+	week := at(t, "2026-06-01T07:00Z")
+	compare(t, compiled(t, s).RenderLayer("l", week, week.Add(14*24*time.Hour)), []Shift{
+		{week, week.Add(7 * 24 * time.Hour), "A", "l", ""}, {week.Add(7 * 24 * time.Hour), week.Add(14 * 24 * time.Hour), "X", "l", ""},
+	})
+}
+
+// TestAnswersAreInUTC: in whatever zone instants were written, the same instants
+// come out as the same values.
+func TestAnswersAreInUTC(t *testing.T) {
+	tokyo := zone(t, "Asia/Tokyo")
+	s := layered(t)
+	s.Layers[0].Start, s.Shadows = at(t, "2026-06-03T11:00Z"), []Shadow{{ID: "w", User: "W", Mode: Observe, Start: at(t, "2026-06-03T12:30Z")}}
+	far := layered(t)
+	far.Layers[0].Start = s.Layers[0].Start.In(tokyo)
+	far.Shadows = []Shadow{s.Shadows[0]}
+	far.Shadows[0].Start = far.Shadows[0].Start.In(tokyo)
+	for i := range far.Overrides {
+		o := &far.Overrides[i]
+		o.Start, o.End = o.Start.In(tokyo), o.End.In(tokyo)
+	}
+	a, b := compiled(t, s), compiled(t, far)
+	from, to := at(t, "2026-06-03T00:30Z"), at(t, "2026-06-03T22:15Z")
+	compare(t, b.Render(from.In(tokyo), to.In(tokyo)), a.Render(from, to))
+	compare(t, []Shift{b.At(to.In(tokyo))}, []Shift{a.At(to)})
+	if x, y := a.Gaps(from, to), b.Gaps(from.In(tokyo), to.In(tokyo)); !slices.Equal(x, y) {
+		t.Errorf("gaps: %v and %v", x, y)
+	}
+	if x, y := a.RenderShadows(from, to), b.RenderShadows(from.In(tokyo), to.In(tokyo)); !slices.Equal(x, y) {
+		t.Errorf("shadows: %v and %v", x, y)
+	}
+	if x, y := a.HandOffs(from, to), b.HandOffs(from.In(tokyo), to.In(tokyo)); !slices.Equal(x, y) {
+		t.Errorf("hand-offs: %v and %v", x, y)
+	}
+	if x, y := Differences(nil, a, from, to), Differences(nil, b, from.In(tokyo), to.In(tokyo)); !slices.Equal(x, y) {
+		t.Errorf("differences: %v and %v", x, y)
 	}
 }
 

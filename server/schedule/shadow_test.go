@@ -191,6 +191,9 @@ func TestShadowsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := s.WithoutShadow("3", now); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("removed one that never was: %v", err)
+	}
 	if len(s.Shadows) != 1 || !s.Shadows[0].Start.Equal(now) || !s.Shadows[0].End.Equal(now.Add(time.Hour)) {
 		t.Errorf("kept is %+v, want the one that was there for an hour", s.Shadows)
 	}

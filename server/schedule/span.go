@@ -8,6 +8,9 @@ import (
 // span is [start, end).
 type span struct{ start, end time.Time }
 
+// window is the span that somebody asks about. All that is answered is in UTC.
+func window(from, to time.Time) span { return span{from.UTC(), to.UTC()} }
+
 // within returns the part of the span that lies in another one.
 func (s span) within(o span) span {
 	return span{later(s.start, o.start), earlier(s.end, o.end)}

@@ -42,7 +42,7 @@ type HandOff struct {
 // HandOffs returns the hand-offs in [from, to), in order.
 func (r *Resolver) HandOffs(from, to time.Time) []HandOff {
 	before := r.At(from.Add(-1)).User
-	end := from
+	end := from.UTC()
 	var all []HandOff
 	change := func(at time.Time, user roster.UserID) {
 		if user != before && at.Before(to) {
