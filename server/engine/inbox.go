@@ -194,13 +194,9 @@ func (o *owner) look(ctx context.Context, steps []step) ([]place, error) {
 			ids[i] = s.Target
 		}
 	}
-	incidents, err := o.store.Incidents(ctx, ids...)
+	incidents, alerts, err := o.store.AlertsAt(ctx, ids, keys)
 	if err != nil {
 		return nil, fmt.Errorf("read the incidents of %d events: %w", len(steps), err)
-	}
-	alerts, err := o.store.AlertsAt(ctx, ids, keys)
-	if err != nil {
-		return nil, fmt.Errorf("read the alerts of %d events: %w", len(steps), err)
 	}
 	for i := range places {
 		places[i].in, places[i].alert = incidents[i], alerts[i]

@@ -2,77 +2,27 @@ package notify
 
 import (
 	"context"
-	"sync"
 
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
-// begins gathers last looks while one is under way, so that a burst of pages is
-// a few writes. There is no delay: what waits goes as soon as the one before it
-// has answered.
-type begins struct {
-	mu      sync.Mutex
-	waiting []*beginning
-	busy    int
-}
-
-// beginning is one send that waits for its last look.
-type beginning struct {
-	send   store.Send
-	answer chan struct{}
-	begun  store.Begun
-	err    error
-}
-
-const (
-	maxBegins  = 64 // in one look
-	beginLanes = 4  // looks under way
-)
-
 // lastLook asks whether a send may begin, and records it if so.
 func (n *Notifier) lastLook(ctx context.Context, send store.Send) (store.Begun, error) {
-	b := &beginning{send: send, answer: make(chan struct{})}
-	n.begins.mu.Lock()
-	n.begins.waiting = append(n.begins.waiting, b)
-	lane := n.begins.busy < beginLanes
-	if lane {
-		n.begins.busy++
-	}
-	n.begins.mu.Unlock()
-	if lane {
-		n.running.Go(func() { n.lookAll(n.context()) }) //nolint:contextcheck // it serves other callers too
-	}
-	select {
-	case <-b.answer:
-		return b.begun, b.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+	return n.begins.ask(ctx, n, send)
 }
 
-// lookAll answers what waits until nothing does.
-func (n *Notifier) lookAll(ctx context.Context) {
-	for {
-		n.begins.mu.Lock()
-		batch := n.begins.waiting[:min(len(n.begins.waiting), maxBegins)]
-		n.begins.waiting = n.begins.waiting[len(batch):]
-		if len(batch) == 0 {
-			n.begins.waiting = nil
-			n.begins.busy--
-			n.begins.mu.Unlock()
-			return
-		}
-		n.begins.mu.Unlock()
-		sends := make([]store.Send, len(batch))
-		for i, b := range batch {
-			sends[i] = b.send
-		}
-		begun, err := n.o.Ledger.BeginSend(ctx, n.now(), sends)
-		for i, b := range batch {
-			if b.err = err; err == nil {
-				b.begun = begun[i]
-			}
-			close(b.answer)
-		}
-	}
+// beginAll begins the sends of several callers.
+func (n *Notifier) beginAll(ctx context.Context, sends []store.Send) ([]store.Begun, error) {
+	return n.o.Ledger.BeginSend(ctx, n.now(), sends)
+}
+
+// recordEnd records how a send ended that was begun here.
+func (n *Notifier) recordEnd(ctx context.Context, send store.Send) error {
+	_, err := n.ends.ask(ctx, n, send)
+	return err
+}
+
+// endAll records the ends of several callers' sends.
+func (n *Notifier) endAll(ctx context.Context, sends []store.Send) ([]struct{}, error) {
+	return make([]struct{}, len(sends)), n.o.Ledger.EndSends(ctx, sends)
 }

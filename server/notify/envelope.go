@@ -376,7 +376,11 @@ func (l *leg) record(ctx context.Context, state incident.DeliveryState, reason, 
 		dv.Ended = now
 	}
 	write := func(doc store.Doc, dv incident.Delivery) {
-		if err := n.o.Ledger.RecordDelivery(ctx, doc, dv); err != nil && ctx.Err() == nil {
+		record := func() error { return n.o.Ledger.RecordDelivery(ctx, doc, dv) }
+		if l.begun {
+			record = func() error { return n.recordEnd(ctx, store.Send{Doc: doc, Delivery: dv}) }
+		}
+		if err := record(); err != nil && ctx.Err() == nil {
 			// The state is lost, not the page: what is not recorded is sent again.
 			n.log.WarnContext(ctx, "delivery not recorded", slog.String("delivery", dv.ID), slog.Any("error", err))
 		}

@@ -26,6 +26,7 @@ type Ledger interface {
 	Person(ctx context.Context, id roster.UserID) (*attention.Person, error)
 	Commit(ctx context.Context, c store.Commit) (store.Committed, error)
 	BeginSend(ctx context.Context, now time.Time, sends []store.Send) ([]store.Begun, error)
+	EndSends(ctx context.Context, sends []store.Send) error
 	RecordDelivery(ctx context.Context, d store.Doc, news ...incident.Delivery) error
 	Deliveries(ctx context.Context, d store.Doc) ([]incident.Delivery, error)
 	Delivery(ctx context.Context, id string) (store.Doc, incident.Delivery, bool, error)
@@ -115,7 +116,8 @@ type Notifier struct {
 	metrics *metrics
 
 	people    people
-	begins    begins
+	begins    together[store.Send, store.Begun]
+	ends      together[store.Send, struct{}]
 	confirmed *confirmations
 	cards     sync.Map                            // ids of cards in hand
 	lanes     map[roster.MethodKind]chan struct{} // attempts in flight, by channel
@@ -147,6 +149,7 @@ func New(o Options) *Notifier {
 		context: func() context.Context { return base }, stop: stop,
 	}
 	n.people.waiting = map[roster.UserID][]*ask{}
+	n.begins.answer, n.ends.answer = n.beginAll, n.endAll
 	for kind := range o.Channels {
 		n.lanes[kind] = make(chan struct{}, laneWidth)
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/incident"
 )
 
-// AlertsAt returns, in one trip, the alert of the i-th key in the i-th
-// incident. One that is not there has a Count of 0, and so has that of an empty
-// incident id.
-func (s *Store) AlertsAt(ctx context.Context, ids []incident.ID, keys []LinkedKey) ([]incident.Alert, error) {
-	alerts := make([]incident.Alert, len(keys))
+// AlertsAt returns, in one trip, the incidents of the ids, and of each the alert
+// of the key in the same place. An incident that is not there is nil; an alert
+// that is not there has a Count of 0. So it is for an empty id.
+func (s *Store) AlertsAt(ctx context.Context, ids []incident.ID, keys []LinkedKey) ([]*incident.Incident, []incident.Alert, error) {
+	incidents, alerts := make([]*incident.Incident, len(keys)), make([]incident.Alert, len(keys))
 	records := make([]*redis.StringCmd, len(keys))
 	docs := map[incident.ID]*redis.StringCmd{}
 	pipe := s.rdb.Pipeline()
@@ -35,10 +35,10 @@ func (s *Store) AlertsAt(ctx context.Context, ids []incident.ID, keys []LinkedKe
 		}
 	}
 	if pipe.Len() == 0 {
-		return alerts, nil
+		return incidents, alerts, nil
 	}
-	if err := s.trips.travel(ctx, pipe); err != nil && !isNil(err) {
-		return nil, failed(err, "read %d alerts", len(keys))
+	if err := s.lookups.travel(ctx, pipe); err != nil && !isNil(err) {
+		return nil, nil, failed(err, "read %d alerts", len(keys))
 	}
 	besides := make(map[incident.ID]*docBeside, len(docs))
 	for i, record := range records {
@@ -49,19 +49,20 @@ func (s *Store) AlertsAt(ctx context.Context, ids []incident.ID, keys []LinkedKe
 		if b == nil {
 			var err error
 			if b, err = beside(ids[i], docs[ids[i]]); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			besides[ids[i]] = b
 		}
+		incidents[i] = b.incident
 		a, ok, err := b.alert(keys[i].Service, keys[i].Key, record)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if ok {
 			alerts[i] = a
 		}
 	}
-	return alerts, nil
+	return incidents, alerts, nil
 }
 
 // docBeside is a document that was read in the same trip as records beside it:
@@ -135,7 +136,7 @@ func (s *Store) Alerts(ctx context.Context, id incident.ID) ([]incident.Alert, e
 
 // Alert returns one alert of an incident; false when it has none of that key.
 func (s *Store) Alert(ctx context.Context, id incident.ID, service catalog.ServiceID, key string) (incident.Alert, bool, error) {
-	alerts, err := s.AlertsAt(ctx, []incident.ID{id}, []LinkedKey{{Service: service, Key: key}})
+	_, alerts, err := s.AlertsAt(ctx, []incident.ID{id}, []LinkedKey{{Service: service, Key: key}})
 	if err != nil {
 		return incident.Alert{}, false, err
 	}

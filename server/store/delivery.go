@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -31,8 +29,13 @@ const (
 func sealDelivery(d incident.Delivery, nonce string) []byte {
 	m := deliveryToProto(d)
 	m.Id, m.State, m.Attempted = "", 0, 0
-	b := fmt.Appendf(nil, "%02d%013d%-8s", d.State, ms(d.Attempted), nonce)
+	b := fmt.Appendf(nil, "%s%-8s", deliveryHead(d.State, d.Attempted), nonce)
 	return append(b, marshal(m)...)
+}
+
+// deliveryHead is how a record begins: what scripts compare.
+func deliveryHead(state incident.DeliveryState, attempted time.Time) string {
+	return fmt.Sprintf("%02d%013d", state, ms(attempted))
 }
 
 func openDelivery(id string, raw []byte) (incident.Delivery, error) {
@@ -59,90 +62,6 @@ func deliveryID(raw string) string {
 		return h
 	}
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
-}
-
-// Send is one page that is about to be handed to a provider.
-type Send struct {
-	Doc        Doc
-	Generation uint32 // of the work
-	Unguarded  bool   // goes out whatever the incident's generation: a replacement card, a notice
-	// Delivery is the record to write: its ID made by [DeliveryID], Attempted now.
-	Delivery incident.Delivery
-}
-
-// Begun says whether a page may go.
-type Begun uint8
-
-// The answers of BeginSend.
-const (
-	BegunGo       Begun = iota + 1 // recorded as attempted: send it
-	BegunStale                     // the incident has moved on: do not
-	BegunInFlight                  // somebody is sending it, or died doing so less than ten seconds ago
-	BegunEnded                     // it has been sent or given up
-)
-
-// BeginSend records attempts, and refuses pages whose incident has moved on. A
-// page begins when this returns: after an acknowledgement has been committed
-// none of its pages gets BegunGo. The sends of one partition are one step.
-func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]Begun, error) {
-	defer s.around("begin send")()
-	begun := make([]Begun, len(sends))
-	pipe := s.rdb.Pipeline()
-	type batch struct {
-		which []int
-		keys  []string
-		args  []any
-		cmd   *redis.Cmd
-	}
-	nonce := newNonce()
-	head := []any{
-		ms(now), redoAfter.Milliseconds(), nonce, int(deliveryKept.Seconds()), int(incident.DeliveryAccepted),
-	}
-	open := map[Partition]*batch{}
-	var all []*batch
-	for i, send := range sends {
-		raw, p, ok := parseDelivery(send.Delivery.ID)
-		if at, err := send.Doc.Partition(); err != nil || !ok || at != p {
-			return nil, fault.New(fault.Internal, "DELIVERY_ID", "the delivery's id does not belong to its document", "delivery", send.Delivery.ID)
-		}
-		b := open[p]
-		if b == nil || len(b.which) == maxSends {
-			b = &batch{args: slices.Clip(head)}
-			open[p], all = b, append(all, b)
-		}
-		generation, expire := generationText(send.Generation), 0
-		if send.Unguarded || send.Doc.Person != "" {
-			generation = ""
-		}
-		if send.Doc.Person != "" { // nothing archives these
-			expire = 1
-		}
-		b.which = append(b.which, i)
-		b.keys = append(b.keys, docKey(p, send.Doc), deliveriesKey(p, send.Doc), deliveryKey(p, raw))
-		b.args = append(b.args, generation, raw, sealDelivery(send.Delivery, nonce), send.Doc.member(), expire)
-	}
-	for _, b := range all {
-		b.cmd = beginSendScript.EvalSha(ctx, pipe, b.keys, b.args...)
-	}
-	if len(all) == 0 {
-		return begun, nil
-	}
-	if err := s.trips.travel(ctx, pipe); err != nil && (ctx.Err() != nil || errors.Is(err, redis.ErrClosed)) {
-		return nil, failed(err, "begin %d sends", len(sends))
-	}
-	for _, b := range all { // each command has its own error
-		verdicts, err := b.cmd.Int64Slice()
-		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			verdicts, err = s.run(ctx, beginSendScript, b.keys, b.args...).Int64Slice()
-		}
-		if err != nil {
-			return nil, failed(err, "begin %d sends", len(b.which))
-		}
-		for k, i := range b.which {
-			begun[i] = Begun(verdicts[k])
-		}
-	}
-	return begun, nil
 }
 
 // RecordDelivery merges what became of deliveries into their records: states

@@ -133,7 +133,7 @@ func inboxFromProto(m *storepb.InboxEntry) InboxEntry {
 // commit takes them. What cannot be read is set aside as a dead letter.
 func (s *Store) Inbox(ctx context.Context, p Partition, n int) ([]InboxEntry, error) {
 	var list *redis.XMessageSliceCmd
-	err := s.trips.alone(ctx, func(pipe redis.Pipeliner) { list = pipe.XRangeN(ctx, inboxKey(p), "-", "+", int64(n)) })
+	err := s.lookups.alone(ctx, func(pipe redis.Pipeliner) { list = pipe.XRangeN(ctx, inboxKey(p), "-", "+", int64(n)) })
 	if err != nil {
 		return nil, failed(err, "read the inbox of partition %s", p)
 	}

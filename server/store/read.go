@@ -89,7 +89,7 @@ func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.
 	if pipe.Len() == 0 {
 		return found, nil
 	}
-	if err := s.trips.travel(ctx, pipe); err != nil && !isNil(err) {
+	if err := s.lookups.travel(ctx, pipe); err != nil && !isNil(err) {
 		return nil, failed(err, "read %d incidents", len(ids))
 	}
 	for i, cmd := range cmds {
@@ -178,26 +178,30 @@ type LinkedKey struct {
 	Key     string
 }
 
-// LinkedAll is [Store.Linked] for the keys of many services, in one trip.
+// LinkedAll is [Store.Linked] for the keys of many services, in one trip. A key
+// is named once.
 func (s *Store) LinkedAll(ctx context.Context, keys []LinkedKey) (map[LinkedKey]incident.ID, error) {
 	linked := make(map[LinkedKey]incident.ID, len(keys))
 	if len(keys) == 0 {
 		return linked, nil
 	}
 	pipe := s.rdb.Pipeline()
-	cmds := make([]*redis.StringCmd, len(keys))
-	for i, k := range keys {
-		cmds[i] = pipe.HGet(ctx, keysKey(PartitionOf(string(k.Service)), k.Service), k.Key)
+	of := map[catalog.ServiceID][]string{}
+	for _, k := range keys {
+		of[k.Service] = append(of[k.Service], k.Key)
 	}
-	if err := s.trips.travel(ctx, pipe); err != nil && !isNil(err) {
+	cmds := make(map[catalog.ServiceID]*redis.SliceCmd, len(of))
+	for service, names := range of {
+		cmds[service] = pipe.HMGet(ctx, keysKey(PartitionOf(string(service)), service), names...)
+	}
+	if err := s.lookups.travel(ctx, pipe); err != nil {
 		return nil, failed(err, "look up %d dedup keys", len(keys))
 	}
-	for i, cmd := range cmds {
-		switch id, err := cmd.Result(); {
-		case err == nil:
-			linked[keys[i]] = incident.ID(id)
-		case !isNil(err):
-			return nil, failed(err, "look up a dedup key of service %s", keys[i].Service)
+	for service, cmd := range cmds {
+		for i, id := range cmd.Val() {
+			if id, ok := id.(string); ok {
+				linked[LinkedKey{Service: service, Key: of[service][i]}] = incident.ID(id)
+			}
 		}
 	}
 	return linked, nil

@@ -16,6 +16,8 @@ var (
 	appendSource string
 	//go:embed begin_send.lua
 	beginSendSource string
+	//go:embed end_send.lua
+	endSendSource string
 	//go:embed receipt.lua
 	receiptSource string
 	//go:embed heartbeat.lua
@@ -40,6 +42,7 @@ var (
 	raiseSource string
 
 	beginSendScript = redis.NewScript(beginSendSource) //nolint:gochecknoglobals // embedded script
+	endSendScript   = redis.NewScript(endSendSource)   //nolint:gochecknoglobals // embedded script
 	receiptScript   = redis.NewScript(receiptSource)   //nolint:gochecknoglobals // embedded script
 	heartbeatScript = redis.NewScript(heartbeatSource) //nolint:gochecknoglobals // embedded script
 	turnScript      = redis.NewScript(turnSource)      //nolint:gochecknoglobals // embedded script

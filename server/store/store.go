@@ -23,6 +23,7 @@ type Store struct {
 	decided *batcher // of events: a storm of them never stands before the others
 	appends *batcher
 	trips   *trips
+	lookups *trips // of what events are decided on: as apart as their commits
 	running sync.WaitGroup
 	wakes   hub
 	numbers numbers
@@ -41,9 +42,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{o: o, rdb: rdb, kind: kind, homes: newHomes(), ring: ring{most: o.Ring}}
-	s.trips = s.newTrips()
+	s.trips, s.lookups = s.newTrips(), s.newTrips()
 	if err := s.checkFormat(ctx); err != nil {
 		s.trips.close()
+		s.lookups.close()
 		_ = rdb.Close() // the first error tells more
 		return nil, err
 	}
@@ -64,6 +66,7 @@ func (s *Store) Close() error {
 	s.decided.close()
 	s.appends.close()
 	s.trips.close()
+	s.lookups.close()
 	s.running.Wait()
 	if err := s.rdb.Close(); err != nil {
 		return failed(err, "close the connections to the store")

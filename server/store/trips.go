@@ -37,6 +37,7 @@ type trips struct {
 	closed context.Context //nolint:containedctx // the trips' own life
 }
 
+// newTrips returns trips with lanes of their own.
 func (s *Store) newTrips() *trips {
 	t := &trips{rdb: s.rdb, apart: s.kind == "cluster", queue: make(chan *trip, queueTrips)}
 	t.closed, t.stop = context.WithCancel(context.Background())

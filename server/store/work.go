@@ -57,8 +57,7 @@ func (s *Store) WorkDone(ctx context.Context, p Partition, ids ...string) error 
 	pipe := s.rdb.Pipeline()
 	pipe.XDel(ctx, workKey(p), ids...)
 	pipe.HDel(ctx, triesKey(p), ids...)
-	_, err := pipe.Exec(ctx)
-	return failed(err, "delete work of partition %s", p)
+	return failed(s.trips.travel(ctx, pipe), "delete work of partition %s", p)
 }
 
 // WorkFailed counts a failed handling of an item and returns how many there
