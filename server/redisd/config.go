@@ -42,6 +42,11 @@ type Config struct {
 // Socket returns the path of the Unix socket of the server in dir.
 func Socket(dir string) string { return filepath.Join(dir, socketFile) }
 
+// rewriteFloor is how long the append-only file gets before Redis writes it anew.
+// A rewrite takes a core for seconds, and whoever acknowledges meanwhile waits; a
+// file of this length is read in five seconds.
+const rewriteFloor = "256mb"
+
 // Text returns the content of redis.conf.
 //
 // No snapshot points: the append-only file with its RDB preamble is the one
@@ -67,6 +72,7 @@ func (c Config) Text() string {
 		{"appendfsync", string(fsync)},
 		{"no-appendfsync-on-rewrite", "no"},
 		{"aof-use-rdb-preamble", "yes"},
+		{"auto-aof-rewrite-min-size", rewriteFloor},
 		{"save", `""`},
 		{"maxmemory", strconv.FormatInt(c.MaxMemory, 10)},
 		{"maxmemory-policy", "noeviction"},

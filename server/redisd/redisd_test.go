@@ -56,6 +56,7 @@ func TestSettingsOfThePrivateServer(t *testing.T) {
 	want := map[string]string{
 		"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": "",
 		"port": "0", "aof-use-rdb-preamble": "yes", "no-appendfsync-on-rewrite": "no",
+		"auto-aof-rewrite-min-size": "268435456",
 	}
 	for name, value := range want {
 		got, err := c.ConfigGet(t.Context(), name).Result()
