@@ -1,9 +1,6 @@
 package schedule
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // LayerShifts is what one layer says by itself.
 type LayerShifts struct {
@@ -12,19 +9,23 @@ type LayerShifts struct {
 }
 
 // RenderLayers returns what each layer says by itself between two instants, as
-// if it were the only one, the highest first. Layers that say nothing are in it.
+// if it were the only one, the highest first. Layers that say nothing are in it;
+// the versions of one that was changed are one line.
 func (r *Resolver) RenderLayers(from, to time.Time) []LayerShifts {
-	var all []LayerShifts
+	versions := map[LayerID][]*track{}
+	var order []LayerID
 	for i := range r.tracks {
 		k := &r.tracks[i]
-		at := slices.IndexFunc(all, func(l LayerShifts) bool { return l.Layer == k.layer.ID })
-		if at < 0 {
-			at, all = len(all), append(all, LayerShifts{Layer: k.layer.ID})
+		if versions[k.layer.ID] == nil {
+			order = append(order, k.layer.ID)
 		}
-		all[at].Shifts = append(all[at].Shifts, joined(k.pieces(span{from, to}))...)
+		versions[k.layer.ID] = append(versions[k.layer.ID], k)
 	}
-	for _, l := range all { // of a layer that was changed, each version has a part
-		slices.SortFunc(l.Shifts, func(a, b Shift) int { return a.Start.Compare(b.Start) })
+	all := make([]LayerShifts, len(order))
+	w := window(from, to)
+	for i, id := range order {
+		line := stacked(len(versions[id]), func(v int) []piece { return versions[id][v].pieces(w) })
+		all[i] = LayerShifts{id, joined(line)}
 	}
 	return all
 }

@@ -14,18 +14,6 @@ func (r *Resolver) Render(from, to time.Time) []Shift {
 	return joined(r.final(window(from, to)))
 }
 
-// RenderLayer returns what one layer would say between two instants if there were
-// no others and no overrides: its line in a calendar.
-func (r *Resolver) RenderLayer(id LayerID, from, to time.Time) []Shift {
-	w := window(from, to)
-	return joined(stacked(len(r.tracks), func(i int) []piece {
-		if r.tracks[i].layer.ID != id {
-			return nil
-		}
-		return r.tracks[i].pieces(w)
-	}))
-}
-
 // piece is a stretch of one layer or override before it is a shift.
 type piece struct {
 	span

@@ -71,26 +71,40 @@ func TestLayersAndOverrides(t *testing.T) {
 	}
 }
 
-// TestLineOfALayer is what each layer has of that day, whoever wins.
-func TestLineOfALayer(t *testing.T) {
+// TestLinesOfLayers is what each layer has of that day, whoever wins.
+func TestLinesOfLayers(t *testing.T) {
 	r := compiled(t, layered(t))
 	from := at(t, "2026-06-03T00:00Z")
 	day := func(h float64) time.Time { return from.Add(hours(h)) }
-	compare(t, r.RenderLayer("1a", from, day(24)), []Shift{
-		{day(10), day(15), "A", "1a", ""}, {day(16), day(19), "A", "1a", ""}, {day(21), day(22), "A", "1a", ""},
-	})
-	compare(t, r.RenderLayer("2a", from, day(13)), []Shift{{day(12), day(13), "C", "2a", ""}})
-	compare(t, r.RenderLayer("none", from, day(24)), nil)
+	want := []LayerShifts{
+		{"2a", []Shift{{day(12), day(13), "C", "2a", ""}}},
+		{"2b", nil},
+		{"1a", []Shift{{day(10), day(13), "A", "1a", ""}}},
+		{"1b", nil},
+	}
+	got := r.RenderLayers(from, day(13))
+	if len(got) != len(want) {
+		t.Fatalf("%d lines, want one for each layer", len(got))
+	}
+	for i := range want {
+		if got[i].Layer != want[i].Layer {
+			t.Errorf("line %d is that of %s, want %s: the highest is first", i, got[i].Layer, want[i].Layer)
+		}
+		compare(t, got[i].Shifts, want[i].Shifts)
+	}
 }
 
 // TestLineOfAnEditedLayer goes on over its versions.
 func TestLineOfAnEditedLayer(t *testing.T) {
 	s := edited(t, Schedule{}, at(t, "2026-05-01T00:00Z"), AtOnce, func(s *Schedule) { *s = weekly(t, "AB") })
 	s = edited(t, s, at(t, "2026-06-03T00:00Z"), AtHandOff, func(s *Schedule) { s.Layers[0].Participants = people("AX") })
+	s = edited(t, s, at(t, "2026-06-05T00:00Z"), AtHandOff, func(s *Schedule) { s.Layers[0].Priority = 3 }) // at once, in A's week
 	week := at(t, "2026-06-01T07:00Z")
-	compare(t, compiled(t, s).RenderLayer("l", week, week.Add(14*24*time.Hour)), []Shift{
-		{week, week.Add(7 * 24 * time.Hour), "A", "l", ""}, {week.Add(7 * 24 * time.Hour), week.Add(14 * 24 * time.Hour), "X", "l", ""},
-	})
+	got := compiled(t, s).RenderLayers(week, week.Add(14*day))
+	if len(got) != 1 {
+		t.Fatalf("%d lines, want one", len(got))
+	}
+	compare(t, got[0].Shifts, []Shift{{week, week.Add(7 * day), "A", "l", ""}, {week.Add(7 * day), week.Add(14 * day), "X", "l", ""}})
 }
 
 // TestAnswersAreInUTC: in whatever zone instants were written, the same instants
