@@ -141,7 +141,9 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.ScheduleService/UpdateSchedule":  configures,
 	"/tocsin.v1.ScheduleService/DeleteSchedule":  configures,
 	"/tocsin.v1.ScheduleService/RenderSchedule":  looks,
+	"/tocsin.v1.ScheduleService/PreviewSchedule": configures,
 	"/tocsin.v1.ScheduleService/ExplainSchedule": looks,
+	"/tocsin.v1.ScheduleService/ReviewSchedule":  looks,
 	"/tocsin.v1.ScheduleService/CreateOverride":  responds, // for the caller, or for anybody for an administrator
 	"/tocsin.v1.ScheduleService/GetOverride":     looks,
 	"/tocsin.v1.ScheduleService/ListOverrides":   looks,

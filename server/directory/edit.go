@@ -129,6 +129,13 @@ func (d *Directory) Change(ctx context.Context, by By, edit func(*Edit) error) (
 	return p.next, err
 }
 
+// Try runs edit and holds what it did against every rule, as Change does, and
+// applies nothing: it returns the configuration without the change and with it.
+func (d *Directory) Try(ctx context.Context, by By, edit func(*Edit) error) (before, after *Snapshot, err error) {
+	p, err := d.change(ctx, by, edit, true)
+	return p.before, p.next, err
+}
+
 // change is Change, or with dry only the checks of it.
 func (d *Directory) change(ctx context.Context, by By, edit func(*Edit) error, dry bool) (prepared, error) {
 	select {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -179,6 +180,30 @@ func sortShifts(shifts []*pb.Shift) []*pb.Shift {
 func shadowingMessage(x schedule.Shadowing) *pb.ShadowShift {
 	return &pb.ShadowShift{
 		User: userName(x.User), Primary: userName(x.Follows), Mode: shadowModes[x.Mode], StartTime: stamp(x.Start), EndTime: stamp(x.End),
+	}
+}
+
+func differenceMessage(c schedule.Change) *pb.ShiftDifference {
+	return &pb.ShiftDifference{StartTime: stamp(c.Start), EndTime: stamp(c.End), Before: userName(c.Before), After: userName(c.After)}
+}
+
+func doubtMessage(d directory.Doubt) *pb.ScheduleConflict {
+	return &pb.ScheduleConflict{User: userName(d.User), StartTime: stamp(d.Start), EndTime: stamp(d.End), Text: d.Text}
+}
+
+func shareMessage(l schedule.Load) *pb.ScheduleShare {
+	return &pb.ScheduleShare{
+		User: userName(l.User), Total: durationpb.New(l.Total), Nights: durationpb.New(l.Night), Weekends: durationpb.New(l.Weekend),
+		NightCount: int32(l.Nights), Overloaded: l.Overloaded, //nolint:gosec // of at most 400 days
+	}
+}
+
+// ratingMessage begins a review with how good the plan is.
+func ratingMessage(q schedule.Quality) *pb.ReviewScheduleResponse {
+	percent := func(x float64) int32 { return int32(math.Round(x)) }
+	return &pb.ReviewScheduleResponse{
+		Score: percent(q.Score), Coverage: percent(q.Coverage), Balance: percent(q.Balance),
+		NightBalance: percent(q.Nights), WeekendBalance: percent(q.Weekends),
 	}
 }
 

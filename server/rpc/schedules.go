@@ -144,6 +144,60 @@ func (s *schedules) ExplainSchedule(_ context.Context, req *pb.ExplainScheduleRe
 	return explanationMessage(id, turns.Explain(at)), nil
 }
 
+func (s *schedules) PreviewSchedule(ctx context.Context, req *pb.PreviewScheduleRequest) (*pb.PreviewScheduleResponse, error) {
+	from, to, err := s.window(req, usualWindow)
+	if err != nil {
+		return nil, err
+	}
+	id, want := scheduleID(req.GetSchedule().GetName()), req.GetSchedule()
+	before, after, err := s.c.Directory.Try(ctx, callOf(ctx).by(), func(e *directory.Edit) error {
+		if id == "" {
+			id = schedule.ID(freeID(e, directory.KindSchedule, "", want.GetDisplayName()))
+		}
+		wanted, err := scheduleOf(id, want)
+		if err != nil {
+			return err
+		}
+		return e.PutSchedule(wanted, unquote(want.GetEtag()), effectsOf[req.GetEffect()])
+	})
+	if err != nil {
+		return nil, inField("schedule", err)
+	}
+	is, err := after.Turns(id)
+	if err != nil {
+		return nil, err
+	}
+	was, err := before.Turns(id)
+	if err != nil && fault.KindOf(err) != fault.NotFound { // of a new one nobody was on call
+		return nil, err
+	}
+	return &pb.PreviewScheduleResponse{
+		Differences: each(schedule.Differences(was, is, from, to), differenceMessage), Warnings: after.ScheduleWarnings(is, from, to),
+	}, nil
+}
+
+func (s *schedules) ReviewSchedule(_ context.Context, req *pb.ReviewScheduleRequest) (*pb.ReviewScheduleResponse, error) {
+	id, snap := scheduleID(req.GetName()), s.c.Directory.Snapshot()
+	turns, err := s.turns("name", id)
+	if err != nil {
+		return nil, err
+	}
+	from, to, err := s.window(req, reviewWindow)
+	if err != nil {
+		return nil, err
+	}
+	loads := schedule.Loads(turns.Stints(from, to), func(u roster.UserID) *time.Location {
+		person, _ := snap.User(u)
+		return snap.Zone(person.Zone)
+	})
+	m := ratingMessage(schedule.Rate(loads, to.Sub(from)))
+	m.Gaps = each(turns.Gaps(from, to), func(g schedule.Gap) *pb.Shift {
+		return shiftMessage(id, schedule.Shift{Start: g.Start, End: g.End, Override: g.Override})
+	})
+	m.Conflicts, m.Shares = each(snap.Doubts(turns, from, to), doubtMessage), each(loads, shareMessage)
+	return m, nil
+}
+
 // turns returns what answers for a schedule that a field names.
 func (s *Server) turns(field string, id schedule.ID) (*schedule.Resolver, error) {
 	turns, err := s.c.Directory.Snapshot().Turns(id)
@@ -155,8 +209,9 @@ func (s *Server) turns(field string, id schedule.ID) (*schedule.Resolver, error)
 
 // The windows that a call asks about when it does not say, and the longest.
 const (
-	usualWindow = 30 * 24 * time.Hour
-	maxWindow   = 400 * 24 * time.Hour
+	usualWindow  = 30 * 24 * time.Hour
+	reviewWindow = 90 * 24 * time.Hour
+	maxWindow    = 400 * 24 * time.Hour
 )
 
 // windowed is a request about a time.

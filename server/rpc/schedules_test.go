@@ -9,6 +9,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -220,6 +221,82 @@ func TestScheduleChangesLeaveThePast(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = r.schedules().GetSchedule(r.as(admin), &pb.GetScheduleRequest{Name: s.GetName()})
+	r.failsWith(err, codes.NotFound, "name")
+}
+
+// TestPreviewChangesNothing: Ann is to have every day, from the next hand-off on
+// or at once.
+func TestPreviewChangesNothing(t *testing.T) {
+	r := newRig(t)
+	s := r.rota()
+	next := midnight(r.now())
+	week := timestamppb.New(next.Add(6 * 24 * time.Hour))
+	s.GetLayers()[0].Participants = []string{"users/ann", "users/ben", "users/ann"}
+	got, err := r.schedules().PreviewSchedule(r.as(admin), &pb.PreviewScheduleRequest{Schedule: s, EndTime: week})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, d := range got.GetDifferences() {
+		lines = append(lines, fmt.Sprintf("%v+%v %s->%s", d.GetStartTime().AsTime().Sub(next), d.GetEndTime().AsTime().Sub(d.GetStartTime().AsTime()), d.GetBefore(), d.GetAfter()))
+	}
+	if want := "24h0m0s+24h0m0s users/ben->users/ann 48h0m0s+24h0m0s users/ann->users/ben 72h0m0s+24h0m0s users/ben->users/ann"; strings.Join(lines, " ") != want {
+		t.Errorf("differences %q, want %q", lines, want)
+	}
+	s.GetLayers()[0].Restrictions = s.GetLayers()[0].GetRestrictions()[:1] // no weekend
+	got, err = r.schedules().PreviewSchedule(r.as(admin), &pb.PreviewScheduleRequest{Schedule: s, EndTime: timestamppb.New(next.Add(14 * 24 * time.Hour))})
+	if err != nil || len(got.GetWarnings()) < 2 || !strings.HasPrefix(got.GetWarnings()[0], "nobody is on call from ") {
+		t.Errorf("warnings %v, %v; want the weekends", got, err)
+	}
+	now, err := r.schedules().GetSchedule(r.as(admin), &pb.GetScheduleRequest{Name: s.GetName()})
+	if err != nil || now.GetEtag() != s.GetEtag() || len(now.GetLayers()[0].GetParticipants()) != 2 {
+		t.Errorf("after the preview: %v, %v", now, err)
+	}
+	for _, c := range []struct {
+		name  string
+		with  func(*pb.PreviewScheduleRequest)
+		who   string
+		want  codes.Code
+		field string
+	}{
+		{"somebody unknown", func(p *pb.PreviewScheduleRequest) { p.Schedule.Layers[0].Participants[0] = "users/zoe" }, admin, codes.NotFound, "schedule.layers[0].participants[0]"},
+		{"another etag", func(p *pb.PreviewScheduleRequest) { p.Schedule.Etag = `"0"` }, admin, codes.Aborted, ""},
+		{"no zone", func(p *pb.PreviewScheduleRequest) { p.Schedule.TimeZone = "" }, admin, codes.InvalidArgument, ""},
+		{"who only responds", func(*pb.PreviewScheduleRequest) {}, responder, codes.PermissionDenied, ""},
+		{"one that is new", func(p *pb.PreviewScheduleRequest) { p.Schedule.Name, p.Schedule.Etag = "", "" }, admin, codes.OK, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, _ := proto.Clone(&pb.PreviewScheduleRequest{Schedule: s, EndTime: week}).(*pb.PreviewScheduleRequest)
+			c.with(p)
+			_, err := r.schedules().PreviewSchedule(r.as(c.who), p)
+			r.failsWith(err, c.want, c.field)
+		})
+	}
+}
+
+func TestReviewSaysHowTimeIsShared(t *testing.T) {
+	r := newRig(t)
+	s := r.rota()
+	from := midnight(r.now())
+	if _, err := r.schedules().CreateOverride(r.as(admin), &pb.CreateOverrideRequest{Override: &pb.Override{
+		Schedule: s.GetName(), StartTime: timestamppb.New(from), EndTime: timestamppb.New(from.Add(9 * 24 * time.Hour)),
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.schedules().ReviewSchedule(r.as(stakeholder), &pb.ReviewScheduleRequest{Name: s.GetName(), StartTime: timestamppb.New(from)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.GetGaps()) != 1 || got.GetGaps()[0].GetOverride() == "" || got.GetGaps()[0].GetUser() != "" {
+		t.Errorf("gaps %v, want the one that is meant", got.GetGaps())
+	}
+	if got.GetCoverage() != 90 || got.GetBalance() != 100 || got.GetScore() != 95 {
+		t.Errorf("rated %v, want 90 %% covered in even shares", got)
+	}
+	if len(got.GetShares()) != 2 || got.GetShares()[0].GetTotal().AsDuration()+got.GetShares()[1].GetTotal().AsDuration() != 81*24*time.Hour {
+		t.Errorf("shares %v, want two of 81 days in all", got.GetShares())
+	}
+	_, err = r.schedules().ReviewSchedule(r.as(stakeholder), &pb.ReviewScheduleRequest{Name: "schedules/none"})
 	r.failsWith(err, codes.NotFound, "name")
 }
 

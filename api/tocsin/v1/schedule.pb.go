@@ -271,7 +271,7 @@ func (x ScheduleReason_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ScheduleReason_Verdict.Descriptor instead.
 func (ScheduleReason_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{20, 0}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{23, 0}
 }
 
 // Who is on call when: layers of people who take turns, of which the highest one
@@ -1732,6 +1732,209 @@ func (x *ShadowShift) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Asks what an unsaved schedule would change.
+type PreviewScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The schedule; by the name of one that exists it is compared with that one, else
+	// with nobody.
+	Schedule *Schedule `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// When a change of the participants takes effect. Default: at the next hand-off.
+	Effect UpdateScheduleRequest_Effect `protobuf:"varint,2,opt,name=effect,proto3,enum=tocsin.v1.UpdateScheduleRequest_Effect" json:"effect,omitempty"`
+	// When it begins. Default: now.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included. Default: 30 days after the start; at most
+	// 400 days after it.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewScheduleRequest) Reset() {
+	*x = PreviewScheduleRequest{}
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewScheduleRequest) ProtoMessage() {}
+
+func (x *PreviewScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewScheduleRequest.ProtoReflect.Descriptor instead.
+func (*PreviewScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PreviewScheduleRequest) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *PreviewScheduleRequest) GetEffect() UpdateScheduleRequest_Effect {
+	if x != nil {
+		return x.Effect
+	}
+	return UpdateScheduleRequest_EFFECT_UNSPECIFIED
+}
+
+func (x *PreviewScheduleRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *PreviewScheduleRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// What an unsaved schedule would change.
+type PreviewScheduleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The times at which somebody else would be on call, in order.
+	Differences []*ShiftDifference `protobuf:"bytes,1,rep,name=differences,proto3" json:"differences,omitempty"`
+	// What is doubtful about it, one sentence each.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewScheduleResponse) Reset() {
+	*x = PreviewScheduleResponse{}
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewScheduleResponse) ProtoMessage() {}
+
+func (x *PreviewScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewScheduleResponse.ProtoReflect.Descriptor instead.
+func (*PreviewScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PreviewScheduleResponse) GetDifferences() []*ShiftDifference {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
+func (x *PreviewScheduleResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// A time at which somebody else is on call.
+type ShiftDifference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it begins.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Who is on call without the change; empty for nobody.
+	Before string `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
+	// Who is on call with it; empty for nobody.
+	After         string `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShiftDifference) Reset() {
+	*x = ShiftDifference{}
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShiftDifference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShiftDifference) ProtoMessage() {}
+
+func (x *ShiftDifference) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShiftDifference.ProtoReflect.Descriptor instead.
+func (*ShiftDifference) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ShiftDifference) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ShiftDifference) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ShiftDifference) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *ShiftDifference) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
 // Asks why somebody is on call.
 type ExplainScheduleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1745,7 +1948,7 @@ type ExplainScheduleRequest struct {
 
 func (x *ExplainScheduleRequest) Reset() {
 	*x = ExplainScheduleRequest{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[18]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1960,7 @@ func (x *ExplainScheduleRequest) String() string {
 func (*ExplainScheduleRequest) ProtoMessage() {}
 
 func (x *ExplainScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[18]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1973,7 @@ func (x *ExplainScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ExplainScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{18}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExplainScheduleRequest) GetName() string {
@@ -1801,7 +2004,7 @@ type ExplainScheduleResponse struct {
 
 func (x *ExplainScheduleResponse) Reset() {
 	*x = ExplainScheduleResponse{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[19]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +2016,7 @@ func (x *ExplainScheduleResponse) String() string {
 func (*ExplainScheduleResponse) ProtoMessage() {}
 
 func (x *ExplainScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[19]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +2029,7 @@ func (x *ExplainScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ExplainScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{19}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExplainScheduleResponse) GetShift() *Shift {
@@ -1864,7 +2067,7 @@ type ScheduleReason struct {
 
 func (x *ScheduleReason) Reset() {
 	*x = ScheduleReason{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[20]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2079,7 @@ func (x *ScheduleReason) String() string {
 func (*ScheduleReason) ProtoMessage() {}
 
 func (x *ScheduleReason) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[20]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2092,7 @@ func (x *ScheduleReason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleReason.ProtoReflect.Descriptor instead.
 func (*ScheduleReason) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{20}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ScheduleReason) GetLayer() string {
@@ -1934,6 +2137,346 @@ func (x *ScheduleReason) GetText() string {
 	return ""
 }
 
+// Asks what is doubtful about a schedule.
+type ReviewScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format: schedules/{schedule}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When it begins. Default: now.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included. Default: 90 days after the start; at most
+	// 400 days after it.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewScheduleRequest) Reset() {
+	*x = ReviewScheduleRequest{}
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewScheduleRequest) ProtoMessage() {}
+
+func (x *ReviewScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewScheduleRequest.ProtoReflect.Descriptor instead.
+func (*ReviewScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReviewScheduleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReviewScheduleRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ReviewScheduleRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// What is doubtful about a schedule.
+type ReviewScheduleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The times at which nobody is on call.
+	Gaps []*Shift `protobuf:"bytes,1,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// What else is doubtful, in order of time: somebody on call by two schedules at
+	// once, or on two levels of a policy, or for more than seven days in a row, or
+	// without a way to be woken.
+	Conflicts []*ScheduleConflict `protobuf:"bytes,2,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
+	// How the time is shared, a line a person.
+	Shares []*ScheduleShare `protobuf:"bytes,3,rep,name=shares,proto3" json:"shares,omitempty"`
+	// How good it is, 0 to 100: the mean of coverage and balance, rounded.
+	Score int32 `protobuf:"varint,4,opt,name=score,proto3" json:"score,omitempty"`
+	// How much of the time somebody is on call, in percent.
+	Coverage int32 `protobuf:"varint,5,opt,name=coverage,proto3" json:"coverage,omitempty"`
+	// How alike the shares are, 0 to 100; what differs by less than 5 % counts as alike.
+	Balance int32 `protobuf:"varint,6,opt,name=balance,proto3" json:"balance,omitempty"`
+	// How alike the hours at night are, likewise.
+	NightBalance int32 `protobuf:"varint,7,opt,name=night_balance,json=nightBalance,proto3" json:"night_balance,omitempty"`
+	// How alike the hours of weekends are, likewise.
+	WeekendBalance int32 `protobuf:"varint,8,opt,name=weekend_balance,json=weekendBalance,proto3" json:"weekend_balance,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ReviewScheduleResponse) Reset() {
+	*x = ReviewScheduleResponse{}
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewScheduleResponse) ProtoMessage() {}
+
+func (x *ReviewScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewScheduleResponse.ProtoReflect.Descriptor instead.
+func (*ReviewScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ReviewScheduleResponse) GetGaps() []*Shift {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *ReviewScheduleResponse) GetConflicts() []*ScheduleConflict {
+	if x != nil {
+		return x.Conflicts
+	}
+	return nil
+}
+
+func (x *ReviewScheduleResponse) GetShares() []*ScheduleShare {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+func (x *ReviewScheduleResponse) GetScore() int32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *ReviewScheduleResponse) GetCoverage() int32 {
+	if x != nil {
+		return x.Coverage
+	}
+	return 0
+}
+
+func (x *ReviewScheduleResponse) GetBalance() int32 {
+	if x != nil {
+		return x.Balance
+	}
+	return 0
+}
+
+func (x *ReviewScheduleResponse) GetNightBalance() int32 {
+	if x != nil {
+		return x.NightBalance
+	}
+	return 0
+}
+
+func (x *ReviewScheduleResponse) GetWeekendBalance() int32 {
+	if x != nil {
+		return x.WeekendBalance
+	}
+	return 0
+}
+
+// One doubt about a schedule.
+type ScheduleConflict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whom it is about.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// When it begins.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// What it is, in a sentence.
+	Text          string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleConflict) Reset() {
+	*x = ScheduleConflict{}
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleConflict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleConflict) ProtoMessage() {}
+
+func (x *ScheduleConflict) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleConflict.ProtoReflect.Descriptor instead.
+func (*ScheduleConflict) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ScheduleConflict) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ScheduleConflict) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ScheduleConflict) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ScheduleConflict) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// How much of the time is one person's.
+type ScheduleShare struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// All of it.
+	Total *durationpb.Duration `protobuf:"bytes,2,opt,name=total,proto3" json:"total,omitempty"`
+	// At night: 22:00 to 08:00 in the time zone of the person.
+	Nights *durationpb.Duration `protobuf:"bytes,3,opt,name=nights,proto3" json:"nights,omitempty"`
+	// At weekends: Saturday and Sunday in the time zone of the person, without the nights.
+	Weekends *durationpb.Duration `protobuf:"bytes,4,opt,name=weekends,proto3" json:"weekends,omitempty"`
+	// Of how many nights an hour or more is the person's.
+	NightCount int32 `protobuf:"varint,5,opt,name=night_count,json=nightCount,proto3" json:"night_count,omitempty"`
+	// Whether it is more than the mean.
+	Overloaded    bool `protobuf:"varint,6,opt,name=overloaded,proto3" json:"overloaded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleShare) Reset() {
+	*x = ScheduleShare{}
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleShare) ProtoMessage() {}
+
+func (x *ScheduleShare) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleShare.ProtoReflect.Descriptor instead.
+func (*ScheduleShare) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ScheduleShare) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ScheduleShare) GetTotal() *durationpb.Duration {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *ScheduleShare) GetNights() *durationpb.Duration {
+	if x != nil {
+		return x.Nights
+	}
+	return nil
+}
+
+func (x *ScheduleShare) GetWeekends() *durationpb.Duration {
+	if x != nil {
+		return x.Weekends
+	}
+	return nil
+}
+
+func (x *ScheduleShare) GetNightCount() int32 {
+	if x != nil {
+		return x.NightCount
+	}
+	return 0
+}
+
+func (x *ScheduleShare) GetOverloaded() bool {
+	if x != nil {
+		return x.Overloaded
+	}
+	return false
+}
+
 // Asks to put somebody on call.
 type CreateOverrideRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1951,7 +2494,7 @@ type CreateOverrideRequest struct {
 
 func (x *CreateOverrideRequest) Reset() {
 	*x = CreateOverrideRequest{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[21]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2506,7 @@ func (x *CreateOverrideRequest) String() string {
 func (*CreateOverrideRequest) ProtoMessage() {}
 
 func (x *CreateOverrideRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[21]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2519,7 @@ func (x *CreateOverrideRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOverrideRequest.ProtoReflect.Descriptor instead.
 func (*CreateOverrideRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{21}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CreateOverrideRequest) GetOverrideId() string {
@@ -2011,7 +2554,7 @@ type GetOverrideRequest struct {
 
 func (x *GetOverrideRequest) Reset() {
 	*x = GetOverrideRequest{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[22]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2566,7 @@ func (x *GetOverrideRequest) String() string {
 func (*GetOverrideRequest) ProtoMessage() {}
 
 func (x *GetOverrideRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[22]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2579,7 @@ func (x *GetOverrideRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOverrideRequest.ProtoReflect.Descriptor instead.
 func (*GetOverrideRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{22}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetOverrideRequest) GetName() string {
@@ -2067,7 +2610,7 @@ type ListOverridesRequest struct {
 
 func (x *ListOverridesRequest) Reset() {
 	*x = ListOverridesRequest{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[23]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2622,7 @@ func (x *ListOverridesRequest) String() string {
 func (*ListOverridesRequest) ProtoMessage() {}
 
 func (x *ListOverridesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[23]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2635,7 @@ func (x *ListOverridesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOverridesRequest.ProtoReflect.Descriptor instead.
 func (*ListOverridesRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{23}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListOverridesRequest) GetPageSize() int32 {
@@ -2144,7 +2687,7 @@ type ListOverridesResponse struct {
 
 func (x *ListOverridesResponse) Reset() {
 	*x = ListOverridesResponse{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[24]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2699,7 @@ func (x *ListOverridesResponse) String() string {
 func (*ListOverridesResponse) ProtoMessage() {}
 
 func (x *ListOverridesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[24]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2712,7 @@ func (x *ListOverridesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOverridesResponse.ProtoReflect.Descriptor instead.
 func (*ListOverridesResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{24}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListOverridesResponse) GetOverrides() []*Override {
@@ -2202,7 +2745,7 @@ type DeleteOverrideRequest struct {
 
 func (x *DeleteOverrideRequest) Reset() {
 	*x = DeleteOverrideRequest{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[25]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2757,7 @@ func (x *DeleteOverrideRequest) String() string {
 func (*DeleteOverrideRequest) ProtoMessage() {}
 
 func (x *DeleteOverrideRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[25]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2770,7 @@ func (x *DeleteOverrideRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOverrideRequest.ProtoReflect.Descriptor instead.
 func (*DeleteOverrideRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{25}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteOverrideRequest) GetName() string {
@@ -2268,7 +2811,7 @@ type CreateShadowRequest struct {
 
 func (x *CreateShadowRequest) Reset() {
 	*x = CreateShadowRequest{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[26]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2823,7 @@ func (x *CreateShadowRequest) String() string {
 func (*CreateShadowRequest) ProtoMessage() {}
 
 func (x *CreateShadowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[26]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2836,7 @@ func (x *CreateShadowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateShadowRequest.ProtoReflect.Descriptor instead.
 func (*CreateShadowRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{26}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateShadowRequest) GetShadowId() string {
@@ -2336,7 +2879,7 @@ type ListShadowsRequest struct {
 
 func (x *ListShadowsRequest) Reset() {
 	*x = ListShadowsRequest{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[27]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2891,7 @@ func (x *ListShadowsRequest) String() string {
 func (*ListShadowsRequest) ProtoMessage() {}
 
 func (x *ListShadowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[27]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2904,7 @@ func (x *ListShadowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShadowsRequest.ProtoReflect.Descriptor instead.
 func (*ListShadowsRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{27}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListShadowsRequest) GetPageSize() int32 {
@@ -2406,7 +2949,7 @@ type ListShadowsResponse struct {
 
 func (x *ListShadowsResponse) Reset() {
 	*x = ListShadowsResponse{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[28]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2961,7 @@ func (x *ListShadowsResponse) String() string {
 func (*ListShadowsResponse) ProtoMessage() {}
 
 func (x *ListShadowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[28]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2974,7 @@ func (x *ListShadowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShadowsResponse.ProtoReflect.Descriptor instead.
 func (*ListShadowsResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{28}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListShadowsResponse) GetShadows() []*Shadow {
@@ -2464,7 +3007,7 @@ type DeleteShadowRequest struct {
 
 func (x *DeleteShadowRequest) Reset() {
 	*x = DeleteShadowRequest{}
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[29]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +3019,7 @@ func (x *DeleteShadowRequest) String() string {
 func (*DeleteShadowRequest) ProtoMessage() {}
 
 func (x *DeleteShadowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_schedule_proto_msgTypes[29]
+	mi := &file_tocsin_v1_schedule_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +3032,7 @@ func (x *DeleteShadowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteShadowRequest.ProtoReflect.Descriptor instead.
 func (*DeleteShadowRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{29}
+	return file_tocsin_v1_schedule_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeleteShadowRequest) GetName() string {
@@ -2685,7 +3228,25 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"\x04mode\x18\x03 \x01(\x0e2\x15.tocsin.v1.ShadowModeB\x03\xe0A\x03R\x04mode\x12>\n" +
 	"\n" +
 	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
-	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\"\xaa\x01\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\"\x97\x03\n" +
+	"\x16PreviewScheduleRequest\x12:\n" +
+	"\bschedule\x18\x01 \x01(\v2\x13.tocsin.v1.ScheduleB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\bschedule\x12L\n" +
+	"\x06effect\x18\x02 \x01(\x0e2'.tocsin.v1.UpdateScheduleRequest.EffectB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x06effect\x12>\n" +
+	"\n" +
+	"start_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\tstartTime\x12:\n" +
+	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\aendTime:w\xbaHt\x1ar\n" +
+	"\x19preview_schedule.required\x12\x1fschedule.time_zone: is required\x1a4!has(this.schedule) || this.schedule.time_zone != ''\"}\n" +
+	"\x17PreviewScheduleResponse\x12A\n" +
+	"\vdifferences\x18\x01 \x03(\v2\x1a.tocsin.v1.ShiftDifferenceB\x03\xe0A\x03R\vdifferences\x12\x1f\n" +
+	"\bwarnings\x18\x02 \x03(\tB\x03\xe0A\x03R\bwarnings\"\xed\x01\n" +
+	"\x0fShiftDifference\x12>\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x12/\n" +
+	"\x06before\x18\x03 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x06before\x12-\n" +
+	"\x05after\x18\x04 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x05after\"\xaa\x01\n" +
 	"\x16ExplainScheduleRequest\x12[\n" +
 	"\x04name\x18\x01 \x01(\tBG\xe0A\x02\xfaA\x15\n" +
 	"\x13tocsin.dev/Schedule\xbaH)r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x123\n" +
@@ -2710,7 +3271,40 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"\x0eVERDICT_MASKED\x10\x04\x12\x17\n" +
 	"\x13VERDICT_EMPTY_PLACE\x10\x05\x12\x15\n" +
 	"\x11VERDICT_NOT_BEGUN\x10\x06\x12\x11\n" +
-	"\rVERDICT_ENDED\x10\a\"\xd5\x01\n" +
+	"\rVERDICT_ENDED\x10\a\"\xf0\x01\n" +
+	"\x15ReviewScheduleRequest\x12[\n" +
+	"\x04name\x18\x01 \x01(\tBG\xe0A\x02\xfaA\x15\n" +
+	"\x13tocsin.dev/Schedule\xbaH)r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12>\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\tstartTime\x12:\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\aendTime\"\xed\x02\n" +
+	"\x16ReviewScheduleResponse\x12)\n" +
+	"\x04gaps\x18\x01 \x03(\v2\x10.tocsin.v1.ShiftB\x03\xe0A\x03R\x04gaps\x12>\n" +
+	"\tconflicts\x18\x02 \x03(\v2\x1b.tocsin.v1.ScheduleConflictB\x03\xe0A\x03R\tconflicts\x125\n" +
+	"\x06shares\x18\x03 \x03(\v2\x18.tocsin.v1.ScheduleShareB\x03\xe0A\x03R\x06shares\x12\x19\n" +
+	"\x05score\x18\x04 \x01(\x05B\x03\xe0A\x03R\x05score\x12\x1f\n" +
+	"\bcoverage\x18\x05 \x01(\x05B\x03\xe0A\x03R\bcoverage\x12\x1d\n" +
+	"\abalance\x18\x06 \x01(\x05B\x03\xe0A\x03R\abalance\x12(\n" +
+	"\rnight_balance\x18\a \x01(\x05B\x03\xe0A\x03R\fnightBalance\x12,\n" +
+	"\x0fweekend_balance\x18\b \x01(\x05B\x03\xe0A\x03R\x0eweekendBalance\"\xd4\x01\n" +
+	"\x10ScheduleConflict\x12+\n" +
+	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x04user\x12>\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x12\x17\n" +
+	"\x04text\x18\x04 \x01(\tB\x03\xe0A\x03R\x04text\"\xb1\x02\n" +
+	"\rScheduleShare\x12+\n" +
+	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x04user\x124\n" +
+	"\x05total\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x05total\x126\n" +
+	"\x06nights\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x06nights\x12:\n" +
+	"\bweekends\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\bweekends\x12$\n" +
+	"\vnight_count\x18\x05 \x01(\x05B\x03\xe0A\x03R\n" +
+	"nightCount\x12#\n" +
+	"\n" +
+	"overloaded\x18\x06 \x01(\bB\x03\xe0A\x03R\n" +
+	"overloaded\"\xd5\x01\n" +
 	"\x15CreateOverrideRequest\x12I\n" +
 	"\voverride_id\x18\x01 \x01(\tB(\xe0A\x01\xbaH\"\xd8\x01\x01r\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\n" +
 	"overrideId\x12:\n" +
@@ -2770,15 +3364,17 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"\x17SHADOW_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SHADOW_MODE_OBSERVE\x10\x01\x12\x18\n" +
 	"\x14SHADOW_MODE_PRACTISE\x10\x02\x12\x14\n" +
-	"\x10SHADOW_MODE_DUTY\x10\x032\xff\v\n" +
+	"\x10SHADOW_MODE_DUTY\x10\x032\xf9\r\n" +
 	"\x0fScheduleService\x12a\n" +
 	"\vGetSchedule\x12\x1d.tocsin.v1.GetScheduleRequest\x1a\x13.tocsin.v1.Schedule\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=schedules/*}\x12i\n" +
 	"\rListSchedules\x12\x1f.tocsin.v1.ListSchedulesRequest\x1a .tocsin.v1.ListSchedulesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/schedules\x12h\n" +
 	"\x0eCreateSchedule\x12 .tocsin.v1.CreateScheduleRequest\x1a\x13.tocsin.v1.Schedule\"\x1f\x82\xd3\xe4\x93\x02\x19:\bschedule\"\r/v1/schedules\x12z\n" +
 	"\x0eUpdateSchedule\x12 .tocsin.v1.UpdateScheduleRequest\x1a\x13.tocsin.v1.Schedule\"1\x82\xd3\xe4\x93\x02+:\bschedule2\x1f/v1/{schedule.name=schedules/*}\x12j\n" +
 	"\x0eDeleteSchedule\x12 .tocsin.v1.DeleteScheduleRequest\x1a\x16.google.protobuf.Empty\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=schedules/*}\x12|\n" +
-	"\x0eRenderSchedule\x12 .tocsin.v1.RenderScheduleRequest\x1a!.tocsin.v1.RenderScheduleResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=schedules/*}:render\x12\x80\x01\n" +
-	"\x0fExplainSchedule\x12!.tocsin.v1.ExplainScheduleRequest\x1a\".tocsin.v1.ExplainScheduleResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=schedules/*}:explain\x12h\n" +
+	"\x0eRenderSchedule\x12 .tocsin.v1.RenderScheduleRequest\x1a!.tocsin.v1.RenderScheduleResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=schedules/*}:render\x12z\n" +
+	"\x0fPreviewSchedule\x12!.tocsin.v1.PreviewScheduleRequest\x1a\".tocsin.v1.PreviewScheduleResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/schedules:preview\x12\x80\x01\n" +
+	"\x0fExplainSchedule\x12!.tocsin.v1.ExplainScheduleRequest\x1a\".tocsin.v1.ExplainScheduleResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=schedules/*}:explain\x12|\n" +
+	"\x0eReviewSchedule\x12 .tocsin.v1.ReviewScheduleRequest\x1a!.tocsin.v1.ReviewScheduleResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=schedules/*}:review\x12h\n" +
 	"\x0eCreateOverride\x12 .tocsin.v1.CreateOverrideRequest\x1a\x13.tocsin.v1.Override\"\x1f\x82\xd3\xe4\x93\x02\x19:\boverride\"\r/v1/overrides\x12a\n" +
 	"\vGetOverride\x12\x1d.tocsin.v1.GetOverrideRequest\x1a\x13.tocsin.v1.Override\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=overrides/*}\x12i\n" +
 	"\rListOverrides\x12\x1f.tocsin.v1.ListOverridesRequest\x1a .tocsin.v1.ListOverridesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/overrides\x12^\n" +
@@ -2800,7 +3396,7 @@ func file_tocsin_v1_schedule_proto_rawDescGZIP() []byte {
 }
 
 var file_tocsin_v1_schedule_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tocsin_v1_schedule_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_tocsin_v1_schedule_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_tocsin_v1_schedule_proto_goTypes = []any{
 	(ShadowMode)(0),                   // 0: tocsin.v1.ShadowMode
 	(Rotation_Unit)(0),                // 1: tocsin.v1.Rotation.Unit
@@ -2824,105 +3420,133 @@ var file_tocsin_v1_schedule_proto_goTypes = []any{
 	(*RenderScheduleResponse)(nil),    // 19: tocsin.v1.RenderScheduleResponse
 	(*LayerShifts)(nil),               // 20: tocsin.v1.LayerShifts
 	(*ShadowShift)(nil),               // 21: tocsin.v1.ShadowShift
-	(*ExplainScheduleRequest)(nil),    // 22: tocsin.v1.ExplainScheduleRequest
-	(*ExplainScheduleResponse)(nil),   // 23: tocsin.v1.ExplainScheduleResponse
-	(*ScheduleReason)(nil),            // 24: tocsin.v1.ScheduleReason
-	(*CreateOverrideRequest)(nil),     // 25: tocsin.v1.CreateOverrideRequest
-	(*GetOverrideRequest)(nil),        // 26: tocsin.v1.GetOverrideRequest
-	(*ListOverridesRequest)(nil),      // 27: tocsin.v1.ListOverridesRequest
-	(*ListOverridesResponse)(nil),     // 28: tocsin.v1.ListOverridesResponse
-	(*DeleteOverrideRequest)(nil),     // 29: tocsin.v1.DeleteOverrideRequest
-	(*CreateShadowRequest)(nil),       // 30: tocsin.v1.CreateShadowRequest
-	(*ListShadowsRequest)(nil),        // 31: tocsin.v1.ListShadowsRequest
-	(*ListShadowsResponse)(nil),       // 32: tocsin.v1.ListShadowsResponse
-	(*DeleteShadowRequest)(nil),       // 33: tocsin.v1.DeleteShadowRequest
-	(*durationpb.Duration)(nil),       // 34: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 35: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),     // 36: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),             // 37: google.protobuf.Empty
+	(*PreviewScheduleRequest)(nil),    // 22: tocsin.v1.PreviewScheduleRequest
+	(*PreviewScheduleResponse)(nil),   // 23: tocsin.v1.PreviewScheduleResponse
+	(*ShiftDifference)(nil),           // 24: tocsin.v1.ShiftDifference
+	(*ExplainScheduleRequest)(nil),    // 25: tocsin.v1.ExplainScheduleRequest
+	(*ExplainScheduleResponse)(nil),   // 26: tocsin.v1.ExplainScheduleResponse
+	(*ScheduleReason)(nil),            // 27: tocsin.v1.ScheduleReason
+	(*ReviewScheduleRequest)(nil),     // 28: tocsin.v1.ReviewScheduleRequest
+	(*ReviewScheduleResponse)(nil),    // 29: tocsin.v1.ReviewScheduleResponse
+	(*ScheduleConflict)(nil),          // 30: tocsin.v1.ScheduleConflict
+	(*ScheduleShare)(nil),             // 31: tocsin.v1.ScheduleShare
+	(*CreateOverrideRequest)(nil),     // 32: tocsin.v1.CreateOverrideRequest
+	(*GetOverrideRequest)(nil),        // 33: tocsin.v1.GetOverrideRequest
+	(*ListOverridesRequest)(nil),      // 34: tocsin.v1.ListOverridesRequest
+	(*ListOverridesResponse)(nil),     // 35: tocsin.v1.ListOverridesResponse
+	(*DeleteOverrideRequest)(nil),     // 36: tocsin.v1.DeleteOverrideRequest
+	(*CreateShadowRequest)(nil),       // 37: tocsin.v1.CreateShadowRequest
+	(*ListShadowsRequest)(nil),        // 38: tocsin.v1.ListShadowsRequest
+	(*ListShadowsResponse)(nil),       // 39: tocsin.v1.ListShadowsResponse
+	(*DeleteShadowRequest)(nil),       // 40: tocsin.v1.DeleteShadowRequest
+	(*durationpb.Duration)(nil),       // 41: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),     // 43: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),             // 44: google.protobuf.Empty
 }
 var file_tocsin_v1_schedule_proto_depIdxs = []int32{
 	5,  // 0: tocsin.v1.Schedule.layers:type_name -> tocsin.v1.ScheduleLayer
-	34, // 1: tocsin.v1.Schedule.response_target:type_name -> google.protobuf.Duration
-	35, // 2: tocsin.v1.Schedule.create_time:type_name -> google.protobuf.Timestamp
-	35, // 3: tocsin.v1.Schedule.update_time:type_name -> google.protobuf.Timestamp
-	35, // 4: tocsin.v1.ScheduleLayer.start_time:type_name -> google.protobuf.Timestamp
-	35, // 5: tocsin.v1.ScheduleLayer.end_time:type_name -> google.protobuf.Timestamp
+	41, // 1: tocsin.v1.Schedule.response_target:type_name -> google.protobuf.Duration
+	42, // 2: tocsin.v1.Schedule.create_time:type_name -> google.protobuf.Timestamp
+	42, // 3: tocsin.v1.Schedule.update_time:type_name -> google.protobuf.Timestamp
+	42, // 4: tocsin.v1.ScheduleLayer.start_time:type_name -> google.protobuf.Timestamp
+	42, // 5: tocsin.v1.ScheduleLayer.end_time:type_name -> google.protobuf.Timestamp
 	6,  // 6: tocsin.v1.ScheduleLayer.rotation:type_name -> tocsin.v1.Rotation
 	7,  // 7: tocsin.v1.ScheduleLayer.restrictions:type_name -> tocsin.v1.Restriction
 	8,  // 8: tocsin.v1.ScheduleLayer.shadows:type_name -> tocsin.v1.ShadowRotation
 	1,  // 9: tocsin.v1.Rotation.unit:type_name -> tocsin.v1.Rotation.Unit
-	34, // 10: tocsin.v1.Restriction.length:type_name -> google.protobuf.Duration
+	41, // 10: tocsin.v1.Restriction.length:type_name -> google.protobuf.Duration
 	0,  // 11: tocsin.v1.ShadowRotation.mode:type_name -> tocsin.v1.ShadowMode
-	35, // 12: tocsin.v1.ShadowRotation.start_time:type_name -> google.protobuf.Timestamp
-	35, // 13: tocsin.v1.ShadowRotation.end_time:type_name -> google.protobuf.Timestamp
+	42, // 12: tocsin.v1.ShadowRotation.start_time:type_name -> google.protobuf.Timestamp
+	42, // 13: tocsin.v1.ShadowRotation.end_time:type_name -> google.protobuf.Timestamp
 	0,  // 14: tocsin.v1.Shadow.mode:type_name -> tocsin.v1.ShadowMode
-	35, // 15: tocsin.v1.Shadow.start_time:type_name -> google.protobuf.Timestamp
-	35, // 16: tocsin.v1.Shadow.end_time:type_name -> google.protobuf.Timestamp
-	35, // 17: tocsin.v1.Shadow.create_time:type_name -> google.protobuf.Timestamp
-	35, // 18: tocsin.v1.Shadow.update_time:type_name -> google.protobuf.Timestamp
-	35, // 19: tocsin.v1.Override.start_time:type_name -> google.protobuf.Timestamp
-	35, // 20: tocsin.v1.Override.end_time:type_name -> google.protobuf.Timestamp
-	35, // 21: tocsin.v1.Override.create_time:type_name -> google.protobuf.Timestamp
-	35, // 22: tocsin.v1.Override.update_time:type_name -> google.protobuf.Timestamp
-	35, // 23: tocsin.v1.Shift.start_time:type_name -> google.protobuf.Timestamp
-	35, // 24: tocsin.v1.Shift.end_time:type_name -> google.protobuf.Timestamp
+	42, // 15: tocsin.v1.Shadow.start_time:type_name -> google.protobuf.Timestamp
+	42, // 16: tocsin.v1.Shadow.end_time:type_name -> google.protobuf.Timestamp
+	42, // 17: tocsin.v1.Shadow.create_time:type_name -> google.protobuf.Timestamp
+	42, // 18: tocsin.v1.Shadow.update_time:type_name -> google.protobuf.Timestamp
+	42, // 19: tocsin.v1.Override.start_time:type_name -> google.protobuf.Timestamp
+	42, // 20: tocsin.v1.Override.end_time:type_name -> google.protobuf.Timestamp
+	42, // 21: tocsin.v1.Override.create_time:type_name -> google.protobuf.Timestamp
+	42, // 22: tocsin.v1.Override.update_time:type_name -> google.protobuf.Timestamp
+	42, // 23: tocsin.v1.Shift.start_time:type_name -> google.protobuf.Timestamp
+	42, // 24: tocsin.v1.Shift.end_time:type_name -> google.protobuf.Timestamp
 	4,  // 25: tocsin.v1.ListSchedulesResponse.schedules:type_name -> tocsin.v1.Schedule
 	4,  // 26: tocsin.v1.CreateScheduleRequest.schedule:type_name -> tocsin.v1.Schedule
 	4,  // 27: tocsin.v1.UpdateScheduleRequest.schedule:type_name -> tocsin.v1.Schedule
-	36, // 28: tocsin.v1.UpdateScheduleRequest.update_mask:type_name -> google.protobuf.FieldMask
+	43, // 28: tocsin.v1.UpdateScheduleRequest.update_mask:type_name -> google.protobuf.FieldMask
 	2,  // 29: tocsin.v1.UpdateScheduleRequest.effect:type_name -> tocsin.v1.UpdateScheduleRequest.Effect
-	35, // 30: tocsin.v1.RenderScheduleRequest.start_time:type_name -> google.protobuf.Timestamp
-	35, // 31: tocsin.v1.RenderScheduleRequest.end_time:type_name -> google.protobuf.Timestamp
+	42, // 30: tocsin.v1.RenderScheduleRequest.start_time:type_name -> google.protobuf.Timestamp
+	42, // 31: tocsin.v1.RenderScheduleRequest.end_time:type_name -> google.protobuf.Timestamp
 	11, // 32: tocsin.v1.RenderScheduleResponse.shifts:type_name -> tocsin.v1.Shift
 	20, // 33: tocsin.v1.RenderScheduleResponse.layers:type_name -> tocsin.v1.LayerShifts
 	21, // 34: tocsin.v1.RenderScheduleResponse.shadows:type_name -> tocsin.v1.ShadowShift
 	11, // 35: tocsin.v1.LayerShifts.shifts:type_name -> tocsin.v1.Shift
 	0,  // 36: tocsin.v1.ShadowShift.mode:type_name -> tocsin.v1.ShadowMode
-	35, // 37: tocsin.v1.ShadowShift.start_time:type_name -> google.protobuf.Timestamp
-	35, // 38: tocsin.v1.ShadowShift.end_time:type_name -> google.protobuf.Timestamp
-	35, // 39: tocsin.v1.ExplainScheduleRequest.time:type_name -> google.protobuf.Timestamp
-	11, // 40: tocsin.v1.ExplainScheduleResponse.shift:type_name -> tocsin.v1.Shift
-	24, // 41: tocsin.v1.ExplainScheduleResponse.reasons:type_name -> tocsin.v1.ScheduleReason
-	3,  // 42: tocsin.v1.ScheduleReason.verdict:type_name -> tocsin.v1.ScheduleReason.Verdict
-	10, // 43: tocsin.v1.CreateOverrideRequest.override:type_name -> tocsin.v1.Override
-	35, // 44: tocsin.v1.ListOverridesRequest.end_after:type_name -> google.protobuf.Timestamp
-	10, // 45: tocsin.v1.ListOverridesResponse.overrides:type_name -> tocsin.v1.Override
-	9,  // 46: tocsin.v1.CreateShadowRequest.shadow:type_name -> tocsin.v1.Shadow
-	9,  // 47: tocsin.v1.ListShadowsResponse.shadows:type_name -> tocsin.v1.Shadow
-	12, // 48: tocsin.v1.ScheduleService.GetSchedule:input_type -> tocsin.v1.GetScheduleRequest
-	13, // 49: tocsin.v1.ScheduleService.ListSchedules:input_type -> tocsin.v1.ListSchedulesRequest
-	15, // 50: tocsin.v1.ScheduleService.CreateSchedule:input_type -> tocsin.v1.CreateScheduleRequest
-	16, // 51: tocsin.v1.ScheduleService.UpdateSchedule:input_type -> tocsin.v1.UpdateScheduleRequest
-	17, // 52: tocsin.v1.ScheduleService.DeleteSchedule:input_type -> tocsin.v1.DeleteScheduleRequest
-	18, // 53: tocsin.v1.ScheduleService.RenderSchedule:input_type -> tocsin.v1.RenderScheduleRequest
-	22, // 54: tocsin.v1.ScheduleService.ExplainSchedule:input_type -> tocsin.v1.ExplainScheduleRequest
-	25, // 55: tocsin.v1.ScheduleService.CreateOverride:input_type -> tocsin.v1.CreateOverrideRequest
-	26, // 56: tocsin.v1.ScheduleService.GetOverride:input_type -> tocsin.v1.GetOverrideRequest
-	27, // 57: tocsin.v1.ScheduleService.ListOverrides:input_type -> tocsin.v1.ListOverridesRequest
-	30, // 58: tocsin.v1.ScheduleService.CreateShadow:input_type -> tocsin.v1.CreateShadowRequest
-	31, // 59: tocsin.v1.ScheduleService.ListShadows:input_type -> tocsin.v1.ListShadowsRequest
-	33, // 60: tocsin.v1.ScheduleService.DeleteShadow:input_type -> tocsin.v1.DeleteShadowRequest
-	29, // 61: tocsin.v1.ScheduleService.DeleteOverride:input_type -> tocsin.v1.DeleteOverrideRequest
-	4,  // 62: tocsin.v1.ScheduleService.GetSchedule:output_type -> tocsin.v1.Schedule
-	14, // 63: tocsin.v1.ScheduleService.ListSchedules:output_type -> tocsin.v1.ListSchedulesResponse
-	4,  // 64: tocsin.v1.ScheduleService.CreateSchedule:output_type -> tocsin.v1.Schedule
-	4,  // 65: tocsin.v1.ScheduleService.UpdateSchedule:output_type -> tocsin.v1.Schedule
-	37, // 66: tocsin.v1.ScheduleService.DeleteSchedule:output_type -> google.protobuf.Empty
-	19, // 67: tocsin.v1.ScheduleService.RenderSchedule:output_type -> tocsin.v1.RenderScheduleResponse
-	23, // 68: tocsin.v1.ScheduleService.ExplainSchedule:output_type -> tocsin.v1.ExplainScheduleResponse
-	10, // 69: tocsin.v1.ScheduleService.CreateOverride:output_type -> tocsin.v1.Override
-	10, // 70: tocsin.v1.ScheduleService.GetOverride:output_type -> tocsin.v1.Override
-	28, // 71: tocsin.v1.ScheduleService.ListOverrides:output_type -> tocsin.v1.ListOverridesResponse
-	9,  // 72: tocsin.v1.ScheduleService.CreateShadow:output_type -> tocsin.v1.Shadow
-	32, // 73: tocsin.v1.ScheduleService.ListShadows:output_type -> tocsin.v1.ListShadowsResponse
-	37, // 74: tocsin.v1.ScheduleService.DeleteShadow:output_type -> google.protobuf.Empty
-	37, // 75: tocsin.v1.ScheduleService.DeleteOverride:output_type -> google.protobuf.Empty
-	62, // [62:76] is the sub-list for method output_type
-	48, // [48:62] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	42, // 37: tocsin.v1.ShadowShift.start_time:type_name -> google.protobuf.Timestamp
+	42, // 38: tocsin.v1.ShadowShift.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 39: tocsin.v1.PreviewScheduleRequest.schedule:type_name -> tocsin.v1.Schedule
+	2,  // 40: tocsin.v1.PreviewScheduleRequest.effect:type_name -> tocsin.v1.UpdateScheduleRequest.Effect
+	42, // 41: tocsin.v1.PreviewScheduleRequest.start_time:type_name -> google.protobuf.Timestamp
+	42, // 42: tocsin.v1.PreviewScheduleRequest.end_time:type_name -> google.protobuf.Timestamp
+	24, // 43: tocsin.v1.PreviewScheduleResponse.differences:type_name -> tocsin.v1.ShiftDifference
+	42, // 44: tocsin.v1.ShiftDifference.start_time:type_name -> google.protobuf.Timestamp
+	42, // 45: tocsin.v1.ShiftDifference.end_time:type_name -> google.protobuf.Timestamp
+	42, // 46: tocsin.v1.ExplainScheduleRequest.time:type_name -> google.protobuf.Timestamp
+	11, // 47: tocsin.v1.ExplainScheduleResponse.shift:type_name -> tocsin.v1.Shift
+	27, // 48: tocsin.v1.ExplainScheduleResponse.reasons:type_name -> tocsin.v1.ScheduleReason
+	3,  // 49: tocsin.v1.ScheduleReason.verdict:type_name -> tocsin.v1.ScheduleReason.Verdict
+	42, // 50: tocsin.v1.ReviewScheduleRequest.start_time:type_name -> google.protobuf.Timestamp
+	42, // 51: tocsin.v1.ReviewScheduleRequest.end_time:type_name -> google.protobuf.Timestamp
+	11, // 52: tocsin.v1.ReviewScheduleResponse.gaps:type_name -> tocsin.v1.Shift
+	30, // 53: tocsin.v1.ReviewScheduleResponse.conflicts:type_name -> tocsin.v1.ScheduleConflict
+	31, // 54: tocsin.v1.ReviewScheduleResponse.shares:type_name -> tocsin.v1.ScheduleShare
+	42, // 55: tocsin.v1.ScheduleConflict.start_time:type_name -> google.protobuf.Timestamp
+	42, // 56: tocsin.v1.ScheduleConflict.end_time:type_name -> google.protobuf.Timestamp
+	41, // 57: tocsin.v1.ScheduleShare.total:type_name -> google.protobuf.Duration
+	41, // 58: tocsin.v1.ScheduleShare.nights:type_name -> google.protobuf.Duration
+	41, // 59: tocsin.v1.ScheduleShare.weekends:type_name -> google.protobuf.Duration
+	10, // 60: tocsin.v1.CreateOverrideRequest.override:type_name -> tocsin.v1.Override
+	42, // 61: tocsin.v1.ListOverridesRequest.end_after:type_name -> google.protobuf.Timestamp
+	10, // 62: tocsin.v1.ListOverridesResponse.overrides:type_name -> tocsin.v1.Override
+	9,  // 63: tocsin.v1.CreateShadowRequest.shadow:type_name -> tocsin.v1.Shadow
+	9,  // 64: tocsin.v1.ListShadowsResponse.shadows:type_name -> tocsin.v1.Shadow
+	12, // 65: tocsin.v1.ScheduleService.GetSchedule:input_type -> tocsin.v1.GetScheduleRequest
+	13, // 66: tocsin.v1.ScheduleService.ListSchedules:input_type -> tocsin.v1.ListSchedulesRequest
+	15, // 67: tocsin.v1.ScheduleService.CreateSchedule:input_type -> tocsin.v1.CreateScheduleRequest
+	16, // 68: tocsin.v1.ScheduleService.UpdateSchedule:input_type -> tocsin.v1.UpdateScheduleRequest
+	17, // 69: tocsin.v1.ScheduleService.DeleteSchedule:input_type -> tocsin.v1.DeleteScheduleRequest
+	18, // 70: tocsin.v1.ScheduleService.RenderSchedule:input_type -> tocsin.v1.RenderScheduleRequest
+	22, // 71: tocsin.v1.ScheduleService.PreviewSchedule:input_type -> tocsin.v1.PreviewScheduleRequest
+	25, // 72: tocsin.v1.ScheduleService.ExplainSchedule:input_type -> tocsin.v1.ExplainScheduleRequest
+	28, // 73: tocsin.v1.ScheduleService.ReviewSchedule:input_type -> tocsin.v1.ReviewScheduleRequest
+	32, // 74: tocsin.v1.ScheduleService.CreateOverride:input_type -> tocsin.v1.CreateOverrideRequest
+	33, // 75: tocsin.v1.ScheduleService.GetOverride:input_type -> tocsin.v1.GetOverrideRequest
+	34, // 76: tocsin.v1.ScheduleService.ListOverrides:input_type -> tocsin.v1.ListOverridesRequest
+	37, // 77: tocsin.v1.ScheduleService.CreateShadow:input_type -> tocsin.v1.CreateShadowRequest
+	38, // 78: tocsin.v1.ScheduleService.ListShadows:input_type -> tocsin.v1.ListShadowsRequest
+	40, // 79: tocsin.v1.ScheduleService.DeleteShadow:input_type -> tocsin.v1.DeleteShadowRequest
+	36, // 80: tocsin.v1.ScheduleService.DeleteOverride:input_type -> tocsin.v1.DeleteOverrideRequest
+	4,  // 81: tocsin.v1.ScheduleService.GetSchedule:output_type -> tocsin.v1.Schedule
+	14, // 82: tocsin.v1.ScheduleService.ListSchedules:output_type -> tocsin.v1.ListSchedulesResponse
+	4,  // 83: tocsin.v1.ScheduleService.CreateSchedule:output_type -> tocsin.v1.Schedule
+	4,  // 84: tocsin.v1.ScheduleService.UpdateSchedule:output_type -> tocsin.v1.Schedule
+	44, // 85: tocsin.v1.ScheduleService.DeleteSchedule:output_type -> google.protobuf.Empty
+	19, // 86: tocsin.v1.ScheduleService.RenderSchedule:output_type -> tocsin.v1.RenderScheduleResponse
+	23, // 87: tocsin.v1.ScheduleService.PreviewSchedule:output_type -> tocsin.v1.PreviewScheduleResponse
+	26, // 88: tocsin.v1.ScheduleService.ExplainSchedule:output_type -> tocsin.v1.ExplainScheduleResponse
+	29, // 89: tocsin.v1.ScheduleService.ReviewSchedule:output_type -> tocsin.v1.ReviewScheduleResponse
+	10, // 90: tocsin.v1.ScheduleService.CreateOverride:output_type -> tocsin.v1.Override
+	10, // 91: tocsin.v1.ScheduleService.GetOverride:output_type -> tocsin.v1.Override
+	35, // 92: tocsin.v1.ScheduleService.ListOverrides:output_type -> tocsin.v1.ListOverridesResponse
+	9,  // 93: tocsin.v1.ScheduleService.CreateShadow:output_type -> tocsin.v1.Shadow
+	39, // 94: tocsin.v1.ScheduleService.ListShadows:output_type -> tocsin.v1.ListShadowsResponse
+	44, // 95: tocsin.v1.ScheduleService.DeleteShadow:output_type -> google.protobuf.Empty
+	44, // 96: tocsin.v1.ScheduleService.DeleteOverride:output_type -> google.protobuf.Empty
+	81, // [81:97] is the sub-list for method output_type
+	65, // [65:81] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_schedule_proto_init() }
@@ -2936,7 +3560,7 @@ func file_tocsin_v1_schedule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_schedule_proto_rawDesc), len(file_tocsin_v1_schedule_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   30,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

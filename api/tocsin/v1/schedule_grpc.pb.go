@@ -28,7 +28,9 @@ const (
 	ScheduleService_UpdateSchedule_FullMethodName  = "/tocsin.v1.ScheduleService/UpdateSchedule"
 	ScheduleService_DeleteSchedule_FullMethodName  = "/tocsin.v1.ScheduleService/DeleteSchedule"
 	ScheduleService_RenderSchedule_FullMethodName  = "/tocsin.v1.ScheduleService/RenderSchedule"
+	ScheduleService_PreviewSchedule_FullMethodName = "/tocsin.v1.ScheduleService/PreviewSchedule"
 	ScheduleService_ExplainSchedule_FullMethodName = "/tocsin.v1.ScheduleService/ExplainSchedule"
+	ScheduleService_ReviewSchedule_FullMethodName  = "/tocsin.v1.ScheduleService/ReviewSchedule"
 	ScheduleService_CreateOverride_FullMethodName  = "/tocsin.v1.ScheduleService/CreateOverride"
 	ScheduleService_GetOverride_FullMethodName     = "/tocsin.v1.ScheduleService/GetOverride"
 	ScheduleService_ListOverrides_FullMethodName   = "/tocsin.v1.ScheduleService/ListOverrides"
@@ -76,11 +78,22 @@ type ScheduleServiceClient interface {
 	//
 	// Errors: as for the service.
 	RenderSchedule(ctx context.Context, in *RenderScheduleRequest, opts ...grpc.CallOption) (*RenderScheduleResponse, error)
+	// Returns what an unsaved schedule would change: only the times at which
+	// somebody else would be on call. Saves nothing. Needs what saving it would need.
+	//
+	// Errors: as for the service; NOT_FOUND for a person or team that it names;
+	// FAILED_PRECONDITION where saving would fail so.
+	PreviewSchedule(ctx context.Context, in *PreviewScheduleRequest, opts ...grpc.CallOption) (*PreviewScheduleResponse, error)
 	// Returns why somebody is on call at an instant: the override, or the layer, its
 	// rotation and its restrictions, and what the layers above it said.
 	//
 	// Errors: as for the service.
 	ExplainSchedule(ctx context.Context, in *ExplainScheduleRequest, opts ...grpc.CallOption) (*ExplainScheduleResponse, error)
+	// Returns what is doubtful about a schedule over a time: gaps, people who are on
+	// call twice or too long, and how fairly nights and weekends are shared.
+	//
+	// Errors: as for the service.
+	ReviewSchedule(ctx context.Context, in *ReviewScheduleRequest, opts ...grpc.CallOption) (*ReviewScheduleResponse, error)
 	// Puts somebody on call in place of the layers for a time, or nobody. A person
 	// may do so for himself; for others it needs an administrator, or a manager of
 	// the team.
@@ -183,10 +196,30 @@ func (c *scheduleServiceClient) RenderSchedule(ctx context.Context, in *RenderSc
 	return out, nil
 }
 
+func (c *scheduleServiceClient) PreviewSchedule(ctx context.Context, in *PreviewScheduleRequest, opts ...grpc.CallOption) (*PreviewScheduleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewScheduleResponse)
+	err := c.cc.Invoke(ctx, ScheduleService_PreviewSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *scheduleServiceClient) ExplainSchedule(ctx context.Context, in *ExplainScheduleRequest, opts ...grpc.CallOption) (*ExplainScheduleResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExplainScheduleResponse)
 	err := c.cc.Invoke(ctx, ScheduleService_ExplainSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *scheduleServiceClient) ReviewSchedule(ctx context.Context, in *ReviewScheduleRequest, opts ...grpc.CallOption) (*ReviewScheduleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReviewScheduleResponse)
+	err := c.cc.Invoke(ctx, ScheduleService_ReviewSchedule_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -301,11 +334,22 @@ type ScheduleServiceServer interface {
 	//
 	// Errors: as for the service.
 	RenderSchedule(context.Context, *RenderScheduleRequest) (*RenderScheduleResponse, error)
+	// Returns what an unsaved schedule would change: only the times at which
+	// somebody else would be on call. Saves nothing. Needs what saving it would need.
+	//
+	// Errors: as for the service; NOT_FOUND for a person or team that it names;
+	// FAILED_PRECONDITION where saving would fail so.
+	PreviewSchedule(context.Context, *PreviewScheduleRequest) (*PreviewScheduleResponse, error)
 	// Returns why somebody is on call at an instant: the override, or the layer, its
 	// rotation and its restrictions, and what the layers above it said.
 	//
 	// Errors: as for the service.
 	ExplainSchedule(context.Context, *ExplainScheduleRequest) (*ExplainScheduleResponse, error)
+	// Returns what is doubtful about a schedule over a time: gaps, people who are on
+	// call twice or too long, and how fairly nights and weekends are shared.
+	//
+	// Errors: as for the service.
+	ReviewSchedule(context.Context, *ReviewScheduleRequest) (*ReviewScheduleResponse, error)
 	// Puts somebody on call in place of the layers for a time, or nobody. A person
 	// may do so for himself; for others it needs an administrator, or a manager of
 	// the team.
@@ -366,8 +410,14 @@ func (UnimplementedScheduleServiceServer) DeleteSchedule(context.Context, *Delet
 func (UnimplementedScheduleServiceServer) RenderSchedule(context.Context, *RenderScheduleRequest) (*RenderScheduleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RenderSchedule not implemented")
 }
+func (UnimplementedScheduleServiceServer) PreviewSchedule(context.Context, *PreviewScheduleRequest) (*PreviewScheduleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewSchedule not implemented")
+}
 func (UnimplementedScheduleServiceServer) ExplainSchedule(context.Context, *ExplainScheduleRequest) (*ExplainScheduleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExplainSchedule not implemented")
+}
+func (UnimplementedScheduleServiceServer) ReviewSchedule(context.Context, *ReviewScheduleRequest) (*ReviewScheduleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReviewSchedule not implemented")
 }
 func (UnimplementedScheduleServiceServer) CreateOverride(context.Context, *CreateOverrideRequest) (*Override, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateOverride not implemented")
@@ -519,6 +569,24 @@ func _ScheduleService_RenderSchedule_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ScheduleService_PreviewSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScheduleServiceServer).PreviewSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScheduleService_PreviewSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScheduleServiceServer).PreviewSchedule(ctx, req.(*PreviewScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ScheduleService_ExplainSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExplainScheduleRequest)
 	if err := dec(in); err != nil {
@@ -533,6 +601,24 @@ func _ScheduleService_ExplainSchedule_Handler(srv interface{}, ctx context.Conte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ScheduleServiceServer).ExplainSchedule(ctx, req.(*ExplainScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ScheduleService_ReviewSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReviewScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScheduleServiceServer).ReviewSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScheduleService_ReviewSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScheduleServiceServer).ReviewSchedule(ctx, req.(*ReviewScheduleRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -695,8 +781,16 @@ var ScheduleService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ScheduleService_RenderSchedule_Handler,
 		},
 		{
+			MethodName: "PreviewSchedule",
+			Handler:    _ScheduleService_PreviewSchedule_Handler,
+		},
+		{
 			MethodName: "ExplainSchedule",
 			Handler:    _ScheduleService_ExplainSchedule_Handler,
+		},
+		{
+			MethodName: "ReviewSchedule",
+			Handler:    _ScheduleService_ReviewSchedule_Handler,
 		},
 		{
 			MethodName: "CreateOverride",
