@@ -88,7 +88,8 @@ type (
 		Start        string           `yaml:"start_time,omitempty"`
 		End          string           `yaml:"end_time,omitempty"`
 		Rotation     RotationDoc      `yaml:"rotation"`
-		Participants []string         `yaml:"participants"` // "" is a turn that is nobody's
+		Participants []string         `yaml:"participants"`     // "" is a turn that is nobody's
+		Offset       int              `yaml:"offset,omitempty"` // whose turn begins at the hand-off of a new rotation, from 0
 		Restrictions []RestrictionDoc `yaml:"restrictions,omitempty"`
 		Shadows      *ShadowsDoc      `yaml:"shadows,omitempty"`
 	}

@@ -25,7 +25,7 @@ func (r *reader) schedule(path string, d ScheduleDoc) *Schedule {
 func (r *reader) layer(path string, d LayerDoc) schedule.Layer {
 	l := schedule.Layer{
 		ID: schedule.LayerID(d.ID), Name: d.Name, Priority: d.Priority, Zone: d.TimeZone,
-		Start: moment(r.l, path+".start_time", d.Start), End: moment(r.l, path+".end_time", d.End), Participants: userIDs(d.Participants),
+		Start: moment(r.l, path+".start_time", d.Start), End: moment(r.l, path+".end_time", d.End), Participants: userIDs(d.Participants), Offset: d.Offset,
 		Rotation: schedule.Rotation{Unit: word[schedule.Unit](r.l, path+".rotation.unit", d.Rotation.Unit, unitWords), Length: cmp.Or(d.Rotation.Length, 1)},
 	}
 	if handoff, err := civil.ParseTime(d.Rotation.Handoff); err != nil {
@@ -111,7 +111,7 @@ func layerDoc(l schedule.Layer) LayerDoc {
 	d := LayerDoc{
 		ID: string(l.ID), Name: l.Name, Priority: l.Priority, TimeZone: l.Zone, Start: momentText(l.Start), End: momentText(l.End),
 		Rotation:     RotationDoc{Unit: say(l.Rotation.Unit, unitWords), Length: l.Rotation.Length, Handoff: l.Rotation.Anchor.String()},
-		Participants: userTexts(l.Participants), Restrictions: restrictionDocs(l.Restrictions),
+		Participants: userTexts(l.Participants), Offset: l.Offset, Restrictions: restrictionDocs(l.Restrictions),
 	}
 	if t := l.Trainees; len(t.Users) > 0 {
 		d.Shadows = &ShadowsDoc{Participants: userTexts(t.Users), Mode: say(t.Mode, modeWords), Start: momentText(t.Start), End: momentText(t.End)}

@@ -71,6 +71,7 @@ func layerMessage(l schedule.Layer) *pb.ScheduleLayer {
 	m := &pb.ScheduleLayer{
 		Id: string(l.ID), DisplayName: l.Name, Priority: int32(l.Priority), TimeZone: l.Zone, //nolint:gosec // validated
 		StartTime: stamp(l.Start), EndTime: stamp(l.End), Participants: each(l.Participants, userName), Restrictions: restrictionMessages(l.Restrictions),
+		Offset:   int32(l.Offset),                                                                                                   //nolint:gosec // at most 200
 		Rotation: &pb.Rotation{Unit: units[l.Rotation.Unit], Length: int32(l.Rotation.Length), Handoff: l.Rotation.Anchor.String()}, //nolint:gosec // validated
 	}
 	if t := l.Trainees; len(t.Users) > 0 {
@@ -82,7 +83,7 @@ func layerMessage(l schedule.Layer) *pb.ScheduleLayer {
 func layerOf(m *pb.ScheduleLayer) (schedule.Layer, error) {
 	l := schedule.Layer{
 		ID: schedule.LayerID(m.GetId()), Name: m.GetDisplayName(), Priority: int(m.GetPriority()), Zone: m.GetTimeZone(),
-		Start: instant(m.GetStartTime()), End: instant(m.GetEndTime()), Participants: each(m.GetParticipants(), userID),
+		Start: instant(m.GetStartTime()), End: instant(m.GetEndTime()), Participants: each(m.GetParticipants(), userID), Offset: int(m.GetOffset()),
 		Rotation: schedule.Rotation{Unit: unitsOf[m.GetRotation().GetUnit()], Length: int(m.GetRotation().GetLength())},
 	}
 	anchor, err := civil.ParseTime(m.GetRotation().GetHandoff())

@@ -432,7 +432,11 @@ type ScheduleLayer struct {
 	// the turns go on as if it had. Default: it always counts.
 	Restrictions []*Restriction `protobuf:"bytes,9,rep,name=restrictions,proto3" json:"restrictions,omitempty"`
 	// People who learn by following its turns. Default: nobody.
-	Shadows       *ShadowRotation `protobuf:"bytes,10,opt,name=shadows,proto3" json:"shadows,omitempty"`
+	Shadows *ShadowRotation `protobuf:"bytes,10,opt,name=shadows,proto3" json:"shadows,omitempty"`
+	// Whose turn begins at the hand-off: the place among the participants, from 0.
+	// It counts for a layer or a rotation that is new; a change of the participants
+	// moves it by itself, so that whoever is on turn stays. Default: 0.
+	Offset        int32 `protobuf:"varint,11,opt,name=offset,proto3" json:"offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -537,6 +541,13 @@ func (x *ScheduleLayer) GetShadows() *ShadowRotation {
 	return nil
 }
 
+func (x *ScheduleLayer) GetOffset() int32 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
 // How often a turn passes on, counted in civil time: a weekly turn that begins on
 // Monday at nine does so in summer and in winter.
 type Rotation struct {
@@ -545,8 +556,8 @@ type Rotation struct {
 	Unit Rotation_Unit `protobuf:"varint,1,opt,name=unit,proto3,enum=tocsin.v1.Rotation_Unit" json:"unit,omitempty"`
 	// How many of them a turn lasts: 1 to 1000.
 	Length int32 `protobuf:"varint,2,opt,name=length,proto3" json:"length,omitempty"`
-	// A civil time at which the turn of the first participant begins, in the zone of
-	// the layer: "2026-03-02T09:00". It may be before the layer begins.
+	// A civil time at which a turn begins, that of the participant at the layer's
+	// offset, in the zone of the layer: "2026-03-02T09:00". It may be before the layer begins.
 	Handoff       string `protobuf:"bytes,3,opt,name=handoff,proto3" json:"handoff,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3078,7 +3089,7 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"updateTime\x12\x17\n" +
 	"\x04etag\x18\n" +
 	" \x01(\tB\x03\xe0A\x01R\x04etag:C\xeaA@\n" +
-	"\x13tocsin.dev/Schedule\x12\x14schedules/{schedule}*\tschedules2\bschedule\"\xf6\x04\n" +
+	"\x13tocsin.dev/Schedule\x12\x14schedules/{schedule}*\tschedules2\bschedule\"\x9d\x05\n" +
 	"\rScheduleLayer\x125\n" +
 	"\x02id\x18\x01 \x01(\tB%\xe0A\x02\xbaH\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\x02id\x12-\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\n" +
@@ -3094,7 +3105,8 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"\x0ftocsin.dev/User\xbaH2\x92\x01/\b\x01\x10\xc8\x01\"(\xd8\x01\x01r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\fparticipants\x12G\n" +
 	"\frestrictions\x18\t \x03(\v2\x16.tocsin.v1.RestrictionB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x102R\frestrictions\x128\n" +
 	"\ashadows\x18\n" +
-	" \x01(\v2\x19.tocsin.v1.ShadowRotationB\x03\xe0A\x01R\ashadows\"\xac\x02\n" +
+	" \x01(\v2\x19.tocsin.v1.ShadowRotationB\x03\xe0A\x01R\ashadows\x12%\n" +
+	"\x06offset\x18\v \x01(\x05B\r\xe0A\x01\xbaH\a\x1a\x05\x10\xc8\x01(\x00R\x06offset\"\xac\x02\n" +
 	"\bRotation\x12;\n" +
 	"\x04unit\x18\x01 \x01(\x0e2\x18.tocsin.v1.Rotation.UnitB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04unit\x12%\n" +
 	"\x06length\x18\x02 \x01(\x05B\r\xe0A\x02\xbaH\a\x1a\x05\x18\xe8\a(\x01R\x06length\x12^\n" +
