@@ -79,7 +79,7 @@ type builder func(ctx context.Context, in *incident.Incident) (incident.Command,
 
 func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options) (*incident.Incident, error) {
 	var span trace.Span // from the first reading on
-	for range maxTries {
+	for try := range maxTries {
 		in, err := d.Store.Incident(ctx, id)
 		if err != nil {
 			return nil, fmt.Errorf("read incident %s: %w", id, err)
@@ -95,7 +95,8 @@ func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options)
 			ctx, span = d.traced(ctx, in, cmd)
 			defer span.End()
 		}
-		if cmd, err = d.complete(ctx, in, cmd); err != nil {
+		var seen store.AlertsSeen
+		if cmd, seen, err = d.complete(ctx, in, cmd); err != nil {
 			return nil, err
 		}
 		dec, err := d.Decide(ctx, in, id, cmd)
@@ -107,6 +108,9 @@ func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options)
 		}
 		c := Commit(in, dec)
 		c.Request = o.request(in, dec.Incident)
+		if try < maxTries-1 { // nobody is refused for the sake of a count
+			c.Seen = seen
+		}
 		if c.Keys, err = d.keys(ctx, cmd, dec); err != nil {
 			return nil, err
 		}
@@ -123,35 +127,37 @@ func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options)
 	return nil, fault.New(fault.Conflict, "INCIDENT_BUSY", "the incident is changed faster than the command could be carried out; try again", "incident", string(id))
 }
 
-// complete adds to a command what its rule needs to know of records beside the document.
-func (d *Desk) complete(ctx context.Context, in *incident.Incident, cmd incident.Command) (incident.Command, error) {
+// complete adds to a command what its rule needs to know of records beside the
+// document, and returns how the alerts among them were stored.
+func (d *Desk) complete(ctx context.Context, in *incident.Incident, cmd incident.Command) (incident.Command, store.AlertsSeen, error) {
+	var seen store.AlertsSeen
 	var err error
 	switch c := cmd.(type) {
 	case incident.Resolve:
 		if in.AlertsOpen > 0 {
-			c.Alerts, err = d.openAlerts(ctx, in.ID)
+			c.Alerts, seen, err = d.openAlerts(ctx, in.ID)
 		}
-		return c, err
+		return c, seen, err
 	case incident.Tick:
 		if in.AutoResolveDue(d.Now()) {
-			if c.Alerts, err = d.openAlerts(ctx, in.ID); err != nil {
-				return nil, err
+			if c.Alerts, seen, err = d.openAlerts(ctx, in.ID); err != nil {
+				return nil, nil, err
 			}
 		}
 		if in.ReceiptDue(d.Now()) {
 			if c.Receipts, err = d.receipts(ctx, in); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
-		return c, nil
+		return c, seen, nil
 	}
-	return cmd, nil
+	return cmd, nil, nil
 }
 
-func (d *Desk) openAlerts(ctx context.Context, id incident.ID) ([]incident.Alert, error) {
-	all, err := d.Store.Alerts(ctx, id)
+func (d *Desk) openAlerts(ctx context.Context, id incident.ID) ([]incident.Alert, store.AlertsSeen, error) {
+	all, seen, err := d.Store.SeeAlerts(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("read the alerts of incident %s: %w", id, err)
+		return nil, nil, fmt.Errorf("read the alerts of incident %s: %w", id, err)
 	}
 	open := all[:0]
 	for _, a := range all {
@@ -159,7 +165,7 @@ func (d *Desk) openAlerts(ctx context.Context, id incident.ID) ([]incident.Alert
 			open = append(open, a)
 		}
 	}
-	return open, nil
+	return open, seen, nil
 }
 
 // Decide has the rules decide, claiming the turn of a round-robin level when

@@ -105,33 +105,46 @@ func (b *docBeside) alert(service catalog.ServiceID, key string, record *redis.S
 	return a, err == nil, err
 }
 
+// AlertsSeen is how the alerts of an incident were stored when they were read,
+// by field.
+type AlertsSeen map[string]string
+
 // Alerts returns the alerts of an incident, in no particular order.
 func (s *Store) Alerts(ctx context.Context, id incident.ID) ([]incident.Alert, error) {
+	alerts, _, err := s.SeeAlerts(ctx, id)
+	return alerts, err
+}
+
+// SeeAlerts is Alerts for who decides on them: a commit that carries what was
+// seen is refused when one of those that it writes has been counted up since.
+// That moves the alert and not the document, so that no storm of repeats stands
+// in the way of people.
+func (s *Store) SeeAlerts(ctx context.Context, id incident.ID) ([]incident.Alert, AlertsSeen, error) {
 	p, err := PartitionOfIncident(id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	pipe := s.rdb.Pipeline()
 	doc, records := pipe.Get(ctx, incidentKey(p, id)), pipe.HGetAll(ctx, alertsKey(p, id))
 	if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
-		return nil, failed(err, "read the alerts of incident %s", id)
+		return nil, nil, failed(err, "read the alerts of incident %s", id)
 	}
 	b, err := beside(id, doc)
 	switch {
 	case err != nil || b.incident == nil:
-		return nil, err
+		return nil, nil, err
 	case b.archive != nil:
-		return b.archive.alerts, nil
+		return b.archive.alerts, nil, nil
 	}
 	alerts := make([]incident.Alert, 0, len(records.Val()))
 	for field, raw := range records.Val() {
 		a, err := decodeAlert(field, raw, b.incident.Text.Title)
 		if err != nil {
-			return nil, fmt.Errorf("read the alerts of incident %s: %w", id, err)
+			return nil, nil, fmt.Errorf("read the alerts of incident %s: %w", id, err)
 		}
 		alerts = append(alerts, a)
 	}
-	return alerts, nil
+	return alerts, records.Val(), nil
 }
 
 // Alert returns one alert of an incident; false when it has none of that key.

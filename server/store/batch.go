@@ -27,6 +27,7 @@ type call struct {
 	wake Wake
 
 	kept  bool   // it goes into the ring when it was acknowledged
+	again []any  // args with which it is made again after a failover; nil: the same
 	proof *proof // of a commit: how to see that it survived
 
 	gaveUp context.CancelFunc // of the patience with it, once it was parked

@@ -28,6 +28,7 @@ type Commit struct {
 	Partition     Partition     // read only when neither is there
 
 	Alerts   []incident.Alert // records to write
+	Seen     AlertsSeen       // as Alerts were stored when they were read: a guard, not with Inbox; nil: whatever is there is written over
 	Drop     []incident.Alert // records to delete: alerts that moved away
 	Timeline []incident.Entry // to append
 	Coalesce *incident.Entry  // to put in the place of the last one
@@ -189,6 +190,9 @@ func (s *Store) draft(c *Commit) (*draft, error) {
 // writes, so that the first ids that come back are its.
 func (d *draft) build() error {
 	c := d.c
+	if c.Seen != nil && len(c.Inbox) > 0 {
+		return fault.New(fault.Internal, "COMMIT_SHAPE", "a commit that takes inbox entries is alone in counting alerts up, and has seen none")
+	}
 	if c.Person != nil {
 		if err := d.person(c.Person); err != nil {
 			return err
@@ -259,6 +263,12 @@ func (d *draft) requests() {
 			p.guard(ErrInboxGone, "entry", inboxKey(d.partition), id, "")
 		}
 		p.guard(ErrInboxGone, "take", inboxKey(d.partition), c.Inbox[n-1], "")
+	}
+	for _, a := range c.Alerts {
+		field := alertField(a.Service, a.Key)
+		if was, ok := c.Seen[field]; ok {
+			p.guardOnce(ErrAlertMoved, "field", alertsKey(d.partition, d.doc.Incident), field, was)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ var (
 	ErrKeyMoved        = fault.New(fault.Conflict, "KEY_MOVED", "the dedup key leads elsewhere than when it was read")
 	ErrInboxGone       = fault.New(fault.Conflict, "INBOX_GONE", "another commit has taken the inbox entry")
 	ErrRequestAnswered = fault.New(fault.Conflict, "REQUEST_ANSWERED", "the request id has been answered before")
+	ErrAlertMoved      = fault.New(fault.Conflict, "ALERT_MOVED", "an alert has been counted up since it was read")
 	ErrTimelineGone    = fault.New(fault.Conflict, "TIMELINE_GONE", "the timeline to rewrite is not there")
 )
 

@@ -19,8 +19,11 @@ type plan struct {
 	guards []byte
 	misses []*fault.Error // for each guard: what its miss means
 	writes []byte
-	count  int    // of the writes
-	proof  *proof // how to see later that it was carried out; nil: nobody asks
+	count  int // of the writes
+	// lasting is how many of the guards are not once.
+	lasting int
+	once    []byte // guards behind all others that hold the first time only, and not when a failover has lost the commit
+	proof   *proof // how to see later that it was carried out; nil: nobody asks
 }
 
 func newPlan() *plan { return &plan{nonce: newNonce()} }
@@ -42,6 +45,17 @@ func (p *plan) guard(miss *fault.Error, kind, key string, a, b any) {
 	p.guards = msgp.AppendInt(p.guards, p.key(key))
 	p.guards = appendArg(appendArg(p.guards, a), b)
 	p.misses = append(p.misses, miss)
+	p.lasting++
+}
+
+// guardOnce adds a guard of what a failover may have set back: the commit is made
+// again without it. It comes after all others, and stands with no "take".
+func (p *plan) guardOnce(miss *fault.Error, kind, key string, a, b any) {
+	before := len(p.guards)
+	p.guard(miss, kind, key, a, b)
+	p.once = append(p.once, p.guards[before:]...)
+	p.guards = p.guards[:before]
+	p.lasting--
 }
 
 // maxArgs keeps one write within what Lua can unpack.
@@ -80,17 +94,26 @@ func appendArg(b []byte, a any) []byte {
 
 // call makes the plan ready for the batcher.
 func (p *plan) call(wake Wake) *call {
-	b := make([]byte, 0, len(p.guards)+len(p.writes)+48)
-	b = msgp.AppendArrayHeader(b, 4)
-	b = msgp.AppendInt(b, len(p.keys))
-	b = msgp.AppendString(b, p.nonce)
-	b = append(msgp.AppendArrayHeader(b, uint32(4*len(p.misses))), p.guards...) //nolint:gosec // some guards
-	b = append(msgp.AppendArrayHeader(b, uint32(p.count)), p.writes...)         //nolint:gosec // some writes
-	size := len(b)
+	decision := p.pack(slices.Concat(p.guards, p.once), len(p.misses))
+	size := len(decision)
 	for _, k := range p.keys {
 		size += len(k)
 	}
-	return &call{keys: p.keys, args: []any{b}, size: size, wake: wake, kept: p.proof != nil, proof: p.proof}
+	c := &call{keys: p.keys, args: []any{decision}, size: size, wake: wake, kept: p.proof != nil, proof: p.proof}
+	if c.kept && len(p.once) > 0 {
+		c.again = []any{p.pack(p.guards, p.lasting)}
+	}
+	return c
+}
+
+// pack is the decision as the script takes it, with so many guards.
+func (p *plan) pack(guards []byte, n int) []byte {
+	b := make([]byte, 0, len(guards)+len(p.writes)+48)
+	b = msgp.AppendArrayHeader(b, 4)
+	b = msgp.AppendInt(b, len(p.keys))
+	b = msgp.AppendString(b, p.nonce)
+	b = append(msgp.AppendArrayHeader(b, uint32(4*n)), guards...)          //nolint:gosec // some guards
+	return append(msgp.AppendArrayHeader(b, uint32(p.count)), p.writes...) //nolint:gosec // some writes
 }
 
 // The results of commit.lua.

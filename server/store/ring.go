@@ -64,11 +64,15 @@ func (r *ring) add(now time.Time, calls []*call) {
 		if !carried {
 			continue
 		}
+		args := c.args
+		if c.again != nil {
+			args = c.again
+		}
 		r.n++
 		size := c.size + keptExtra
 		r.held += size
 		r.list = append(r.list, &kept{
-			keys: c.keys, args: c.args, wake: c.wake, size: size, at: now, proof: c.proof, ids: ids, n: r.n,
+			keys: c.keys, args: args, wake: c.wake, size: size, at: now, proof: c.proof, ids: ids, n: r.n,
 		})
 	}
 	for r.first < len(r.list) && (r.held > r.most || now.Sub(r.list[r.first].at) > ringKept) {
