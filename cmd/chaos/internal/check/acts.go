@@ -145,6 +145,34 @@ func (c *checker) full() {
 	}
 }
 
+// stormed is I16, too: in a storm of events, people are answered in time.
+func (c *checker) stormed() {
+	for _, h := range c.b.Harms {
+		if h.Kind != "storm" {
+			continue
+		}
+		var took []time.Duration
+		for _, a := range c.b.Acts {
+			if a.Verb != "acknowledge" || a.At.Before(h.From) || a.At.After(h.Until) {
+				continue
+			}
+			if a.Answered.IsZero() {
+				c.broken("I16", incident.ID(a.Incident), a.At, "%s by %s in a storm of events was not answered: %s", a.Verb, a.Person, a.Outcome)
+				continue
+			}
+			took = append(took, a.Answered.Sub(a.At))
+		}
+		if len(took) == 0 {
+			continue
+		}
+		c.held("I16")
+		slices.Sort(took)
+		if p99 := took[(len(took)*99-1)/100]; p99 > c.t.Tap+c.stalled(h) {
+			c.broken("I16", "", h.From, "99 of 100 acknowledgements in the storm at %s were answered within %s, promised are %s", clock(h.From), p99, c.t.Tap)
+		}
+	}
+}
+
 // configured is I17: a change of the configuration is seen everywhere in time.
 func (c *checker) configured() {
 	for _, p := range c.b.Probes {
@@ -154,6 +182,49 @@ func (c *checker) configured() {
 			c.broken("I17", "", p.Set, "a change made at %s through %s was not seen at %s by %s", clock(p.Set), p.By, p.Seen, clock(by))
 		}
 	}
+}
+
+// pinned is I17, too: an incident is escalated by the version of the policy that
+// was in force when it began, whatever becomes of the policy.
+func (c *checker) pinned() {
+	for _, r := range c.f.Records {
+		var versions []ledger.Policy
+		for _, p := range c.b.Policies {
+			if p.Service == string(r.Incident.Service) {
+				versions = append(versions, p)
+			}
+		}
+		var may []ledger.Policy
+		for _, e := range r.Timeline {
+			switch {
+			case e.Type == incident.EntryTriggered, e.Type == incident.EntryReopened:
+				may = c.inForce(versions, e.At)
+			case e.Type == incident.EntryAssigned && e.Via == incident.ViaPolicy && e.Count != 1 && len(e.Users) == 1 && len(may) > 0:
+				c.held("I17")
+				may = slices.DeleteFunc(may, func(p ledger.Policy) bool { return e.Level >= len(p.Levels) || p.Levels[e.Level] != string(e.Users[0]) })
+				if len(may) == 0 {
+					c.broken("I17", r.Incident.ID, e.At, "level %d was %s at %s, and is not so in the policy with which it began", e.Level+1, e.Users[0], clock(e.At))
+				}
+			default:
+			}
+		}
+	}
+}
+
+// inForce returns the versions that may have been in force at an instant: one
+// that is set takes a moment to be seen everywhere.
+func (c *checker) inForce(versions []ledger.Policy, at time.Time) []ledger.Policy {
+	var may []ledger.Policy
+	for _, p := range versions {
+		if p.Began.After(at.Add(c.t.Early)) {
+			break
+		}
+		if !p.Set.IsZero() && c.b.Settled(p.Set, c.t.Recovery).Add(c.t.Config).Before(at) {
+			may = nil // all before it are over
+		}
+		may = append(may, p)
+	}
+	return may
 }
 
 // archive is I18: an archived incident is one key, and tells all.

@@ -24,6 +24,7 @@ type Terms struct {
 	Silence  time.Duration // a send that had begun may reach the push service so long after an acknowledgement
 	Loses    bool          // the mode of durability admits that accepted events are lost with what was broken
 	Succeeds bool          // a replica may take the place of a master: what nobody was told yet is gone then
+	Tap      time.Duration // within which 99 of 100 acknowledgements are answered while it storms
 	Config   time.Duration // within which a change of the configuration is seen everywhere
 }
 
@@ -70,7 +71,7 @@ func All(b ledger.Book, f Found, t Terms) Outcome {
 	c := &checker{b: b, f: f, t: t, checked: map[string]int{}}
 	for _, check := range []func(){
 		c.accepted, c.unique, c.indexes, c.stuck, c.paged, c.order, c.once, c.silence, c.duplicates, c.acknowledged,
-		c.idempotent, c.monotonic, c.timeline, c.drained, c.full, c.configured, c.archive, c.recovered, c.listed,
+		c.idempotent, c.monotonic, c.timeline, c.drained, c.owned, c.full, c.stormed, c.configured, c.pinned, c.archive, c.recovered, c.listed,
 	} {
 		check()
 	}

@@ -37,7 +37,7 @@ func newStory() *story {
 	s := &story{
 		terms: Terms{
 			Level: 10 * time.Second, Last: 1, Loops: 1, Late: 2 * time.Second, Early: 100 * time.Millisecond, Recovery: 5 * time.Second,
-			Silence: 10 * time.Second, Config: 2 * time.Second,
+			Silence: 10 * time.Second, Tap: time.Second, Config: 2 * time.Second,
 		},
 		found: Found{
 			At: at(100), Linked: map[store.LinkedKey]incident.ID{}, Open: map[incident.ID]bool{}, Timers: map[incident.ID]time.Time{},
@@ -92,10 +92,10 @@ func newStory() *story {
 			{Number: 4, Service: "shop", Key: "three", Action: "trigger", Tries: 1, Sent: at(95), Accepted: at(95)},
 		},
 		Pushes: []ledger.Push{
-			{At: at(0.2), Person: "ann", Token: "a", Kind: "page", Delivery: "d1", Incident: "one", Collapse: "inc-one", Answered: 200},
-			{At: at(10.2), Person: "bo", Token: "b", Kind: "page", Delivery: "d2", Incident: "one", Collapse: "inc-one", Answered: 200},
-			{At: at(20.2), Person: "ann", Token: "a", Kind: "page", Delivery: "d3", Incident: "two", Collapse: "inc-two", Answered: 200},
-			{At: at(95.2), Person: "ann", Token: "a", Kind: "page", Delivery: "d4", Incident: "three", Collapse: "inc-three", Answered: 200},
+			{At: at(0.2), Person: "ann", Token: "a", Kind: "page", Delivery: "d1", Incident: "one", Collapse: "inc-one", Answered: 200, Partition: 7},
+			{At: at(10.2), Person: "bo", Token: "b", Kind: "page", Delivery: "d2", Incident: "one", Collapse: "inc-one", Answered: 200, Instance: -1, Partition: 7},
+			{At: at(20.2), Person: "ann", Token: "a", Kind: "page", Delivery: "d3", Incident: "two", Collapse: "inc-two", Answered: 200, Partition: 7},
+			{At: at(95.2), Person: "ann", Token: "a", Kind: "page", Delivery: "d4", Incident: "three", Collapse: "inc-three", Answered: 200, Instance: 1, Partition: 7},
 		},
 		Acts: []ledger.Act{
 			{At: at(12.9), Answered: at(13.1), Person: "bo", Incident: "one", Verb: "acknowledge", Taken: true, Changed: true},
@@ -109,7 +109,14 @@ func newStory() *story {
 		},
 		Harms: []ledger.Harm{
 			{From: at(60), Until: at(70), Served: at(70), Kind: "full-memory"},
+			{From: at(12.5), Until: at(13.5), Served: at(13.5), Kind: "storm"},
 			{From: at(72), Until: at(74), Served: at(74), Kind: "kill-instance"},
+		},
+		Policies: []ledger.Policy{
+			{Service: "shop", Levels: []string{"ann", "bo"}}, {Service: "shop", Levels: []string{"ann", "cy"}, Began: at(5), Set: at(5.1)},
+		},
+		Leases: []ledger.Lease{
+			{At: at(-1), Partition: 7, Instance: 0}, {At: at(50), Partition: 7, Instance: 1},
 		},
 		Probes: []ledger.Probe{{Set: at(30), By: "instance 0", Seen: "instance 1", SeenAt: at(30.2)}},
 	}
@@ -154,7 +161,7 @@ func TestKeptPromises(t *testing.T) {
 		t.Errorf("in a story without a violation: %s", v)
 	}
 	for _, invariant := range []string{
-		"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11", "I12", "I13", "I14", "I16", "I17", "I18", "I19", "API",
+		"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11", "I12", "I13", "I14", "I15", "I16", "I17", "I18", "I19", "API",
 	} {
 		if out.Checked[invariant] == 0 {
 			t.Errorf("%s was held against nothing", invariant)
@@ -250,12 +257,21 @@ func TestPlantedViolations(t *testing.T) {
 		{"events that still wait", "I14", func(s *story) { s.found.Inbox = 1 }},
 		{"work that still waits", "I14", func(s *story) { s.found.Work = 1 }},
 		{"a dead letter", "I14", func(s *story) { s.found.Dead = []string{"x"} }},
+		{"a page by who was the owner long ago", "I15", func(s *story) { s.book.Pushes[3].Instance = 0 }},
+		{"a page by who is to be the owner", "I15", func(s *story) { s.book.Pushes[0].Instance = 1 }},
+		{"a page by who was never the owner", "I15", func(s *story) { s.book.Pushes[0].Instance = 2 }},
 		{"an acknowledgement that a full Redis refused", "I16", func(s *story) { s.book.Acts[3].Answered = time.Time{} }},
+		{"an acknowledgement that was answered late in a storm", "I16", func(s *story) { s.book.Acts[0].Answered = at(14) }},
+		{"an acknowledgement that was not answered in a storm", "I16", func(s *story) { s.book.Acts[0].Answered = time.Time{} }},
 		{"a change that one instance did not show", "I17", func(s *story) { s.book.Probes[0].SeenAt = time.Time{} }},
 		{"a change that one instance showed late", "I17", func(s *story) { s.book.Probes[0].SeenAt = at(33) }},
+		{"an incident that follows a change of its policy", "I17", func(s *story) { s.entry(taken, 5).Users = []roster.UserID{"cy"} }},
+		{"an incident that does not know of a change before it", "I17", func(s *story) {
+			s.lengthen(waiting, incident.Entry{At: at(99), Type: incident.EntryAssigned, Users: []roster.UserID{"bo"}, Via: incident.ViaPolicy, Level: 1})
+		}},
 		{"an archive with something left beside it", "I18", func(s *story) { s.found.Beside["two"] = []string{"{x}:tl:two"} }},
 		{"an archive without a timeline", "I18", func(s *story) { s.found.Records[over].Timeline = nil }},
-		{"a restart that took too long", "I19", func(s *story) { s.book.Harms[1].Served = at(90) }},
+		{"a restart that took too long", "I19", func(s *story) { s.book.Harms[2].Served = at(90) }},
 		{"a replica that took the place of its master too late", "I19", func(s *story) {
 			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(72), Until: at(95), Served: at(90), Kind: "kill-master"})
 		}},
@@ -315,7 +331,7 @@ func TestAllowances(t *testing.T) {
 			in.Level, in.Loop, in.Assignees = 0, 1, []incident.Assignee{{User: "ann"}}
 		}},
 		{"a restart that took long because the machine stood still", func(s *story) {
-			s.book.Harms[1].Served, s.book.Harms[1].Until = at(90), at(90)
+			s.book.Harms[2].Served, s.book.Harms[2].Until = at(90), at(90)
 			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(71), Until: at(86), Kind: ledger.Stall})
 		}},
 		{"a revision that goes back when a replica becomes master, which had not been told", func(s *story) {
@@ -325,6 +341,14 @@ func TestAllowances(t *testing.T) {
 		}},
 		{"a replica that is back long after its place was taken", func(s *story) {
 			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(72), Until: at(95), Served: at(76), Kind: "kill-master"})
+		}},
+		{"a page by who was the owner just before", func(s *story) { s.book.Leases[1].At = at(90); s.book.Pushes[3].Instance = 0 }},
+		{"a page by an owner that stood still since", func(s *story) {
+			s.book.Pushes[3].Instance = 0
+			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(49), Until: at(86), Kind: "pause-instance"})
+		}},
+		{"an incident that begins while its policy changes", func(s *story) {
+			s.book.Policies[1].Began, s.book.Policies[1].Set = at(-0.5), at(-0.1)
 		}},
 		{"accepted events that are lost where the mode admits it", func(s *story) {
 			s.terms.Loses = true

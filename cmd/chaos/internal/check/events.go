@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -51,11 +52,12 @@ func (c *checker) tallies() map[store.LinkedKey]*tally {
 // accepted is I1: every event that was answered with a success is reflected,
 // and counted once.
 func (c *checker) accepted() {
-	counted, open := map[store.LinkedKey]int{}, map[store.LinkedKey]int{}
+	counted, open, in := map[store.LinkedKey]int{}, map[store.LinkedKey]int{}, map[store.LinkedKey][]string{}
 	for _, r := range c.f.Records {
 		for _, a := range r.Alerts {
 			k := store.LinkedKey{Service: a.Service, Key: a.Key}
 			counted[k] += a.Count
+			in[k] = append(in[k], fmt.Sprintf("%s %d", r.Incident.ID, a.Count))
 			if a.Open {
 				open[k]++
 			}
@@ -65,9 +67,9 @@ func (c *checker) accepted() {
 		c.held("I1")
 		switch n := counted[k]; {
 		case n < t.accepted && !c.t.Loses:
-			c.broken("I1", "", t.last.Accepted, "%d triggers of %s on %s were accepted, and the incidents count %d", t.accepted, k.Key, k.Service, n)
+			c.broken("I1", "", t.last.Accepted, "%d triggers of %s on %s were accepted, and the incidents count %d: %v", t.accepted, k.Key, k.Service, n, in[k])
 		case n > t.possible:
-			c.broken("I1", "", t.last.Accepted, "%d triggers of %s on %s were sent, and the incidents count %d", t.possible, k.Key, k.Service, n)
+			c.broken("I1", "", t.last.Accepted, "%d triggers of %s on %s were sent, and the incidents count %d: %v", t.possible, k.Key, k.Service, n, in[k])
 		}
 		if t.last.Action == "resolve" && !t.blurred && open[k] > 0 && !c.t.Loses {
 			c.broken("I1", "", t.last.Accepted, "the end of %s on %s was accepted at %s, and its alert is open", k.Key, k.Service, clock(t.last.Accepted))

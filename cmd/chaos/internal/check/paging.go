@@ -189,12 +189,13 @@ func (c *checker) once() {
 	}
 }
 
-// quiet is a stretch in which no page of an incident may begin.
-type quiet struct{ from, to time.Time }
+// span is a stretch of time.
+type span struct{ from, to time.Time }
 
-// quiets reads them out of a timeline; an open end is the end of the run.
-func (c *checker) quiets(timeline []incident.Entry) []quiet {
-	var all []quiet
+// quiets reads the stretches in which no page of an incident may begin out of its
+// timeline; an open end is the end of the run.
+func (c *checker) quiets(timeline []incident.Entry) []span {
+	var all []span
 	var since time.Time
 	for _, e := range timeline {
 		switch e.Type {
@@ -204,14 +205,14 @@ func (c *checker) quiets(timeline []incident.Entry) []quiet {
 			}
 		case incident.EntryUnacknowledged, incident.EntryReopened, incident.EntryEscalated, incident.EntryAssigned, incident.EntryResponderAsked:
 			if !since.IsZero() {
-				all = append(all, quiet{since, e.At})
+				all = append(all, span{since, e.At})
 			}
 			since = time.Time{}
 		default:
 		}
 	}
 	if !since.IsZero() {
-		all = append(all, quiet{since, c.f.At})
+		all = append(all, span{since, c.f.At})
 	}
 	return all
 }
@@ -252,7 +253,7 @@ func (c *checker) silence() {
 }
 
 // began looks for pages that began after an acknowledgement was answered.
-func (c *checker) began(r store.Record, a ledger.Act, q quiet) {
+func (c *checker) began(r store.Record, a ledger.Act, q span) {
 	for _, d := range r.Deliveries {
 		if d.Page && d.Kind == roster.Push && d.Attempted.After(a.Answered.Add(c.t.Early)) && d.Attempted.Before(q.to.Add(-c.t.Early)) {
 			c.broken("I8", r.Incident.ID, d.Attempted, "%s's acknowledgement was answered at %s, and a page to %s began at %s",
@@ -294,6 +295,41 @@ func (c *checker) duplicates() {
 				c.broken("I9", r.Incident.ID, d.Queued, "one page to device %s is two deliveries, %s and %s", d.Device, seen[k], d.ID)
 			}
 			seen[k] = d.ID
+		}
+	}
+}
+
+// owned is I15: who has lost a partition pages for it no longer than a send may
+// take that had begun.
+func (c *checker) owned() {
+	tenures := map[[2]int][]span{} // by partition and instance
+	holds := map[int]ledger.Lease{}
+	end := func(l ledger.Lease, at time.Time) {
+		k := [2]int{l.Partition, l.Instance}
+		tenures[k] = append(tenures[k], span{l.At, at})
+	}
+	for _, l := range c.b.Leases {
+		if before, ok := holds[l.Partition]; ok {
+			end(before, l.At)
+		}
+		holds[l.Partition] = l
+	}
+	for _, l := range holds {
+		end(l, c.f.At)
+	}
+	for _, p := range c.b.Pushes {
+		if p.Kind != "page" || p.Many() || p.Instance < 0 || p.Partition < 0 || len(holds) == 0 {
+			continue
+		}
+		c.held("I15")
+		ok := slices.ContainsFunc(tenures[[2]int{p.Partition, p.Instance}], func(t span) bool {
+			late := c.t.Silence + c.paused(t.to, p.At)
+			early := c.t.Late + c.paused(p.At, t.from) // it is not seen at once who has taken over
+			return !t.from.After(p.At.Add(early)) && !t.to.Before(p.At.Add(-late))
+		})
+		if !ok {
+			c.broken("I15", incident.ID(p.Incident), p.At, "instance %d paged %s at %s, and was not the owner of partition %d then, nor just before",
+				p.Instance, p.Person, clock(p.At), p.Partition)
 		}
 	}
 }

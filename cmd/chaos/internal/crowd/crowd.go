@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,15 +39,18 @@ type Crowd struct {
 	leave  context.CancelFunc
 	acting sync.WaitGroup
 
+	versions map[int]int // of policies, by service: those that were asked for since the first
+
 	mu     sync.Mutex
 	rng    *rand.Rand
 	world  *world.World
 	asleep bool // nobody hears a page any more
+	pages  []page
 }
 
 // New makes the crowd.
 func New(o Options) *Crowd {
-	c := &Crowd{o: o, rng: rand.New(rand.NewPCG(o.Seed, 2))} //nolint:gosec // to be repeatable is what it is for
+	c := &Crowd{o: o, versions: map[int]int{}, rng: rand.New(rand.NewPCG(o.Seed, 2))} //nolint:gosec // to be repeatable is what it is for
 	c.ctx, c.leave = context.WithCancel(context.Background())
 	// Phones know one name; which instance answers to it is another one each time.
 	c.client = &http.Client{Timeout: callTimeout, Transport: &http.Transport{
@@ -91,35 +95,81 @@ func (c *Crowd) NewPhone(person, name string) *pushtest.Phone {
 	return pushtest.NewPhone(pushtest.PhoneOptions{Name: name, Agent: agent, OnPush: func(n pushtest.Notification) { c.wake(agent, person, n) }})
 }
 
+// page is one that a person has heard.
+type page struct {
+	agent  *pushtest.Agent
+	person string
+	n      pushtest.Notification
+}
+
+// remembered is how many pages can still be tapped.
+const remembered = 64
+
 // wake is a person who hears a page: about half of the time somebody takes it
 // in the next seconds.
 func (c *Crowd) wake(agent *pushtest.Agent, person string, n pushtest.Notification) {
-	if agent == nil || n.Kind != "page" || n.IncidentID == "" || n.ActionToken == "" || !n.Visible || c.draw(100) < 50 {
+	if agent == nil || n.Kind != "page" || n.IncidentID == "" || n.ActionToken == "" || !n.Visible {
+		return
+	}
+	p := page{agent, person, n}
+	c.mu.Lock()
+	if c.pages = append(c.pages, p); len(c.pages) > remembered {
+		c.pages = c.pages[1:]
+	}
+	c.mu.Unlock()
+	if c.draw(100) < 50 {
 		return
 	}
 	after := time.Duration(100+c.draw(9000)) * time.Millisecond
 	c.begin(func() {
 		select {
 		case <-c.ctx.Done():
-			return
 		case <-time.After(after):
+			c.tap(p)
 		}
-		a := ledger.Act{At: time.Now(), Person: person, Incident: n.IncidentID, Verb: "acknowledge", Request: n.DeliveryID}
-		result, err := agent.Act(c.ctx, n, pushtest.Acknowledge)
-		if c.ctx.Err() != nil && err != nil {
-			return
-		}
-		refused, answered := errors.AsType[*pushtest.RefusedError](err)
-		switch {
-		case err == nil:
-			a.Answered, a.Taken, a.Changed, a.Outcome = time.Now(), true, result.Changed, result.State
-		case answered:
-			a.Answered, a.Outcome = time.Now(), refused.Error()
-		default:
-			a.Outcome = err.Error()
-		}
-		c.o.Ledger.Act(a)
 	})
+}
+
+// tap acknowledges on the lock screen.
+func (c *Crowd) tap(p page) {
+	a := ledger.Act{At: time.Now(), Person: p.person, Incident: p.n.IncidentID, Verb: "acknowledge", Request: p.n.DeliveryID}
+	result, err := p.agent.Act(c.ctx, p.n, pushtest.Acknowledge)
+	if c.ctx.Err() != nil && err != nil {
+		return
+	}
+	refused, answered := errors.AsType[*pushtest.RefusedError](err)
+	switch {
+	case err == nil:
+		a.Answered, a.Taken, a.Changed, a.Outcome = time.Now(), true, result.Changed, result.State
+	case answered:
+		a.Answered, a.Outcome = time.Now(), refused.Error()
+	default:
+		a.Outcome = err.Error()
+	}
+	c.o.Ledger.Act(a)
+}
+
+// tapEvery is how often somebody acknowledges while it storms.
+const tapEvery = 100 * time.Millisecond
+
+// Tap has people acknowledge what they heard last, taken or not, until ctx ends.
+func (c *Crowd) Tap(ctx context.Context) {
+	tick := time.NewTicker(tapEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		c.mu.Lock()
+		heard := slices.Clone(c.pages)
+		c.mu.Unlock()
+		if len(heard) > 0 {
+			p := heard[c.draw(len(heard))]
+			c.begin(func() { c.tap(p) })
+		}
+	}
 }
 
 // begin does something beside everything else, unless nobody is awake.

@@ -17,6 +17,7 @@ import (
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/world"
 )
 
 // Operate has an operator act on open incidents until ctx ends.
@@ -126,12 +127,13 @@ func calls(incident, request string, verb int) (string, call) {
 	}
 }
 
-// Configure changes the organisation through one instance and waits until all
-// show it.
+// Configure changes the organisation through one instance, a service and its
+// policy, and waits until all show the former.
 func (c *Crowd) Configure(ctx context.Context, number int) {
 	at := c.world.Instances[number%len(c.world.Instances)]
-	name := "services/" + c.world.Services[number%len(c.world.Services)].ID
-	text := fmt.Sprintf("changed %d", number)
+	service := number % len(c.world.Services)
+	c.repoint(ctx, at, service)
+	name, text := "services/"+c.world.Services[service].ID, fmt.Sprintf("changed %d", number)
 	_, err := pb.NewCatalogServiceClient(at.Console).UpdateService(ctx, &pb.UpdateServiceRequest{
 		Service: &pb.Service{Name: name, DisplayName: text}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"display_name"}},
 	})
@@ -158,4 +160,25 @@ func (c *Crowd) Configure(ctx context.Context, number int) {
 			c.o.Ledger.Probe(p)
 		}
 	}
+}
+
+// repoint gives a level of a policy to somebody else: incidents that are open
+// keep the version that they began with.
+func (c *Crowd) repoint(ctx context.Context, at *world.Instance, service int) {
+	c.versions[service]++
+	p := c.world.Policy(service, c.versions[service])
+	update := &pb.EscalationPolicy{Name: "escalationPolicies/" + p.Service}
+	for _, who := range p.Levels {
+		update.Levels = append(update.Levels, &pb.EscalationLevel{
+			Targets: []*pb.EscalationTarget{{Name: "users/" + who}}, Delay: durationpb.New(world.Level),
+		})
+	}
+	p.Began = time.Now()
+	_, err := pb.NewEscalationPolicyServiceClient(at.Console).UpdateEscalationPolicy(ctx, &pb.UpdateEscalationPolicyRequest{
+		EscalationPolicy: update, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"levels"}},
+	})
+	if err == nil {
+		p.Set = time.Now()
+	}
+	c.o.Ledger.Policy(p)
 }

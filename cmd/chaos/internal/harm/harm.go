@@ -43,6 +43,7 @@ const (
 	SilentMail      Kind = "silent-mail"
 	RefusingMail    Kind = "refusing-mail"
 	ChangeConfig    Kind = "change-config" // nothing is broken: the organisation changes meanwhile
+	Storm           Kind = "storm"         // one service's monitor sends as fast as it can, for a while
 )
 
 // Those of a set of redis-servers. What lasts does so beyond the promotion of
@@ -61,7 +62,7 @@ func All(of redisset.Kind) []Kind {
 	all := []Kind{
 		KillInstance, KillAtPoint, PauseInstance, RestartInstance, WrongClock, KillRedis, PauseRedis, CutPower, FlushScripts, FullMemory,
 		SlowDisk, FullDisk, CutClients, CutRedis, CutApple, SilentApple, SlowApple, RefusingApple, SilentGoogle, RefusingGoogle,
-		SilentMail, RefusingMail, ChangeConfig, RedisClock,
+		SilentMail, RefusingMail, ChangeConfig, RedisClock, Storm,
 	}
 	if of == redisset.Single {
 		return all

@@ -40,6 +40,10 @@ type Push struct {
 	Incident string // of a card that stands for many, one of them
 	Collapse string
 	Answered int // HTTP status, 0 for none
+	// Of a page to an iPhone: who sent it, and the partition of its incident. -1:
+	// not known.
+	Instance  int
+	Partition int
 }
 
 // Many reports whether the card stands for many incidents.
@@ -82,6 +86,21 @@ type Look struct {
 	Seq        int
 }
 
+// Lease says who owned a partition from an instant on, as Redis had it.
+type Lease struct {
+	At        time.Time // when it was seen first
+	Partition int
+	Instance  int // -1: nobody, or nobody that is known
+}
+
+// Policy is one version of the escalation policy of a service.
+type Policy struct {
+	Service string
+	Levels  []string  // who holds each
+	Began   time.Time // when it was asked for; zero: before the run
+	Set     time.Time // when that was answered; zero: never, and it may have been set or not
+}
+
 // Probe is one change of the configuration, and when each instance showed it.
 type Probe struct {
 	Set    time.Time
@@ -98,7 +117,10 @@ type Book struct {
 	Harms  []Harm
 	Looks  []Look
 	Probes []Probe
-	Mails  int
+	Leases []Lease
+	// Policies are the versions of each service in their order.
+	Policies []Policy
+	Mails    int
 }
 
 // Ledger takes it in. It is safe for concurrent use.
@@ -125,6 +147,12 @@ func (l *Ledger) Look(k Look) { l.add(func(b *Book) { b.Looks = append(b.Looks, 
 // Probe adds a change of the configuration as one instance showed it.
 func (l *Ledger) Probe(p Probe) { l.add(func(b *Book) { b.Probes = append(b.Probes, p) }) }
 
+// Lease adds a change of an owner.
+func (l *Ledger) Lease(e Lease) { l.add(func(b *Book) { b.Leases = append(b.Leases, e) }) }
+
+// Policy adds a version of a policy.
+func (l *Ledger) Policy(p Policy) { l.add(func(b *Book) { b.Policies = append(b.Policies, p) }) }
+
 // Mail counts an e-mail.
 func (l *Ledger) Mail() { l.add(func(b *Book) { b.Mails++ }) }
 
@@ -141,6 +169,7 @@ func (l *Ledger) Book() Book {
 	b := l.book
 	b.Events, b.Pushes, b.Acts = slices.Clone(b.Events), slices.Clone(b.Pushes), slices.Clone(b.Acts)
 	b.Harms, b.Looks, b.Probes = slices.Clone(b.Harms), slices.Clone(b.Looks), slices.Clone(b.Probes)
+	b.Leases, b.Policies = slices.Clone(b.Leases), slices.Clone(b.Policies)
 	return b
 }
 

@@ -94,6 +94,7 @@ type night struct {
 	book   ledger.Ledger
 	world  *world.World
 	people *crowd.Crowd
+	source *source.Source
 	saying sync.Mutex
 }
 
@@ -108,19 +109,24 @@ func (n *night) run(ctx context.Context) (*Report, error) {
 	acting, peace := context.WithCancel(ctx) // events, people, looks
 	sending, last := context.WithCancel(ctx) // until every event is accepted
 	defer func() { peace(); last(); running.Wait() }()
-	monitors := source.New(source.Options{
+	n.source = source.New(source.Options{
 		Seed: n.o.Seed, Services: n.world.Services, Instances: n.world.Instances, Every: n.o.Every, Ledger: &n.book,
 	})
 	var watching sync.WaitGroup
 	watched, ended := context.WithCancel(ctx)
 	defer func() { ended(); watching.Wait() }()
 	watching.Go(func() { n.watchStalls(watched) })
+	watching.Go(func() {
+		if err := n.world.WatchOwners(watched); err != nil {
+			n.say("who owns what cannot be seen: %v", err) // I15 is then held against nothing
+		}
+	})
 	var looking error
 	running.Go(func() { looking = n.world.Look(acting) })
 	running.Go(func() { n.people.Doze(acting) })
 	running.Go(func() { n.people.Operate(acting) })
 	sent := make(chan struct{})
-	go func() { monitors.Run(acting, sending); close(sent) }()
+	go func() { n.source.Run(acting, sending); close(sent) }()
 
 	err := n.breakThings(ctx, time.Now().Add(n.o.For))
 	peace()
@@ -194,10 +200,33 @@ func (n *night) breakOne(ctx context.Context, h harm.Harm) error {
 		n.people.Configure(ctx, h.Number)
 		return nil
 	}
-	l, err := n.world.Do(ctx, h)
+	do := n.world.Do
+	if h.Kind == harm.Storm {
+		do = n.storm
+	}
+	l, err := do(ctx, h)
 	n.book.Harm(l)
 	n.say("%s: over after %s; %s", h.Kind, l.Until.Sub(l.From).Round(time.Millisecond), l.Detail)
 	return err
+}
+
+// stormFor is how long a storm lasts at least.
+const stormFor = 8 * time.Second
+
+// storm has one service's monitor send as fast as it can while people tap.
+func (n *night) storm(ctx context.Context, h harm.Harm) (ledger.Harm, error) {
+	l := ledger.Harm{From: time.Now(), Kind: string(h.Kind), Target: h.String()}
+	lasting, over := context.WithTimeout(ctx, h.Lasts+stormFor)
+	defer over()
+	var sent int64
+	var both sync.WaitGroup
+	both.Go(func() { sent = n.source.Storm(lasting, n.world.Services[h.Number%len(n.world.Services)]) })
+	both.Go(func() { n.people.Tap(lasting) })
+	both.Wait()
+	err := n.world.Ready(ctx)
+	l.Until = time.Now()
+	l.Served, l.Detail = l.Until, fmt.Sprintf("%d events were sent", sent)
+	return l, err
 }
 
 // end waits for rest, stops the instances, and checks.
@@ -224,7 +253,7 @@ func (n *night) end(ctx context.Context) (*Report, error) {
 	book := n.book.Book()
 	outcome := check.All(book, found, check.Terms{
 		Level: world.Level, Last: world.Levels - 1, Loops: world.Loops, Late: n.o.Late, Early: time.Second, Recovery: recovery,
-		Silence: 10 * time.Second, Config: 2*time.Second + n.o.Late, Loses: n.o.loses(), Succeeds: n.o.Redis != redisset.Single,
+		Silence: 10 * time.Second, Tap: time.Second, Config: 2*time.Second + n.o.Late, Loses: n.o.loses(), Succeeds: n.o.Redis != redisset.Single,
 	})
 	r := newReport(n.o, time.Since(n.began), book, found, outcome)
 	if err := r.keep(filepath.Join(n.o.Dir, "chaos.json"), &book); err != nil {

@@ -51,7 +51,7 @@ type Source struct {
 // New makes the monitors; Run starts them.
 func New(o Options) *Source {
 	return &Source{o: o, client: &http.Client{Timeout: callTimeout, Transport: &http.Transport{
-		MaxIdleConnsPerHost: 16,
+		MaxIdleConnsPerHost: stormers,
 		DialContext:         (&net.Dialer{Timeout: callTimeout}).DialContext,
 	}}}
 }
@@ -71,6 +71,42 @@ func (s *Source) Run(ctx, last context.Context) {
 	}
 	all.Wait()
 	s.client.CloseIdleConnections()
+}
+
+// How hard a storm is: far more than two processors bear.
+const (
+	stormers  = 64
+	stormKeys = 5
+)
+
+// Storm has the monitor of one service send as fast as it is answered, over many
+// connections, and take no refusal to heart, until ctx ends. It returns how many
+// events were sent.
+func (s *Source) Storm(ctx context.Context, service world.Service) int64 {
+	var all sync.WaitGroup
+	var sent atomic.Int64
+	for i := range stormers {
+		all.Go(func() {
+			m := &monitor{s: s, service: service}
+			for n := i; ctx.Err() == nil; n++ {
+				e := ledger.Event{
+					Number: int(s.number.Add(1)), Service: service.ID, Key: fmt.Sprintf("storm-%d", n%stormKeys), Action: "trigger", Door: "http",
+					Sent: time.Now(), Tries: 1,
+				}
+				refused, err := m.try(ctx, s.o.Instances[n%len(s.o.Instances)], e)
+				switch {
+				case err == nil:
+					e.Accepted = time.Now()
+				case refused:
+					e.Refused = 1
+				}
+				s.o.Ledger.Event(e)
+				sent.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	return sent.Load()
 }
 
 // monitor is that of one service.

@@ -194,3 +194,58 @@ func (w *World) look(ctx context.Context, s *store.Store) error {
 	}
 	return nil
 }
+
+// ownersEvery is how often it is looked who owns what.
+const ownersEvery = 200 * time.Millisecond
+
+// WatchOwners notes when a partition changes its owner, until ctx ends. What
+// cannot be read meanwhile is not noted.
+func (w *World) WatchOwners(ctx context.Context) error {
+	s, err := store.Open(ctx, store.Options{URL: w.storeURL()})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	var last [store.Partitions]int
+	for i := range last {
+		last[i] = -1
+	}
+	for {
+		pause(ctx, ownersEvery)
+		if ctx.Err() != nil {
+			return nil
+		}
+		one, cancel := context.WithTimeout(ctx, 2*time.Second)
+		m, err := s.Membership(one)
+		cancel()
+		if err != nil {
+			continue
+		}
+		now := time.Now()
+		for p, owner := range w.owners(m) {
+			if owner != last[p] {
+				w.o.Ledger.Lease(ledger.Lease{At: now, Partition: p, Instance: owner})
+				last[p] = owner
+			}
+		}
+	}
+}
+
+// owners returns the number of the instance that owns each partition; -1 for none.
+func (w *World) owners(m store.Membership) (all [store.Partitions]int) {
+	numbers := map[string]int{}
+	for _, member := range m.Members {
+		for _, in := range w.Instances {
+			if in.config.PublicURL == member.Address {
+				numbers[member.Instance] = in.Number
+			}
+		}
+	}
+	for p, lease := range m.Leases {
+		all[p] = -1
+		if n, ok := numbers[lease.Owner]; ok {
+			all[p] = n
+		}
+	}
+	return all
+}

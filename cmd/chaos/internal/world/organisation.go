@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/directory"
@@ -52,8 +53,15 @@ type Person struct {
 	tokens []string
 }
 
+// Policy is the version of a service's policy that a number stands for: the
+// second level is held by another person each time.
+func (w *World) Policy(service, number int) ledger.Policy {
+	second := (service*Levels + 1 + number%2*Levels) % (len(w.Services) * Levels)
+	return ledger.Policy{Service: w.Services[service].ID, Levels: []string{w.People[service*Levels].ID, w.People[second].ID}}
+}
+
 // services and people make the organisation: service i pages person 2i first
-// and person 2i+1 next; the boss is asked when nobody else takes it.
+// and person 2i+1 next, until its policy is changed; the boss is asked when nobody else takes it.
 func services(n int) []Service {
 	all := make([]Service, n)
 	for i := range all {
@@ -91,8 +99,10 @@ func (w *World) document() []byte {
 	b.WriteString("policies:\n")
 	for i, s := range w.Services {
 		fmt.Fprintf(&b, "  - {id: %s, name: %s, loops: %d, fallback: [users/boss], levels: [", s.ID, s.ID, Loops)
-		for k := range Levels {
-			fmt.Fprintf(&b, "{targets: [users/%s], delay: %s},", w.People[i*Levels+k].ID, level)
+		policy := w.Policy(i, 0)
+		w.o.Ledger.Policy(policy)
+		for _, who := range policy.Levels {
+			fmt.Fprintf(&b, "{targets: [users/%s], delay: %s},", who, level)
 		}
 		b.WriteString("]}\n")
 	}

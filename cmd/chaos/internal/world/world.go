@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
@@ -20,14 +21,18 @@ import (
 	"github.com/tocsin-oncall/tocsin/cmd/internal/lab"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 	"github.com/tocsin-oncall/tocsin/server/config"
+	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/redisd"
+	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
-// The key that the simulated Apple knows us by.
-const (
-	teamID = "TEAM000001"
-	keyID  = "KEY0000001"
-)
+// teamID and keyID are how the simulated Apple knows an instance: each is of a
+// team of its own, so that it can be seen who sent a page. Several keys of one
+// team are more than Apple bears; whose bundle it is, the simulated one does not
+// ask unless it is told.
+func teamID(instance int) string { return fmt.Sprintf("TEAM00000%d", instance) }
+
+func keyID(instance int) string { return fmt.Sprintf("KEY000000%d", instance) }
 
 // Options of a World.
 type Options struct {
@@ -56,7 +61,7 @@ type World struct {
 	mail      *mailer
 	memory    string // directory of Redis
 	masterKey string
-	owners    map[string]string // person by token
+	holders   map[string]string // person by token
 }
 
 // New makes it, sets the organisation up and starts all of it. Close it, also
@@ -65,7 +70,7 @@ func New(ctx context.Context, o Options) (*World, error) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails, by its documentation
 	w := &World{
-		o: o, masterKey: base64.StdEncoding.EncodeToString(key), owners: map[string]string{},
+		o: o, masterKey: base64.StdEncoding.EncodeToString(key), holders: map[string]string{},
 		Services: services(o.Services), People: people(o.Services),
 	}
 	for _, f := range []func(context.Context) error{w.openPushServices, w.startRedis, w.settle, w.startInstances} {
@@ -91,13 +96,14 @@ func (w *World) openPushServices(context.Context) error {
 	if w.mail, err = openMailer(w.o.Ledger.Mail); err != nil {
 		return err
 	}
-	w.Apple.AllowTopic(teamID, bundle)
 	if err := os.MkdirAll(w.path("push"), 0o700); err != nil {
 		return fmt.Errorf("make the directory of the keys: %w", err)
 	}
-	for name, text := range map[string][]byte{
-		"key.p8": w.Apple.NewKey(teamID, keyID), "apple.pem": w.Apple.CA(), "account.json": w.Google.ServiceAccountJSON(), "google.pem": w.Google.CA(),
-	} {
+	files := map[string][]byte{"apple.pem": w.Apple.CA(), "account.json": w.Google.ServiceAccountJSON(), "google.pem": w.Google.CA()}
+	for i := range w.o.Instances {
+		files[keyID(i)+".p8"] = w.Apple.NewKey(teamID(i), keyID(i))
+	}
+	for name, text := range files {
 		if err := os.WriteFile(w.path("push", name), text, 0o600); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
@@ -113,7 +119,7 @@ func (w *World) openPushServices(context.Context) error {
 				token = w.Google.Register(phone, bundle)
 			}
 			p.Phones, p.tokens = append(p.Phones, phone), append(p.tokens, token)
-			w.owners[token] = p.ID
+			w.holders[token] = p.ID
 		}
 	}
 	return nil
@@ -121,8 +127,9 @@ func (w *World) openPushServices(context.Context) error {
 
 // note writes a request at a push service into the ledger.
 func (w *World) note(service string, r pushtest.Request) {
-	p := ledger.Push{At: r.At, Service: service, Token: r.Token, Person: w.owners[r.Token], Answered: r.Status}
+	p := ledger.Push{At: r.At, Service: service, Token: r.Token, Person: w.holders[r.Token], Answered: r.Status, Instance: -1, Partition: -1}
 	if service == "apns" {
+		p.Instance = w.signer(r.Header["authorization"])
 		var body struct{ T struct{ K, D, I string } }
 		_ = json.Unmarshal(r.Body, &body) // what is no page of ours has no kind
 		p.Kind, p.Delivery, p.Incident, p.Collapse = body.T.K, body.T.D, body.T.I, r.Header["apns-collapse-id"]
@@ -134,9 +141,29 @@ func (w *World) note(service string, r pushtest.Request) {
 		d := body.Message.Data
 		p.Kind, p.Delivery, p.Incident, p.Collapse = d["k"], d["d"], d["i"], d["tag"]
 	}
+	if at, err := store.PartitionOfIncident(incident.ID(p.Incident)); err == nil {
+		p.Partition = int(at)
+	}
 	if p.Kind != "" { // FCM's tokens are asked for at the same door
 		w.o.Ledger.Push(p)
 	}
+}
+
+// signer is the instance whose key is named by a provider token; -1 for none.
+func (w *World) signer(authorization string) int {
+	_, token, _ := strings.Cut(authorization, " ")
+	head, _, _ := strings.Cut(token, ".")
+	text, err := base64.RawURLEncoding.DecodeString(head)
+	var named struct{ Kid string }
+	if err != nil || json.Unmarshal(text, &named) != nil {
+		return -1
+	}
+	for i := range w.o.Instances {
+		if keyID(i) == named.Kid {
+			return i
+		}
+	}
+	return -1
 }
 
 func (w *World) startRedis(ctx context.Context) error {
@@ -169,20 +196,22 @@ func (w *World) startInstances(ctx context.Context) error {
 	c.SMTP.Host, c.SMTP.Port, c.SMTP.Security, c.SMTP.From = "127.0.0.1", w.mail.port, "none", "Tocsin <oncall@example.com>"
 	c.Push.Apps = []config.PushApp{
 		{
-			ID: "oncall", Platform: "ios", Environment: "production", Bundle: bundle, TeamID: teamID, KeyID: keyID,
-			KeyFile: w.path("push", "key.p8"), TestCAFile: w.path("push", "apple.pem"), Critical: true,
+			ID: "oncall", Platform: "ios", Environment: "production", Bundle: bundle,
+			TestCAFile: w.path("push", "apple.pem"), Critical: true,
 		},
 		{
 			ID: "oncall", Platform: "android", Environment: "production", ServiceAccountFile: w.path("push", "account.json"),
 			TestEndpoint: w.Google.URL(), TestCAFile: w.path("push", "google.pem"),
 		},
 	}
-	apple, err := url.Parse(w.Apple.URL())
+	at, err := url.Parse(w.Apple.URL())
 	if err != nil {
 		return err
 	}
 	for i := range w.o.Instances {
-		in, err := newInstance(ctx, i, w.o.Program, w.path(fmt.Sprintf("instance-%d", i)), c, w.Redis, apple.Host)
+		apple := &c.Push.Apps[0] // newInstance has a copy of its own
+		apple.TeamID, apple.KeyID, apple.KeyFile = teamID(i), keyID(i), w.path("push", keyID(i)+".p8")
+		in, err := newInstance(ctx, i, w.o.Program, w.path(fmt.Sprintf("instance-%d", i)), c, w.Redis, at.Host)
 		if err != nil {
 			return err
 		}
