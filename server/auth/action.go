@@ -61,7 +61,7 @@ func (s Signer) Action(b Binding, issued, deadline time.Time) (string, error) {
 		expires = last
 	}
 	day, exp, verbs := dayOf(issued), strconv.FormatInt(expires.Unix(), 10), string(VerbAck)
-	m := mac(s.ring.keys[0], actionLabel, day, b.actionFields(exp, verbs)...)
+	m := s.mac(s.ring.keys[0], actionLabel, day, b.actionFields(exp, verbs)...)
 	token := strings.Join([]string{"v1", strconv.FormatInt(day, 10), b.Delivery, exp, verbs, encodeMAC(m)}, ".")
 	if len(token) > MaxActionToken {
 		return "", fault.New(fault.Internal, "ACTION_TOKEN_SIZE", "the action token is too long", "token_bytes", strconv.Itoa(len(token)))

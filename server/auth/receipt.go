@@ -29,7 +29,7 @@ func (s Signer) ReceiptKey(b Binding, issued time.Time) (string, error) {
 		return "", fault.New(fault.Internal, "NO_MASTER_KEY", "there is no master key to sign with")
 	}
 	day, exp := dayOf(issued), strconv.FormatInt(issued.Add(ReceiptLife).Unix(), 10)
-	m := mac(s.ring.keys[0], receiptLabel, day, b.receiptFields(exp)...)
+	m := s.mac(s.ring.keys[0], receiptLabel, day, b.receiptFields(exp)...)
 	return strings.Join([]string{"r1", strconv.FormatInt(day, 10), exp, encodeMAC(m)}, "."), nil
 }
 

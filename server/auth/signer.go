@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -38,17 +39,50 @@ type Binding struct {
 // Signer makes and checks what travels in a push. Its keys are derived from
 // the master key, one per day of issue, so every instance has them without
 // storing any, and a key of long ago signs nothing that is still valid.
-type Signer struct{ ring Keyring }
+type Signer struct {
+	ring Keyring
+	days *dayKeys
+}
 
 // NewSigner returns the signer of the ring.
-func NewSigner(ring Keyring) Signer { return Signer{ring} }
+func NewSigner(ring Keyring) Signer { return Signer{ring, &dayKeys{last: map[dayKeyOf]dayKey{}}} }
+
+// dayKeys remembers the key that was derived last for each purpose: deriving one
+// takes several times as long as the MAC that it makes, and a day has many.
+type dayKeys struct {
+	mu   sync.Mutex
+	last map[dayKeyOf]dayKey // as many as there are master keys and labels
+}
+
+type dayKeyOf struct {
+	master KeyID
+	label  string
+}
+
+type dayKey struct {
+	day int64
+	key []byte
+}
+
+// of returns the key of a master key for the label and the day.
+func (d *dayKeys) of(k masterKey, label string, day int64) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	name := dayKeyOf{k.id, label}
+	if last, ok := d.last[name]; ok && last.day == day {
+		return last.key
+	}
+	key := k.derive(label+"/"+strconv.FormatInt(day, 10), sha256.Size)
+	d.last[name] = dayKey{day, key}
+	return key
+}
 
 // dayOf is the key id of tokens issued at the instant: days since 1970 in UTC.
 func dayOf(at time.Time) int64 { return at.Unix() / daySecs }
 
 // mac returns the MAC of the fields under the key of the label and the day.
-func mac(k masterKey, label string, day int64, fields ...string) []byte {
-	h := hmac.New(sha256.New, k.derive(label+"/"+strconv.FormatInt(day, 10), sha256.Size))
+func (s Signer) mac(k masterKey, label string, day int64, fields ...string) []byte {
+	h := hmac.New(sha256.New, s.days.of(k, label, day))
 	writeField(h, label)
 	for _, f := range fields {
 		writeField(h, f)
@@ -70,7 +104,7 @@ func writeField(h interface{ Write([]byte) (int, error) }, field string) {
 func (s Signer) verifies(got []byte, label string, day int64, fields ...string) bool {
 	ok := 0
 	for _, k := range s.ring.keys {
-		ok |= subtle.ConstantTimeCompare(got, mac(k, label, day, fields...))
+		ok |= subtle.ConstantTimeCompare(got, s.mac(k, label, day, fields...))
 	}
 	return ok == 1
 }

@@ -124,6 +124,37 @@ func TestActionBindsEveryField(t *testing.T) {
 	})
 }
 
+// Whatever a signer signed last, what it signed another day or for another
+// purpose is good, and what a signer that begins anew signs is the same.
+func TestDaysDoNotMix(t *testing.T) {
+	_, _, ring := rings(t)
+	s := auth.NewSigner(ring)
+	monday := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	days := []time.Time{monday, monday.Add(24 * time.Hour), monday, monday.Add(48 * time.Hour)}
+	keys := make([]string, len(days))
+	for i, at := range days {
+		var err error
+		if keys[i], err = s.ReceiptKey(binding, at); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Action(binding, at, at.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := auth.NewSigner(ring).ReceiptKey(binding, at)
+		if err != nil || fresh != keys[i] {
+			t.Errorf("%v: a fresh signer makes %q, %v, want %q", at, fresh, err, keys[i])
+		}
+	}
+	if keys[0] != keys[2] || keys[0] == keys[1] || keys[1] == keys[3] {
+		t.Errorf("keys of three days are %q, want the first and the third alike only", keys)
+	}
+	for i, key := range keys {
+		if err := s.VerifyReceipt(key, binding, days[i].Add(time.Hour)); err != nil {
+			t.Errorf("the key of %v: %v, want good", days[i], err)
+		}
+	}
+}
+
 // FuzzAction holds that no text but the issued one verifies, whatever it parses to.
 func FuzzAction(f *testing.F) {
 	vectors, err := auth.Vectors()
