@@ -11,22 +11,16 @@ import (
 )
 
 // An archive is most of what a busy installation keeps, so its body is made
-// small before it is deflated: instants become distances from the creation,
-// sequence numbers distances from where they stand, ids of deliveries bytes, and
-// what most archives have in common is in a dictionary.
+// small before it is deflated: instants become distances from the creation, in
+// the timeline from the entry before, so that what happens at regular intervals
+// is the same over and over; sequence numbers become distances from where they
+// stand, ids of deliveries bytes, and what most archives have in common is in a
+// dictionary.
 
 // squeeze makes the message of an archive small; stretch undoes it exactly.
 func squeeze(m *storepb.Archive) {
-	shift(m, func(ms, origin int64) int64 {
-		if ms == 0 {
-			return 0
-		}
-		d := ms - origin
-		if d >= 0 {
-			d++ // 0 is "not set"
-		}
-		return d<<1 ^ d>>63 // zigzag: small for small distances to either side
-	})
+	m.Chained = true
+	shift(m, distance, func(raw, _ int64) int64 { return raw })
 	for i, e := range m.GetTimeline() {
 		e.Seq -= int32(i + 1)
 	}
@@ -42,17 +36,33 @@ func squeeze(m *storepb.Archive) {
 	}
 }
 
+// distance writes an instant as its distance from another: small for small ones
+// to either side (zigzag), 0 for "not set".
+func distance(ms, origin int64) int64 {
+	if ms == 0 {
+		return 0
+	}
+	d := ms - origin
+	if d >= 0 {
+		d++
+	}
+	return d<<1 ^ d>>63
+}
+
+// instant undoes distance.
+func instant(v, origin int64) int64 {
+	if v == 0 {
+		return 0
+	}
+	d := int64(uint64(v)>>1) ^ -(v & 1)
+	if d > 0 {
+		d--
+	}
+	return d + origin
+}
+
 func stretch(m *storepb.Archive) error {
-	shift(m, func(v, origin int64) int64 {
-		if v == 0 {
-			return 0
-		}
-		d := int64(uint64(v)>>1) ^ -(v & 1)
-		if d > 0 {
-			d--
-		}
-		return d + origin
-	})
+	shift(m, instant, func(_, raw int64) int64 { return raw })
 	for i, e := range m.GetTimeline() {
 		e.Seq += int32(i + 1)
 	}
@@ -74,8 +84,10 @@ func stretch(m *storepb.Archive) error {
 	return nil
 }
 
-// shift changes every instant of an archive but the creation, by which it goes.
-func shift(m *storepb.Archive, f func(ms, origin int64) int64) {
+// shift changes every instant of an archive but the creation, by which it goes,
+// or by the entry before: raw tells which of an instant before and after the
+// change is the one that others go by.
+func shift(m *storepb.Archive, f func(ms, origin int64) int64, raw func(before, after int64) int64) {
 	in := m.GetIncident()
 	if in == nil {
 		in = &storepb.Incident{}
@@ -93,8 +105,14 @@ func shift(m *storepb.Archive, f func(ms, origin int64) int64) {
 	for _, a := range in.GetAcks() {
 		move(&a.At, &a.ClientAt)
 	}
+	last := origin
 	for _, e := range m.GetTimeline() {
-		move(&e.At, &e.Until, &e.ClientAt)
+		before := e.GetAt()
+		e.At = f(before, last)
+		if at := raw(before, e.GetAt()); at != 0 && m.GetChained() {
+			last = at
+		}
+		move(&e.Until, &e.ClientAt)
 	}
 	for _, a := range m.GetAlerts() {
 		move(&a.First, &a.Last, &a.SourceTime, &a.RepeatsAt)

@@ -2143,7 +2143,10 @@ type Archive struct {
 	Alerts     []*Alert               `protobuf:"bytes,3,rep,name=alerts,proto3" json:"alerts,omitempty"`
 	Deliveries []*Delivery            `protobuf:"bytes,4,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
 	// Sixteen bytes for each delivery that has no id of its own.
-	DeliveryIds   []byte `protobuf:"bytes,5,opt,name=delivery_ids,json=deliveryIds,proto3" json:"delivery_ids,omitempty"`
+	DeliveryIds []byte `protobuf:"bytes,5,opt,name=delivery_ids,json=deliveryIds,proto3" json:"delivery_ids,omitempty"`
+	// Each entry's instant is its distance from the one before, not from the
+	// incident's creation.
+	Chained       bool `protobuf:"varint,6,opt,name=chained,proto3" json:"chained,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2211,6 +2214,13 @@ func (x *Archive) GetDeliveryIds() []byte {
 		return x.DeliveryIds
 	}
 	return nil
+}
+
+func (x *Archive) GetChained() bool {
+	if x != nil {
+		return x.Chained
+	}
+	return false
 }
 
 // One configuration record. Its payload belongs to the directory.
@@ -3751,7 +3761,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x06client\x18\x0e \x01(\tR\x06client\x12\x1d\n" +
 	"\n" +
 	"client_url\x18\x0f \x01(\tR\tclientUrl\x12\x1b\n" +
-	"\tsender_id\x18\x10 \x01(\tR\bsenderId\"\x82\x02\n" +
+	"\tsender_id\x18\x10 \x01(\tR\bsenderId\"\x9c\x02\n" +
 	"\aArchive\x125\n" +
 	"\bincident\x18\x01 \x01(\v2\x19.tocsin.store.v1.IncidentR\bincident\x122\n" +
 	"\btimeline\x18\x02 \x03(\v2\x16.tocsin.store.v1.EntryR\btimeline\x12.\n" +
@@ -3759,7 +3769,8 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"deliveries\x18\x04 \x03(\v2\x19.tocsin.store.v1.DeliveryR\n" +
 	"deliveries\x12!\n" +
-	"\fdelivery_ids\x18\x05 \x01(\fR\vdeliveryIds\"V\n" +
+	"\fdelivery_ids\x18\x05 \x01(\fR\vdeliveryIds\x12\x18\n" +
+	"\achained\x18\x06 \x01(\bR\achained\"V\n" +
 	"\x06Record\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x03R\acreated\x12\x18\n" +
 	"\aupdated\x18\x02 \x01(\x03R\aupdated\x12\x18\n" +
