@@ -12,7 +12,8 @@
 // can touch all that a document needs; the same keys work on one server, behind
 // Sentinel and in a cluster. A [Store] may be used by any number of goroutines.
 // Commits and appends of many goroutines travel together: a batch is whatever
-// queued while the previous one was in flight.
+// queued while the previous one was in flight, and one execution of a script
+// carries several of them out, each whole or not at all.
 //
 // Errors are faults: Conflict when a guard missed, NotFound, Exhausted when an
 // inbox is full, Unavailable when Redis is out or its answer did not come, in
