@@ -116,6 +116,7 @@ func (n *night) run(ctx context.Context) (*Report, error) {
 	watched, ended := context.WithCancel(ctx)
 	defer func() { ended(); watching.Wait() }()
 	watching.Go(func() { n.watchStalls(watched) })
+	watching.Go(func() { n.world.WatchRedis(watched) })
 	watching.Go(func() {
 		if err := n.world.WatchOwners(watched); err != nil {
 			n.say("who owns what cannot be seen: %v", err) // I15 is then held against nothing

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/machine"
@@ -203,6 +204,19 @@ func (n *Node) stands(ctx context.Context) (standing, error) {
 	}
 	r := info["Replication"]
 	return standing{master: r["role"] == "master", of: r["master_port"], linked: r["master_link_status"] == "up"}, nil
+}
+
+// Used is how much processor the server has used; 0 when it does not run.
+func (n *Node) Used() time.Duration {
+	p, err := procfs.NewProc(n.running().PID())
+	if err != nil {
+		return 0
+	}
+	stat, err := p.Stat()
+	if err != nil {
+		return 0
+	}
+	return time.Duration(stat.CPUTime() * float64(time.Second))
 }
 
 func (n *Node) close() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/harm"
@@ -20,6 +21,7 @@ const (
 // breakRedis does what a harm does to the redis-servers. With several masters it
 // does it to one of them, by the number of the harm.
 func (w *World) breakRedis(ctx context.Context, h harm.Harm, l *ledger.Harm) error {
+	w.tampered.Add(1)
 	masters, err := w.Redis.Masters(ctx)
 	if err != nil {
 		return err
@@ -129,4 +131,29 @@ func (w *World) limit(ctx context.Context, bytes int64) error {
 		}
 	}
 	return nil
+}
+
+// stallOf is how long a redis-server may keep its callers waiting before it
+// counts as standing still.
+const stallOf = time.Second
+
+// WatchRedis notes when a redis-server stood still and nobody had done it: it did
+// not answer, and used no processor in that time. It returns when ctx ends.
+func (w *World) WatchRedis(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, n := range w.Redis.Nodes {
+		all.Go(func() {
+			for last, used, tampered := time.Now(), n.Used(), w.tampered.Load(); ctx.Err() == nil; pause(ctx, 100*time.Millisecond) {
+				if n.Client.Ping(ctx).Err() != nil {
+					continue
+				}
+				now, uses, tampers := time.Now(), n.Used(), w.tampered.Load()
+				if gap := now.Sub(last); gap > stallOf && tampers == tampered && tampers%2 == 0 && uses-used < gap/2 {
+					w.o.Ledger.Harm(ledger.Harm{From: last, Until: now, Served: now, Kind: ledger.Stall, Target: n.Name})
+				}
+				last, used, tampered = now, uses, tampers
+			}
+		})
+	}
+	all.Wait()
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/ledger"
@@ -59,7 +60,8 @@ type World struct {
 
 	o         Options
 	mail      *mailer
-	memory    string // directory of Redis
+	memory    string       // directory of Redis
+	tampered  atomic.Int64 // odd while a harm is done to Redis
 	masterKey string
 	holders   map[string]string // person by token
 }
