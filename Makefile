@@ -49,6 +49,7 @@ cluster: build ## Start a Redis Cluster of three masters with a replica each on 
 test: ## Run all tests under the race detector
 	@.ci/need redis-server gcc
 	CGO_ENABLED=1 go test -race -timeout 10m ./...
+	CGO_ENABLED=1 go test -race -timeout 10m -tags schemanext ./server/store ./server/engine
 
 .PHONY: quick
 quick: ## Run all tests without the race detector

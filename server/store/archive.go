@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -28,13 +26,13 @@ type archive struct {
 // maxArchive bounds what an archive may inflate to.
 const maxArchive = 64 << 20
 
-func packArchive(a *archive) []byte {
+func packArchive(a *archive, f form) []byte {
 	m := &storepb.Archive{
 		Incident: incidentToProto(a.incident), Timeline: each(a.timeline, entryToProto),
 		Alerts: each(a.alerts, alertToProto), Deliveries: each(a.deliveries, deliveryToProto),
 	}
 	squeeze(m)
-	return deflate(marshal(m))
+	return deflate(f.body(m))
 }
 
 func unpackArchive(id incident.ID, pre prefix, body []byte) (*archive, error) {
@@ -43,7 +41,7 @@ func unpackArchive(id incident.ID, pre prefix, body []byte) (*archive, error) {
 		return nil, err
 	}
 	var m storepb.Archive
-	if err := proto.Unmarshal(raw, &m); err != nil {
+	if err := pre.Form.read(raw, &m); err != nil {
 		return nil, err
 	}
 	if err := stretch(&m); err != nil {
@@ -135,8 +133,8 @@ func (s *Store) pack(ctx context.Context, r Record, zone func(roster.UserID) str
 	a := &archive{incident: in, timeline: r.Timeline, alerts: r.Alerts, deliveries: r.Deliveries}
 	plan.guard(ErrRevisionMoved, "doc", docKey(p, d), revisionText(in.Revision), "")
 	// Records beside the document change without its revision: they are guarded themselves.
-	for _, al := range r.Alerts {
-		plan.guard(ErrRevisionMoved, "field", alertsKey(p, in.ID), alertField(al.Service, al.Key), marshal(alertRecord(al, in.Text.Title)))
+	if ok, err := s.guardAlerts(ctx, plan, p, r); !ok || err != nil {
+		return false, err
 	}
 	for _, dv := range r.Deliveries {
 		raw, _, ok := parseDelivery(dv.ID)
@@ -154,16 +152,38 @@ func (s *Store) pack(ctx context.Context, r Record, zone func(roster.UserID) str
 	}
 	pre := prefix{
 		Revision: in.Revision + 1, Generation: in.Generation, Status: uint8(in.Status),
-		Encoding: encodingArchive, Nonce: plan.nonce,
+		Form: s.form(), Encoding: encodingArchive, Nonce: plan.nonce,
 	}
-	plan.write("SET", docKey(p, d), seal(pre, packArchive(a)))
+	plan.write("SET", docKey(p, d), seal(pre, packArchive(a, pre.Form)))
 	for _, key := range []string{timelineKey(p, in.ID), alertsKey(p, in.ID), deliveriesKey(p, d)} {
 		plan.write("DEL", key)
 	}
 	row, day := factsOf(r, zone), factsDay(in.Created)
-	plan.write("HSET", factsKey(p, day), string(in.ID), marshal(row.proto()))
+	plan.write("HSET", factsKey(p, day), string(in.ID), pre.Form.record(row.proto()))
 	plan.write("EXPIRE", factsKey(p, day), int(factsKept.Seconds()))
 	return s.plain(ctx, plan, Wake{Partition: p})
+}
+
+// guardAlerts adds that the alerts are as they were read, in whatever form they
+// are stored; false when one has just changed.
+func (s *Store) guardAlerts(ctx context.Context, plan *plan, p Partition, r Record) (bool, error) {
+	if len(r.Alerts) == 0 {
+		return true, nil
+	}
+	key := alertsKey(p, r.Incident.ID)
+	fields := each(r.Alerts, func(a incident.Alert) string { return alertField(a.Service, a.Key) })
+	stored, err := s.rdb.HMGet(ctx, key, fields...).Result()
+	if err != nil {
+		return false, failed(err, "read the alerts of incident %s", r.Incident.ID)
+	}
+	for i, field := range fields {
+		raw, _ := stored[i].(string)
+		if now, err := decodeAlert(field, raw, r.Incident.Text.Title); err != nil || now != r.Alerts[i] {
+			return false, err
+		}
+		plan.guard(ErrRevisionMoved, "field", key, field, raw)
+	}
+	return true, nil
 }
 
 // plain carries out a plan that is no decision: true when it was committed,
@@ -187,7 +207,7 @@ func (s *Store) commitArchived(ctx context.Context, d *draft) Result {
 	if a == nil || a.prefix.Revision != d.c.Before.Revision {
 		return Result{Err: failed(ErrRevisionMoved, "commit %s", d.doc)}
 	}
-	again := &draft{c: d.c, partition: d.partition, doc: d.doc, plan: newPlan(), unpack: a}
+	again := &draft{c: d.c, form: d.form, partition: d.partition, doc: d.doc, plan: newPlan(), unpack: a}
 	again.wake.Partition = d.partition
 	if err := again.build(); err != nil {
 		return Result{Err: err}
@@ -234,8 +254,8 @@ func (s *Store) repack(ctx context.Context, id incident.ID, a *archive) (bool, e
 	plan := newPlan()
 	plan.guard(ErrRevisionMoved, "doc", incidentKey(p, id), revisionText(a.prefix.Revision), string(encodingArchive))
 	pre := a.prefix
-	pre.Revision, pre.Nonce = pre.Revision+1, plan.nonce
-	plan.write("SET", incidentKey(p, id), seal(pre, packArchive(a)))
+	pre.Revision, pre.Form, pre.Nonce = pre.Revision+1, s.form(), plan.nonce
+	plan.write("SET", incidentKey(p, id), seal(pre, packArchive(a, pre.Form)))
 	return s.plain(ctx, plan, Wake{Partition: p})
 }
 

@@ -119,6 +119,7 @@ func (s *Store) CommitAll(ctx context.Context, cs []Commit) []Result {
 // draft is a commit on its way.
 type draft struct {
 	c         *Commit
+	form      form
 	partition Partition
 	doc       Doc
 	plan      *plan
@@ -161,7 +162,7 @@ func (s *Store) settle(ctx context.Context, d *draft, o outcome) Result {
 
 // draft writes down the guards and writes of a commit.
 func (s *Store) draft(c *Commit) (*draft, error) {
-	d := &draft{c: c, partition: c.Partition, plan: newPlan()}
+	d := &draft{c: c, form: s.form(), partition: c.Partition, plan: newPlan()}
 	switch {
 	case c.Person != nil && c.Person.After == nil:
 		return nil, fault.New(fault.Internal, "COMMIT_SHAPE", "a change of a person has to say what follows")
@@ -283,7 +284,7 @@ func (d *draft) workItems() {
 			w.Incident = d.doc.Incident
 		}
 		d.work = append(d.work, w)
-		p.write("XADD", workKey(d.partition), "*", "w", marshal(workToProto(w)))
+		p.write("XADD", workKey(d.partition), "*", "w", d.form.record(workToProto(w)))
 		d.wake.Kinds |= WakeWork
 	}
 	if n := len(d.c.Inbox); n > 1 { // the last one was taken by its guard
@@ -306,9 +307,9 @@ func (d *draft) incident() {
 	}
 	pre := prefix{
 		Revision: d.revision, Generation: after.Generation, Status: uint8(after.Status),
-		Encoding: encodingPlain, Nonce: d.plan.nonce,
+		Form: d.form, Encoding: encodingPlain, Nonce: d.plan.nonce,
 	}
-	d.plan.write("SET", docKey(d.partition, d.doc), seal(pre, marshal(incidentToProto(after))))
+	d.plan.write("SET", docKey(d.partition, d.doc), seal(pre, d.form.body(incidentToProto(after))))
 	d.prove()
 	var was time.Time
 	if before != nil {
@@ -393,17 +394,17 @@ func (d *draft) records() {
 		entries = slices.Concat(old, c.Timeline)
 		for _, dv := range d.unpack.deliveries {
 			if raw, _, ok := parseDelivery(dv.ID); ok {
-				p.write("HSET", deliveriesKey(d.partition, d.doc), raw, sealDelivery(dv, ""))
+				p.write("HSET", deliveriesKey(d.partition, d.doc), raw, sealDelivery(dv, d.form, ""))
 			}
 		}
 	} else if c.Coalesce != nil {
-		p.write("LSET", timelineKey(d.partition, id), -1, marshal(entryToProto(*c.Coalesce)))
+		p.write("LSET", timelineKey(d.partition, id), -1, d.form.record(entryToProto(*c.Coalesce)))
 	}
 	p.writeMany("RPUSH", timelineKey(d.partition, id), each(entries, func(e incident.Entry) any {
-		return marshal(entryToProto(e))
+		return d.form.record(entryToProto(e))
 	}))
 	for _, a := range alerts {
-		p.write("HSET", alertsKey(d.partition, id), alertField(a.Service, a.Key), marshal(alertRecord(a, d.title())))
+		p.write("HSET", alertsKey(d.partition, id), alertField(a.Service, a.Key), d.form.record(alertRecord(a, d.title())))
 	}
 	for _, a := range c.Drop {
 		p.write("HDEL", alertsKey(d.partition, id), alertField(a.Service, a.Key))
@@ -441,8 +442,8 @@ func (d *draft) person(c *PersonChange) error {
 	} else {
 		d.plan.guard(ErrRevisionMoved, "doc", key, "", "")
 	}
-	pre := prefix{Revision: d.revision, Encoding: encodingPlain, Nonce: d.plan.nonce}
-	d.plan.write("SET", key, seal(pre, marshal(personToProto(c.After))))
+	pre := prefix{Revision: d.revision, Form: d.form, Encoding: encodingPlain, Nonce: d.plan.nonce}
+	d.plan.write("SET", key, seal(pre, d.form.body(personToProto(c.After))))
 	d.prove()
 	d.timer(was, c.After.Due(), c.After.Updated)
 	return nil

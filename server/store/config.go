@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/store/storepb"
@@ -99,10 +98,10 @@ func (s *Store) ConfigApply(ctx context.Context, now time.Time, changes []Config
 		if created.IsZero() {
 			created = now
 		}
-		body := marshal(&storepb.Record{Created: ms(created), Updated: ms(now), Payload: c.Payload})
-		pre := prefix{Revision: revision, Encoding: encodingPlain, Nonce: plan.nonce}
+		pre := prefix{Revision: revision, Form: s.form(), Encoding: encodingPlain, Nonce: plan.nonce}
+		body := pre.Form.body(&storepb.Record{Created: ms(created), Updated: ms(now), Payload: c.Payload})
 		plan.write("HSET", configKey, field, seal(pre, body))
-		plan.write("XADD", configLogKey, append(values, "b", body)...)
+		plan.write("XADD", configLogKey, append(values, "b", pre.Form.stamped(body))...)
 	}
 	for _, a := range audit {
 		plan.write("XADD", auditKey, "MAXLEN", "~", auditKept, "*", "a", a)
@@ -195,17 +194,17 @@ func decodeRecord(field string, raw []byte) (ConfigRecord, error) {
 	if err != nil {
 		return ConfigRecord{}, fmt.Errorf("read record %s: %w", field, err)
 	}
-	return decodeBody(kind, id, pre.Revision, body)
+	var m storepb.Record
+	if err := pre.Form.read(body, &m); err != nil {
+		return ConfigRecord{}, fmt.Errorf("read record %s: %w", field, err)
+	}
+	return recordFromProto(kind, id, pre.Revision, &m), nil
 }
 
-func decodeBody(kind, id string, revision uint64, body []byte) (ConfigRecord, error) {
-	var m storepb.Record
-	if err := proto.Unmarshal(body, &m); err != nil {
-		return ConfigRecord{}, fmt.Errorf("read record %s/%s: %w", kind, id, err)
-	}
+func recordFromProto(kind, id string, revision uint64, m *storepb.Record) ConfigRecord {
 	return ConfigRecord{
 		Kind: kind, ID: id, Revision: revision, Created: at(m.GetCreated()), Updated: at(m.GetUpdated()), Payload: m.GetPayload(),
-	}, nil
+	}
 }
 
 // ConfigChanges returns what changed behind a position, at most n entries; fewer
@@ -257,9 +256,11 @@ func decodeEvents(list []redis.XMessage) ([]ConfigEvent, error) {
 		}
 		e := ConfigEvent{Position: x.ID, Record: ConfigRecord{Kind: kind, ID: id, Revision: revision}}
 		if _, e.Deleted = x.Values["d"]; !e.Deleted {
-			if e.Record, err = decodeBody(kind, id, revision, []byte(body)); err != nil {
-				return nil, err
+			var m storepb.Record
+			if err := readRecord(body, &m); err != nil {
+				return nil, fmt.Errorf("read change %s of the configuration: %w", x.ID, err)
 			}
+			e.Record = recordFromProto(kind, id, revision, &m)
 		}
 		events = append(events, e)
 	}

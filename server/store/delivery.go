@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
@@ -26,11 +25,11 @@ const (
 	maxSends      = 64                 // pages in one script, so that it stays short
 )
 
-func sealDelivery(d incident.Delivery, nonce string) []byte {
+func sealDelivery(d incident.Delivery, f form, nonce string) []byte {
 	m := deliveryToProto(d)
 	m.Id, m.State, m.Attempted = "", 0, 0
 	b := fmt.Appendf(nil, "%s%-8s", deliveryHead(d.State, d.Attempted), nonce)
-	return append(b, marshal(m)...)
+	return append(b, f.record(m)...)
 }
 
 // deliveryHead is how a record begins: what scripts compare.
@@ -45,7 +44,7 @@ func openDelivery(id string, raw []byte) (incident.Delivery, error) {
 	state, err1 := strconv.ParseUint(string(raw[:2]), 10, 8)
 	attempted, err2 := strconv.ParseInt(string(raw[2:15]), 10, 64)
 	var m storepb.Delivery
-	err3 := proto.Unmarshal(raw[deliveryPrefix:], &m)
+	err3 := readRecord(raw[deliveryPrefix:], &m)
 	for _, err := range []error{err1, err2, err3} {
 		if err != nil {
 			return incident.Delivery{}, fmt.Errorf("read delivery %s: %w", id, err)
@@ -123,7 +122,7 @@ func (s *Store) mergeDelivery(
 		if !changed {
 			return old, false, nil
 		}
-		written, err := s.run(ctx, receiptScript, []string{key}, raw, before, sealDelivery(now, nonce)).Int64Slice()
+		written, err := s.run(ctx, receiptScript, []string{key}, raw, before, sealDelivery(now, s.form(), nonce)).Int64Slice()
 		if err != nil {
 			return old, false, err
 		}

@@ -9,20 +9,15 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"github.com/tocsin-oncall/tocsin/server/fault"
 )
-
-// Schema is the number of the form in which this version writes. A document of
-// a newer one is refused, never rewritten.
-const Schema = 1
 
 // A document is stored as a prefix of fixed width and a body:
 //
 //	revision(10) generation(6) status(1) schema(2) encoding(1) nonce(8) body
 //
 // All of the prefix is ASCII. Scripts read the revision and the nonce to guard a
-// commit, and the generation to let a page go; they never look into a body.
+// commit, and the generation to let a page go; they never look into a body. The
+// prefix is the same in every schema: it says which one the body is in.
 const (
 	prefixLen  = 28
 	nonceLen   = 8
@@ -42,6 +37,7 @@ type prefix struct {
 	Revision   uint64
 	Generation uint32
 	Status     uint8
+	Form       form
 	Encoding   encoding
 	Nonce      string
 }
@@ -65,7 +61,7 @@ func generationText(g uint32) string { return fmt.Sprintf("%06d", g%maxCounter) 
 // seal puts the prefix before a body.
 func seal(p prefix, body []byte) []byte {
 	b := make([]byte, 0, prefixLen+len(body))
-	b = fmt.Appendf(b, "%010d%06d%d%02d%c", p.Revision, p.Generation%maxCounter, p.Status%10, Schema, p.Encoding)
+	b = fmt.Appendf(b, "%010d%06d%d%02d%c", p.Revision, p.Generation%maxCounter, p.Status%10, p.Form, p.Encoding)
 	b = append(b, p.Nonce...)
 	return append(b, body...)
 }
@@ -85,11 +81,10 @@ func open(raw []byte) (prefix, []byte, error) {
 		}
 	}
 	if schema > Schema {
-		return prefix{}, nil, fault.New(fault.Precondition, "NEWER_SCHEMA",
-			"the document was written by a newer version of tocsin", "schema", strconv.FormatUint(schema, 10))
+		return prefix{}, nil, ErrNewerSchema.With("schema", strconv.FormatUint(schema, 10))
 	}
 	return prefix{
-		Revision: revision, Generation: uint32(generation), Status: uint8(status),
+		Revision: revision, Generation: uint32(generation), Status: uint8(status), Form: form(schema),
 		Encoding: encoding(raw[19]), Nonce: string(raw[20:prefixLen]),
 	}, raw[prefixLen:], nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
@@ -126,7 +124,7 @@ func (s *Store) Facts(ctx context.Context, p Partition, day time.Time) ([]Facts,
 	facts := make([]Facts, 0, len(rows))
 	for id, raw := range rows {
 		var m storepb.Facts
-		if err := proto.Unmarshal([]byte(raw), &m); err != nil {
+		if err := readRecord(raw, &m); err != nil {
 			return nil, fmt.Errorf("read the facts of incident %s: %w", id, err)
 		}
 		facts = append(facts, factsFromProto(incident.ID(id), &m))

@@ -2,12 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/event"
@@ -90,7 +90,7 @@ func (s *Store) appendCall(p Partition, entries []InboxEntry) *call {
 			c.keys = append(c.keys, seenKey(p, e.Integration, e.Event.SenderID))
 			mark = len(c.keys)
 		}
-		raw := marshal(inboxToProto(e))
+		raw := s.form().record(inboxToProto(e))
 		c.args = append(c.args, mark, raw)
 		c.size += len(raw) + 64
 	}
@@ -130,7 +130,9 @@ func inboxFromProto(m *storepb.InboxEntry) InboxEntry {
 }
 
 // Inbox returns the oldest n entries of a partition, in order. They stay until a
-// commit takes them. What cannot be read is set aside as a dead letter.
+// commit takes them. What cannot be read is set aside as a dead letter. An entry
+// of a newer version (ErrNewerSchema) ends the list, as those behind it come
+// after it; alone it is an error.
 func (s *Store) Inbox(ctx context.Context, p Partition, n int) ([]InboxEntry, error) {
 	var list *redis.XMessageSliceCmd
 	err := s.lookups.alone(ctx, func(pipe redis.Pipeliner) { list = pipe.XRangeN(ctx, inboxKey(p), "-", "+", int64(n)) })
@@ -141,7 +143,14 @@ func (s *Store) Inbox(ctx context.Context, p Partition, n int) ([]InboxEntry, er
 	for _, x := range list.Val() {
 		raw, _ := x.Values["e"].(string)
 		var m storepb.InboxEntry
-		if err := proto.Unmarshal([]byte(raw), &m); err != nil {
+		err := readRecord(raw, &m)
+		if errors.Is(err, ErrNewerSchema) && len(entries) > 0 {
+			return entries, nil
+		}
+		if errors.Is(err, ErrNewerSchema) {
+			return nil, failed(err, "read entry %s of the inbox of partition %s", x.ID, p)
+		}
+		if err != nil {
 			if err := s.setAside(ctx, p, DeadInbox, x, err); err != nil {
 				return nil, err
 			}

@@ -27,7 +27,7 @@ type Member struct {
 	Name     string    `json:"name,omitempty"` // of its machine
 	Version  string    `json:"version,omitempty"`
 	Address  string    `json:"address,omitempty"`
-	Schema   int       `json:"schema,omitempty"` // newest that it reads
+	Schema   int       `json:"schema,omitempty"` // newest that it reads; set by Heartbeat
 	Started  time.Time `json:"started"`
 	Seen     time.Time `json:"-"` // last heartbeat
 }
@@ -39,43 +39,55 @@ type Lease struct {
 	Epoch uint64 // rises whenever the owner changes
 }
 
-// Membership is who lives, and who owns what.
+// Membership is who lives, who owns what, and in which schema they write.
 type Membership struct {
 	Members []Member // by instance
 	Leases  [Partitions]Lease
+	Schema  SchemaState
 }
 
 // Heartbeat says that this instance lives, drops who has been silent for
 // DeadAfter, renews and takes the partitions wanted, as far as no live member
-// has them, and gives back all others. Call it once a second.
+// has them, and gives back all others. It raises the schema when that is due. An
+// instance that cannot read what is stored owns nothing. Call it once a second.
 func (s *Store) Heartbeat(ctx context.Context, now time.Time, me Member, want []Partition) (Membership, error) {
 	me.Schema = Schema
 	about, err := json.Marshal(me)
 	if err != nil {
 		return Membership{}, fmt.Errorf("describe this instance: %w", err)
 	}
-	return s.heartbeat(ctx, now, string(about), want)
+	m, err := s.heartbeat(ctx, now, me, string(about), want)
+	if err == nil {
+		s.written(m.Schema)
+	}
+	return m, err
 }
 
 // Leave gives back all partitions and the membership at once.
 func (s *Store) Leave(ctx context.Context, now time.Time) error {
-	_, err := s.heartbeat(ctx, now, "", nil)
+	_, err := s.heartbeat(ctx, now, Member{}, "", nil)
 	return err
 }
 
-func (s *Store) heartbeat(ctx context.Context, now time.Time, about string, want []Partition) (Membership, error) {
-	args := []any{fmt.Sprintf("%013d", now.UnixMilli()), s.o.Instance, about, DeadAfter.Milliseconds()}
+func (s *Store) heartbeat(ctx context.Context, now time.Time, me Member, about string, want []Partition) (Membership, error) {
+	args := []any{
+		fmt.Sprintf("%013d", now.UnixMilli()), s.o.Instance, about, DeadAfter.Milliseconds(),
+		me.Schema, me.Version, s.schema.Load(), s.o.WayBack.Milliseconds(),
+	}
 	for _, p := range want {
 		args = append(args, p.String())
 	}
-	reply, err := s.run(ctx, heartbeatScript, []string{membersKey, leasesKey}, args...).Slice()
+	reply, err := s.run(ctx, heartbeatScript, []string{membersKey, leasesKey, formatKey}, args...).Slice()
 	if err != nil {
 		return Membership{}, failed(err, "heartbeat")
 	}
-	if len(reply) != 2 {
+	if len(reply) != 3 {
 		return Membership{}, fault.New(fault.Internal, "HEARTBEAT_REPLY", "the heartbeat script answered something else")
 	}
-	return membership(flat(reply[0]), flat(reply[1])), nil
+	format, _ := reply[2].([]any)
+	m := membership(flat(reply[0]), flat(reply[1]))
+	m.Schema = s.schemaState(format)
+	return m, nil
 }
 
 // Membership returns who lives, and who owns what, as the last heartbeats left it.
@@ -88,7 +100,13 @@ func (s *Store) Membership(ctx context.Context) (Membership, error) {
 	if err != nil {
 		return Membership{}, failed(err, "read the leases")
 	}
-	return membership(members, leases), nil
+	format, err := s.rdb.HMGet(ctx, formatKey, schemaFields...).Result()
+	if err != nil {
+		return Membership{}, failed(err, "read the schema")
+	}
+	m := membership(members, leases)
+	m.Schema = s.schemaState(format)
+	return m, nil
 }
 
 func membership(members, leases map[string]string) Membership {

@@ -33,6 +33,10 @@ type Options struct {
 	// wait refuses events; for everything else it is reported and goes on.
 	Replicated bool
 
+	// WayBack is how long after the last instance of an older version was seen
+	// everything is still written so that it could read it. 0: not at all.
+	WayBack time.Duration
+
 	Instance string       // names this process among the members; empty: random
 	Log      *slog.Logger // nil: discarded
 	Now      func() time.Time

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/tocsin-oncall/tocsin/server/attention"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
@@ -67,7 +66,7 @@ func decodeIncident(id incident.ID, raw []byte) (*incident.Incident, *archive, e
 		return a.incident, a, nil
 	}
 	var m storepb.Incident
-	if err := proto.Unmarshal(body, &m); err != nil {
+	if err := pre.Form.read(body, &m); err != nil {
 		return nil, nil, fmt.Errorf("read incident %s: %w", id, err)
 	}
 	return incidentFromProto(id, pre, &m), nil, nil
@@ -125,7 +124,7 @@ func (s *Store) Person(ctx context.Context, id roster.UserID) (*attention.Person
 		return nil, fmt.Errorf("read what %s was told: %w", id, err)
 	}
 	var m storepb.Person
-	if err := proto.Unmarshal(body, &m); err != nil {
+	if err := pre.Form.read(body, &m); err != nil {
 		return nil, fmt.Errorf("read what %s was told: %w", id, err)
 	}
 	return personFromProto(id, pre, &m), nil
@@ -142,7 +141,7 @@ func (s *Store) archived(ctx context.Context, id incident.ID) (*archive, error) 
 
 func decodeAlert(field, raw, title string) (incident.Alert, error) {
 	var m storepb.Alert
-	if err := proto.Unmarshal([]byte(raw), &m); err != nil {
+	if err := readRecord(raw, &m); err != nil {
 		return incident.Alert{}, err
 	}
 	service, key, _ := strings.Cut(field, "\x00")
@@ -241,7 +240,7 @@ func decodeTimeline(id incident.ID, raw []string) ([]incident.Entry, error) {
 	entries := make([]incident.Entry, len(raw))
 	for i, r := range raw {
 		var m storepb.Entry
-		if err := proto.Unmarshal([]byte(r), &m); err != nil {
+		if err := readRecord(r, &m); err != nil {
 			return nil, fmt.Errorf("read the timeline of incident %s: %w", id, err)
 		}
 		entries[i] = entryFromProto(&m)

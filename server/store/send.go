@@ -55,7 +55,7 @@ func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]B
 			expire = 1
 		}
 		e.add(s, p, []string{docKey(p, send.Doc), deliveriesKey(p, send.Doc), deliveryKey(p, raw)},
-			generation, raw, sealDelivery(send.Delivery, nonce), send.Doc.member(), expire)
+			generation, raw, sealDelivery(send.Delivery, s.form(), nonce), send.Doc.member(), expire)
 	}
 	verdicts, err := s.runErrand(ctx, &e)
 	if err != nil {
@@ -80,7 +80,7 @@ func (s *Store) EndSends(ctx context.Context, sends []Send) error {
 			return err
 		}
 		d := send.Delivery
-		e.add(s, p, []string{deliveriesKey(p, send.Doc)}, raw, deliveryHead(incident.DeliveryAttempted, d.Attempted), sealDelivery(d, ""))
+		e.add(s, p, []string{deliveriesKey(p, send.Doc)}, raw, deliveryHead(incident.DeliveryAttempted, d.Attempted), sealDelivery(d, s.form(), ""))
 	}
 	written, err := s.runErrand(ctx, &e)
 	if err != nil {

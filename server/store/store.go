@@ -31,10 +31,14 @@ type Store struct {
 	homes    *homes        // which incarnations of Redis are known to have what was acknowledged
 	ring     ring          // what was acknowledged lately
 	revision atomic.Uint64 // highest of the configuration that was given out here
+
+	schema   atomic.Int32           // in which everything is written, as far as is known here
+	raisedBy atomic.Pointer[string] // the version that raised it
 }
 
 // Open connects and checks that the data there is in a form that this version
-// writes. It fails with Unavailable while Redis cannot be reached.
+// reads. It fails with Unavailable while Redis cannot be reached, and with
+// Precondition when the data is foreign, or a newer version's (ErrOutgrown).
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
 	rdb, kind, err := o.dial()
@@ -95,7 +99,7 @@ func (s *Store) checkFormat(ctx context.Context) error {
 				"field", field, "found", got, "want", want)
 		}
 	}
-	return nil
+	return s.checkSchema(ctx)
 }
 
 // around reports a durable step before it is taken and, by what it returns, after.

@@ -2,10 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
@@ -23,7 +22,8 @@ type WorkItem struct {
 func (w WorkItem) Key() string { return w.Partition.String() + "/" + w.ID }
 
 // Work returns the oldest n items of a partition behind the id ("" = from the
-// start). Items stay until [Store.WorkDone].
+// start). Items stay until [Store.WorkDone]. One of a newer version is an error
+// (ErrNewerSchema): whoever can read it has to do the others too.
 func (s *Store) Work(ctx context.Context, p Partition, after string, n int) ([]WorkItem, error) {
 	start := "-"
 	if after != "" {
@@ -37,7 +37,11 @@ func (s *Store) Work(ctx context.Context, p Partition, after string, n int) ([]W
 	for _, x := range list {
 		raw, _ := x.Values["w"].(string)
 		var m storepb.Work
-		if err := proto.Unmarshal([]byte(raw), &m); err != nil {
+		err := readRecord(raw, &m)
+		if errors.Is(err, ErrNewerSchema) {
+			return nil, failed(err, "read work %s of partition %s", x.ID, p)
+		}
+		if err != nil {
 			if err := s.setAside(ctx, p, DeadWork, x, err); err != nil {
 				return nil, err
 			}
@@ -103,12 +107,12 @@ type DeadLetter struct {
 // DeadLetterWork gives up on an item of work: it leaves the stream for the dead
 // letters, in one step.
 func (s *Store) DeadLetterWork(ctx context.Context, item WorkItem, reason string) error {
-	return s.bury(ctx, item.Partition, DeadWork, item.ID, marshal(workToProto(item.Work)), reason)
+	return s.bury(ctx, item.Partition, DeadWork, item.ID, s.form().record(workToProto(item.Work)), reason)
 }
 
 // DeadLetterInbox gives up on an accepted event.
 func (s *Store) DeadLetterInbox(ctx context.Context, e InboxEntry, reason string) error {
-	return s.bury(ctx, e.Partition, DeadInbox, e.ID, marshal(inboxToProto(e)), reason)
+	return s.bury(ctx, e.Partition, DeadInbox, e.ID, s.form().record(inboxToProto(e)), reason)
 }
 
 // streamOf is where letters of a kind come from and go back to, and their field.
@@ -123,7 +127,7 @@ func (s *Store) bury(ctx context.Context, p Partition, kind DeadKind, id string,
 	from, _ := streamOf(p, kind)
 	plan := newPlan()
 	plan.guard(ErrInboxGone, "take", from, id, "")
-	plan.write("XADD", deadKey(p), "*", "d", marshal(&storepb.DeadLetter{
+	plan.write("XADD", deadKey(p), "*", "d", s.form().record(&storepb.DeadLetter{
 		Kind: uint32(kind), Payload: payload, Reason: reason, At: ms(s.o.Now()), Origin: id,
 	}))
 	plan.write("HDEL", triesKey(p), id)
@@ -155,7 +159,7 @@ func (s *Store) DeadLetters(ctx context.Context, p Partition, after string, n in
 
 func decodeLetter(p Partition, id, raw string) (DeadLetter, error) {
 	var m storepb.DeadLetter
-	if err := proto.Unmarshal([]byte(raw), &m); err != nil {
+	if err := readRecord(raw, &m); err != nil {
 		return DeadLetter{}, fmt.Errorf("read dead letter %s of partition %s: %w", id, p, err)
 	}
 	l := DeadLetter{
@@ -166,12 +170,12 @@ func decodeLetter(p Partition, id, raw string) (DeadLetter, error) {
 	switch l.Kind {
 	case DeadWork:
 		var w storepb.Work
-		if proto.Unmarshal(l.payload, &w) == nil {
+		if readRecord(l.payload, &w) == nil {
 			l.Work = workFromProto(&w)
 		}
 	case DeadInbox:
 		var e storepb.InboxEntry
-		if proto.Unmarshal(l.payload, &e) == nil {
+		if readRecord(l.payload, &e) == nil {
 			l.Entry = inboxFromProto(&e)
 			l.Entry.Partition = p
 		}

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tocsin-oncall/tocsin/server/fault"
+)
+
+// form is a schema as the codec uses it: how something is written, and how it
+// has to be read.
+//
+// Of a document the form stands in its prefix. A record that stands alone (an
+// alert, an entry of a timeline or a stream) says its own from the second form
+// on, by a zero byte and the number before it: no protobuf begins so, and what
+// the first version wrote has nothing there.
+type form uint8
+
+// ErrNewerSchema is what reading something gets that a newer version of tocsin
+// has written. It stays as it is, for an instance that can read it; the call
+// succeeds there.
+var ErrNewerSchema = fault.New(fault.Unavailable, "NEWER_SCHEMA",
+	"it was written by a newer version of tocsin, whose instances can read it").After(retryAfter)
+
+// body writes a message whose form is told beside it. The message is used up.
+func (f form) body(m proto.Message) []byte {
+	recast(m, f)
+	return marshal(m)
+}
+
+// record writes a message that stands alone.
+func (f form) record(m proto.Message) []byte { return f.stamped(f.body(m)) }
+
+// stamped makes a record of a body.
+func (f form) stamped(body []byte) []byte {
+	if f == 1 {
+		return body
+	}
+	return append([]byte{0, byte(f)}, body...)
+}
+
+// read reads a message that is in this form.
+func (f form) read(raw []byte, m proto.Message) error {
+	if f > Schema {
+		return ErrNewerSchema.With("schema", fmt.Sprint(f))
+	}
+	if err := proto.Unmarshal(raw, m); err != nil {
+		return err
+	}
+	restore(m, f)
+	return nil
+}
+
+// readRecord reads a message that stands alone.
+func readRecord[B string | []byte](raw B, m proto.Message) error {
+	f, body := formOf([]byte(raw))
+	return f.read(body, m)
+}
+
+// formOf parts a record into its form and its body.
+func formOf(record []byte) (form, []byte) {
+	if len(record) > 1 && record[0] == 0 && record[1] > 1 {
+		return form(record[1]), record[2:]
+	}
+	return 1, record
+}

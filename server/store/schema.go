@@ -1,0 +1,16 @@
+//go:build !schemanext
+
+package store
+
+import "google.golang.org/protobuf/proto"
+
+// Schema is the newest form that this version reads and writes. A newer one is
+// refused, never rewritten.
+const Schema = 1
+
+// recast turns what the codec makes into the form that is written. There is one
+// form so far.
+func recast(proto.Message, form) {}
+
+// restore turns what was read in a form into what the codec understands.
+func restore(proto.Message, form) {}
