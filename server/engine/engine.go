@@ -53,6 +53,7 @@ type Engine struct {
 	desk  *respond.Desk
 	log   *slog.Logger
 
+	told   bool          // that this instance is too old; of the heartbeat alone
 	turns  chan struct{} // of the owners, to decide events
 	mu     sync.Mutex
 	owners [store.Partitions]*owner // nil: not ours

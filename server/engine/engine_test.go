@@ -31,6 +31,7 @@ type house struct {
 	t     *testing.T
 	url   string
 	world *world
+	log   slog.Handler
 
 	mu    sync.Mutex
 	works []incident.Work // that were done
@@ -49,7 +50,7 @@ type instance struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{t: t, url: redistest.Start(t).URL(), world: newWorld()}
+	h := &house{t: t, url: redistest.Start(t).URL(), world: newWorld(), log: slog.DiscardHandler}
 	h.seen = sync.NewCond(&h.mu)
 	return h
 }
@@ -64,7 +65,7 @@ func (h *house) start() *instance {
 	i.desk = &respond.Desk{Store: s, View: func() incident.View { return h.world }, Now: time.Now}
 	i.engine = engine.New(engine.Config{
 		Store: s, Desk: i.desk, Directory: h.world, Notifier: i,
-		Log: slog.New(slog.DiscardHandler), Metrics: engine.NewMetrics(prometheus.NewRegistry()),
+		Log: slog.New(h.log), Metrics: engine.NewMetrics(prometheus.NewRegistry()),
 	})
 	i.desk.Committed = i.engine.Committed
 	ctx, stop := context.WithCancel(context.Background())

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -32,9 +31,10 @@ func (o *owner) receive(ctx context.Context) {
 		case <-o.arrived:
 		}
 		if err := o.drainInbox(ctx); err != nil && ctx.Err() == nil {
-			o.log.WarnContext(ctx, "events interrupted", slog.Any("error", err))
-			o.doubt()
-			sleep(ctx, 200*time.Millisecond)
+			if !o.handsOver(err) {
+				o.log.WarnContext(ctx, "events interrupted", slog.Any("error", err))
+			}
+			o.rest(ctx, err)
 			o.arrive()
 		}
 	}

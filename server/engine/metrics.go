@@ -15,6 +15,10 @@ type Metrics struct {
 	poisoned prometheus.Counter
 	failed   prometheus.Counter
 	dead     prometheus.Counter
+
+	handedOver    prometheus.Counter
+	schemaWritten prometheus.Gauge
+
 	inboxAge prometheus.Gauge
 	dueLag   prometheus.Gauge
 	workAge  prometheus.Gauge
@@ -44,6 +48,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		poisoned: counter("documents_put_off_total", "Timers put off because no rule could decide the document."),
 		failed:   counter("work_failures_total", "Failed handlings of work items; they are tried again."),
 		dead:     counter("dead_letters_total", "Work given up after its last try."),
+
+		handedOver:    counter("handed_over_total", "Times that something was met which only a newer version reads; it was left to an instance of that."),
+		schemaWritten: gauge("schema_written", "The schema in which everything is stored. An instance that does not read it owns no partition."),
+
 		inboxAge: gauge("inbox_oldest_seconds", "Age of the oldest accepted event that has not been decided, of the partitions owned here."),
 		dueLag:   gauge("due_lag_seconds", "How long the most overdue timer has been due, of the partitions owned here."),
 		workAge:  gauge("work_oldest_seconds", "Age of the oldest work that has not ended, of the partitions owned here."),
@@ -51,6 +59,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		work:     gauge("work_entries", "Work that has not ended, of the partitions owned here."),
 		owned:    gauge("partitions_owned", "Partitions that this instance runs."),
 	}
+	gauge("schema_read", "The newest schema that this instance reads.").Set(store.Schema)
 	// Asked of memory, not of Redis: it has to rise while Redis is out.
 	r.MustRegister(m.dropped, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "push_outbox_oldest_seconds", Help: "How long ago the oldest page was decided that nobody has taken, given up or withdrawn, of the partitions owned here.",
@@ -80,6 +89,9 @@ func (m *Metrics) observe(pulses []store.Pulse, now time.Time) {
 	m.work.Set(float64(work))
 	m.owned.Set(float64(len(pulses)))
 }
+
+// schema takes in in which schema everything is stored.
+func (m *Metrics) schema(written int) { m.schemaWritten.Set(float64(written)) }
 
 // since returns how long ago an instant was; 0 when it is not, or zero.
 func since(at, now time.Time) time.Duration {

@@ -65,9 +65,10 @@ func (o *owner) run(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		if err := o.round(ctx); err != nil && ctx.Err() == nil {
-			o.log.WarnContext(ctx, "partition interrupted", slog.Any("error", err))
-			o.doubt()
-			sleep(ctx, 200*time.Millisecond)
+			if !o.handsOver(err) {
+				o.log.WarnContext(ctx, "partition interrupted", slog.Any("error", err))
+			}
+			o.rest(ctx, err)
 			o.poke()
 		}
 		timer.Reset(o.untilNext())

@@ -62,8 +62,9 @@ func (e *Engine) keepLeases(ctx context.Context) error {
 	}
 }
 
-// beat is one heartbeat. It returns the members that are alive. When they are
-// not those that the wishes were made for, it wishes again at once.
+// beat is one heartbeat. It returns the members that share the partitions: those
+// that are alive and read what is stored. When they are not those that the wishes
+// were made for, it wishes again at once.
 func (e *Engine) beat(ctx context.Context, before []string) []string {
 	for range 2 {
 		want := share(e.store.Instance(), before)
@@ -74,11 +75,10 @@ func (e *Engine) beat(ctx context.Context, before []string) []string {
 			}
 			return before
 		}
+		e.outgrown(ctx)
 		e.own(ctx, view.Leases)
-		members := make([]string, len(view.Members)) // sorted by the store
-		for i, m := range view.Members {
-			members[i] = m.Instance
-		}
+		e.Metrics.schema(view.Schema.Written)
+		members := view.Readers()
 		if slices.Equal(members, before) {
 			return members
 		}

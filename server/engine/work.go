@@ -193,7 +193,7 @@ func (o *owner) end(ctx context.Context, item store.WorkItem, err error) {
 			return
 		}
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || o.handsOver(err) {
 		return // the next owner does it
 	}
 	o.metrics.failed.Inc()
