@@ -284,7 +284,7 @@ func (f *server) GetStatus(ctx context.Context, r *api.GetStatusRequest) (*api.S
 	f.note(ctx, r)
 	one := &api.SystemStatus_Instance{InstanceId: "k3v9p2", Host: "oncall-1", Version: "v0.2.0", StartTime: ago(49 * time.Hour), HeartbeatTime: ago(300 * time.Millisecond), PartitionCount: 64, ClockOffset: durationpb.New(-2300 * time.Microsecond)}
 	if f.healthy {
-		return &api.SystemStatus{Readiness: api.SystemStatus_READINESS_READY, Instances: []*api.SystemStatus_Instance{one}, RedisVersion: "7.0.15"}, nil
+		return &api.SystemStatus{Readiness: api.SystemStatus_READINESS_READY, Instances: []*api.SystemStatus_Instance{one}, RedisVersion: "7.0.15", Schema: &api.SystemStatus_Schema{Written: 1, Next: 2, RiseTime: ago(-8 * time.Minute)}}, nil
 	}
 	return &api.SystemStatus{
 		Readiness: api.SystemStatus_READINESS_NOT_READY,
@@ -296,6 +296,7 @@ func (f *server) GetStatus(ctx context.Context, r *api.GetStatusRequest) (*api.S
 		Unreachable:   []*api.SystemStatus_Unreachable{{User: "users/bob", DisplayName: "Bob Beispiel", Reason: "No device since the last one was revoked.", EscalationPolicies: []string{"escalationPolicies/shop"}}},
 		Doubtful:      []*api.SystemStatus_Unreachable{{User: "users/ann", DisplayName: "Ann Example", Reason: "Pixel: Nothing was heard of it within 7 days: open the app, or test it.", EscalationPolicies: []string{"escalationPolicies/shop"}}},
 		RedisWarnings: []string{"appendfsync is everysec: the last second may be lost with the power."}, RedisVersion: "7.0.15",
+		Schema:           &api.SystemStatus_Schema{Written: 2, Version: "v0.3.0"},
 		ConfigurationAge: durationpb.New(200 * time.Millisecond), StatusTime: timestamppb.New(noon),
 	}, nil
 }

@@ -74,11 +74,39 @@ func (s *session) status(st *api.SystemStatus) error {
 		t.fact("unowned partitions", strconv.Itoa(int(st.GetUnownedPartitionCount())))
 	}
 	t.fact("configuration", late(st.GetConfigurationAge(), "confirmed just now", "confirmed for the last time before "))
+	if st.GetSchema() != nil {
+		t.fact("schema", s.schema(st))
+	}
 	t.fact("redis", clean(st.GetRedisVersion())+hint(st.GetRedisVersion() == "", "does not answer: what waits is not known"))
 	if err := t.flush(); err != nil {
 		return err
 	}
 	return errors.Join(s.instances(st), s.partitions(st), s.unreachable(st))
+}
+
+// schema says in which form everything is stored, and how long the way back to an
+// older version is open.
+func (s *session) schema(st *api.SystemStatus) string {
+	sc, text := st.GetSchema(), strconv.Itoa(int(st.GetSchema().GetWritten()))
+	if v := sc.GetVersion(); v != "" {
+		text += ", needs version " + clean(v) + " or later"
+	}
+	if sc.GetNext() != 0 {
+		return fmt.Sprintf("%s, rises to %d at %s; until then the version before can be started again", text, sc.GetNext(), s.when(sc.GetRiseTime()))
+	}
+	newest, oldest := sc.GetWritten(), ""
+	for _, i := range st.GetInstances() {
+		newest = max(newest, i.GetSchema())
+	}
+	for _, i := range st.GetInstances() {
+		if i.GetSchema() < newest {
+			oldest = i.GetVersion()
+		}
+	}
+	if newest > sc.GetWritten() {
+		return fmt.Sprintf("%s, rises to %d when version %s has gone", text, newest, clean(oldest))
+	}
+	return text
 }
 
 func waiting(n int64, what string, age *durationpb.Duration) string {

@@ -198,7 +198,7 @@ func (s *server) openDirectory(ctx context.Context) error {
 	s.directory = d
 	s.life.background(ctx, "directory", d.Run)
 	s.auth = &auth.Authenticator{Book: func() auth.Book { return d.Snapshot() }, CatchUp: d.CatchUp, Now: s.clock.Now}
-	s.ready = &readiness{writable: s.store.Writable, directory: d}
+	s.ready = &readiness{writable: s.store.Writable, outgrown: s.store.Outgrown, directory: d}
 	return nil
 }
 

@@ -228,6 +228,9 @@ func (s *server) readyChecks(ctx context.Context) []gateway.Check {
 // problems returns what is wrong with this instance, beside what the API sees
 // by itself, and whether it can page nevertheless.
 func (s *server) problems(ctx context.Context) (all []string, able bool) {
+	if err := s.store.Outgrown(); err != nil {
+		all = append(all, "This instance owns no partition: "+err.Error()+".")
+	}
 	if jump := s.clock.Jumped(); jump != 0 {
 		all = append(all, fmt.Sprintf("The clock of Redis has jumped by %s and is not believed yet.", jump.Round(time.Millisecond)))
 	}

@@ -56,6 +56,7 @@ func (s *server) openStore(ctx context.Context) error {
 	s.gate.Register(s.registry)
 	o := store.Options{
 		URL: url, TLS: roots, Replicated: s.c.Redis.Durability == "replicated", Log: s.log, Now: s.o.local(), Step: s.o.Step,
+		WayBack: s.c.Upgrade.WayBack,
 	}
 	if !s.c.Private() { // that one has no replica, and comes back with all that it had
 		o.Ring = ringBytes

@@ -30,6 +30,7 @@ type check struct {
 // readiness says whether what this instance answers with 202 will page somebody.
 type readiness struct {
 	writable  func(ctx context.Context) error
+	outgrown  func() error // why this version is too old for what is stored
 	directory *directory.Directory
 	draining  atomic.Bool
 
@@ -40,7 +41,7 @@ type readiness struct {
 
 // checks looks at every condition.
 func (r *readiness) checks(ctx context.Context) []check {
-	return []check{{"redis", r.redis(ctx)}, {"configuration", r.current()}, {"catch_all", r.catchAll()}, {"serving", r.serving()}}
+	return []check{{"redis", r.redis(ctx)}, {"schema", r.outgrown()}, {"configuration", r.current()}, {"catch_all", r.catchAll()}, {"serving", r.serving()}}
 }
 
 // ready returns what is missing, nil for nothing.

@@ -37,6 +37,7 @@ type Config struct {
 	DeadMan   DeadMan   `yaml:"dead_man" doc:"An outgoing call that proves from outside that this process lives and is ready."`
 	OutOfBand OutOfBand `yaml:"out_of_band" doc:"What happens when Redis itself is out."`
 	Retention Retention `yaml:"retention" doc:"How long closed incidents are kept, and when they are packed."`
+	Upgrade   Upgrade   `yaml:"upgrade" doc:"What happens while instances of two versions run."`
 	Log       Log       `yaml:"log" doc:"The log, on standard error."`
 	Tracing   Tracing   `yaml:"tracing" doc:"OpenTelemetry traces."`
 	Shutdown  Shutdown  `yaml:"shutdown" doc:"What SIGTERM does."`
@@ -128,6 +129,11 @@ type OutOfBand struct {
 type Retention struct {
 	ArchiveAfter time.Duration `yaml:"archive_after" default:"1h" min:"1m" max:"30d" doc:"A closed incident is packed into one record of about 600 bytes when it has been closed for so long. Nothing is lost: reading, re-opening and late receipts work on it as before."`
 	KeepClosed   time.Duration `yaml:"keep_closed" default:"400d" min:"1d" max:"3650d" doc:"A closed incident is removed after so long. Export it before, with tocsin incidents export."`
+}
+
+// Upgrade is the time between two versions.
+type Upgrade struct {
+	WayBack time.Duration `yaml:"way_back" default:"10m" min:"0s" max:"30d" doc:"After the last instance of an older version was seen, everything is still written so that it could read it, for so long: until then the old version can be started again. Afterwards it is refused. 0s: there is no way back. The same at every instance."`
 }
 
 // Log is the log.

@@ -27,7 +27,10 @@ func (r *rig) operator() pb.OperatorServiceClient { return pb.NewOperatorService
 func TestStatus(t *testing.T) {
 	r := newRig(t, func(c *rpc.Config) {
 		c.Members = func(context.Context) (store.Membership, error) {
-			m := store.Membership{Members: []store.Member{{Instance: "one", Name: "host", Version: "1.0", Schema: 1}}}
+			m := store.Membership{
+				Members: []store.Member{{Instance: "one", Name: "host", Version: "2.0", Schema: 2}, {Instance: "two", Name: "forgotten", Version: "1.0", Schema: 1}},
+				Schema:  store.SchemaState{Written: 2, By: "2.0"},
+			}
 			for p := range m.Leases {
 				m.Leases[p].Owner = "one"
 			}
@@ -41,8 +44,11 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.GetReadiness() != pb.SystemStatus_READINESS_DEGRADED || got.GetOpenIncidentCount() != 1 || got.GetTriggeredIncidentCount() != 1 ||
-		got.GetRedisVersion() == "" || len(got.GetInstances()) != 1 || got.GetInstances()[0].GetPartitionCount() != 64 {
+		got.GetRedisVersion() == "" || len(got.GetInstances()) != 2 || got.GetInstances()[0].GetPartitionCount() != 64 || got.GetSchema().GetWritten() != 2 {
 		t.Errorf("the status is %v", got)
+	}
+	if all := strings.Join(got.GetProblems(), " "); !strings.Contains(all, "The instance on forgotten (1.0) is too old for what is stored") || !strings.Contains(all, "run 2.0 or later") {
+		t.Errorf("the problems are %q, want that one instance is too old", all)
 	}
 	if len(got.GetPartitions()) == 0 || len(got.GetPartitions()) > 3 { // that of the incident's work
 		t.Errorf("%d partitions are not idle", len(got.GetPartitions()))

@@ -162,6 +162,17 @@ func (s *operator) instances(ctx context.Context, m *pb.SystemStatus) {
 			PartitionCount: owned[i.Instance], Schema: int32(i.Schema), //nolint:gosec // a version
 		})
 	}
+	m.Schema = &pb.SystemStatus_Schema{
+		Written: int32(members.Schema.Written), Version: members.Schema.By, //nolint:gosec // two digits
+		Next: int32(members.Schema.To), RiseTime: stamp(members.Schema.At), //nolint:gosec // two digits
+	}
+	readers := members.Readers()
+	for _, i := range members.Members {
+		if !slices.Contains(readers, i.Instance) {
+			m.Problems = append(m.Problems, fmt.Sprintf("The instance on %s (%s) is too old for what is stored, and owns no partition: run %s or later there.",
+				i.Name, i.Version, members.Schema.By))
+		}
+	}
 }
 
 // incidents counts those that nobody has taken, as far as a few pages reach.

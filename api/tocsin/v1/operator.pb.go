@@ -245,7 +245,9 @@ type SystemStatus struct {
 	StatusTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=status_time,json=statusTime,proto3" json:"status_time,omitempty"`
 	// Who counts in a policy and can be paged, and has neither a phone that is
 	// green nor a webhook: nobody knows whether a page would wake them. At most 100.
-	Doubtful      []*SystemStatus_Unreachable `protobuf:"bytes,19,rep,name=doubtful,proto3" json:"doubtful,omitempty"`
+	Doubtful []*SystemStatus_Unreachable `protobuf:"bytes,19,rep,name=doubtful,proto3" json:"doubtful,omitempty"`
+	// The form in which everything is stored; absent while Redis does not answer.
+	Schema        *SystemStatus_Schema `protobuf:"bytes,20,opt,name=schema,proto3" json:"schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,6 +411,13 @@ func (x *SystemStatus) GetStatusTime() *timestamppb.Timestamp {
 func (x *SystemStatus) GetDoubtful() []*SystemStatus_Unreachable {
 	if x != nil {
 		return x.Doubtful
+	}
+	return nil
+}
+
+func (x *SystemStatus) GetSchema() *SystemStatus_Schema {
+	if x != nil {
+		return x.Schema
 	}
 	return nil
 }
@@ -1343,7 +1352,8 @@ type SystemStatus_Instance struct {
 	PartitionCount int32 `protobuf:"varint,6,opt,name=partition_count,json=partitionCount,proto3" json:"partition_count,omitempty"`
 	// How far its clock is ahead of the reference; negative when behind.
 	ClockOffset *durationpb.Duration `protobuf:"bytes,7,opt,name=clock_offset,json=clockOffset,proto3" json:"clock_offset,omitempty"`
-	// The schema of the store that it can write.
+	// The newest schema of the store that it reads and writes. While it is less
+	// than `schema.written`, the instance owns no partition.
 	Schema        int32 `protobuf:"varint,8,opt,name=schema,proto3" json:"schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1435,6 +1445,81 @@ func (x *SystemStatus_Instance) GetSchema() int32 {
 	return 0
 }
 
+// The form in which everything is stored. It rises when all instances read the
+// next one, and never falls.
+type SystemStatus_Schema struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The one that is written.
+	Written int32 `protobuf:"varint,1,opt,name=written,proto3" json:"written,omitempty"`
+	// The version that raised it: what is stored needs that one or a later one.
+	// Empty: any reads it.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// What it will rise to; 0 when it stays as it is.
+	Next int32 `protobuf:"varint,3,opt,name=next,proto3" json:"next,omitempty"`
+	// When, unless an older instance is started before. Absent when it stays.
+	RiseTime      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=rise_time,json=riseTime,proto3" json:"rise_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SystemStatus_Schema) Reset() {
+	*x = SystemStatus_Schema{}
+	mi := &file_tocsin_v1_operator_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SystemStatus_Schema) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SystemStatus_Schema) ProtoMessage() {}
+
+func (x *SystemStatus_Schema) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_operator_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SystemStatus_Schema.ProtoReflect.Descriptor instead.
+func (*SystemStatus_Schema) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1, 1}
+}
+
+func (x *SystemStatus_Schema) GetWritten() int32 {
+	if x != nil {
+		return x.Written
+	}
+	return 0
+}
+
+func (x *SystemStatus_Schema) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *SystemStatus_Schema) GetNext() int32 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *SystemStatus_Schema) GetRiseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RiseTime
+	}
+	return nil
+}
+
 // One partition.
 type SystemStatus_Partition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1460,7 +1545,7 @@ type SystemStatus_Partition struct {
 
 func (x *SystemStatus_Partition) Reset() {
 	*x = SystemStatus_Partition{}
-	mi := &file_tocsin_v1_operator_proto_msgTypes[16]
+	mi := &file_tocsin_v1_operator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1557,7 @@ func (x *SystemStatus_Partition) String() string {
 func (*SystemStatus_Partition) ProtoMessage() {}
 
 func (x *SystemStatus_Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_operator_proto_msgTypes[16]
+	mi := &file_tocsin_v1_operator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1570,7 @@ func (x *SystemStatus_Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SystemStatus_Partition.ProtoReflect.Descriptor instead.
 func (*SystemStatus_Partition) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1, 1}
+	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1, 2}
 }
 
 func (x *SystemStatus_Partition) GetPartition() int32 {
@@ -1561,7 +1646,7 @@ type SystemStatus_Unreachable struct {
 
 func (x *SystemStatus_Unreachable) Reset() {
 	*x = SystemStatus_Unreachable{}
-	mi := &file_tocsin_v1_operator_proto_msgTypes[17]
+	mi := &file_tocsin_v1_operator_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1658,7 @@ func (x *SystemStatus_Unreachable) String() string {
 func (*SystemStatus_Unreachable) ProtoMessage() {}
 
 func (x *SystemStatus_Unreachable) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_operator_proto_msgTypes[17]
+	mi := &file_tocsin_v1_operator_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1671,7 @@ func (x *SystemStatus_Unreachable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SystemStatus_Unreachable.ProtoReflect.Descriptor instead.
 func (*SystemStatus_Unreachable) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1, 2}
+	return file_tocsin_v1_operator_proto_rawDescGZIP(), []int{1, 3}
 }
 
 func (x *SystemStatus_Unreachable) GetUser() string {
@@ -1623,7 +1708,7 @@ const file_tocsin_v1_operator_proto_rawDesc = "" +
 	"\n" +
 	"\x18tocsin/v1/operator.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tocsin/v1/event.proto\x1a\x18tocsin/v1/incident.proto\"1\n" +
 	"\x10GetStatusRequest\x12\x1d\n" +
-	"\averbose\x18\x01 \x01(\bB\x03\xe0A\x01R\averbose\"\xb8\x11\n" +
+	"\averbose\x18\x01 \x01(\bB\x03\xe0A\x01R\averbose\"\x95\x13\n" +
 	"\fSystemStatus\x12D\n" +
 	"\treadiness\x18\x01 \x01(\x0e2!.tocsin.v1.SystemStatus.ReadinessB\x03\xe0A\x03R\treadiness\x12\x1f\n" +
 	"\bproblems\x18\x02 \x03(\tB\x03\xe0A\x03R\bproblems\x12(\n" +
@@ -1648,7 +1733,8 @@ const file_tocsin_v1_operator_proto_rawDesc = "" +
 	"\rredis_version\x18\x11 \x01(\tB\x03\xe0A\x03R\fredisVersion\x12@\n" +
 	"\vstatus_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"statusTime\x12D\n" +
-	"\bdoubtful\x18\x13 \x03(\v2#.tocsin.v1.SystemStatus.UnreachableB\x03\xe0A\x03R\bdoubtful\x1a\xfe\x02\n" +
+	"\bdoubtful\x18\x13 \x03(\v2#.tocsin.v1.SystemStatus.UnreachableB\x03\xe0A\x03R\bdoubtful\x12;\n" +
+	"\x06schema\x18\x14 \x01(\v2\x1e.tocsin.v1.SystemStatus.SchemaB\x03\xe0A\x03R\x06schema\x1a\xfe\x02\n" +
 	"\bInstance\x12$\n" +
 	"\vinstance_id\x18\x01 \x01(\tB\x03\xe0A\x03R\n" +
 	"instanceId\x12\x17\n" +
@@ -1659,7 +1745,12 @@ const file_tocsin_v1_operator_proto_rawDesc = "" +
 	"\x0eheartbeat_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\rheartbeatTime\x12,\n" +
 	"\x0fpartition_count\x18\x06 \x01(\x05B\x03\xe0A\x03R\x0epartitionCount\x12A\n" +
 	"\fclock_offset\x18\a \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\vclockOffset\x12\x1b\n" +
-	"\x06schema\x18\b \x01(\x05B\x03\xe0A\x03R\x06schema\x1a\x88\x03\n" +
+	"\x06schema\x18\b \x01(\x05B\x03\xe0A\x03R\x06schema\x1a\x9d\x01\n" +
+	"\x06Schema\x12\x1d\n" +
+	"\awritten\x18\x01 \x01(\x05B\x03\xe0A\x03R\awritten\x12\x1d\n" +
+	"\aversion\x18\x02 \x01(\tB\x03\xe0A\x03R\aversion\x12\x17\n" +
+	"\x04next\x18\x03 \x01(\x05B\x03\xe0A\x03R\x04next\x12<\n" +
+	"\trise_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\briseTime\x1a\x88\x03\n" +
 	"\tPartition\x12!\n" +
 	"\tpartition\x18\x01 \x01(\x05B\x03\xe0A\x03R\tpartition\x12$\n" +
 	"\vinstance_id\x18\x02 \x01(\tB\x03\xe0A\x03R\n" +
@@ -1800,7 +1891,7 @@ func file_tocsin_v1_operator_proto_rawDescGZIP() []byte {
 }
 
 var file_tocsin_v1_operator_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tocsin_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_tocsin_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_tocsin_v1_operator_proto_goTypes = []any{
 	(SystemStatus_Readiness)(0),       // 0: tocsin.v1.SystemStatus.Readiness
 	(DroppedEvent_Cause)(0),           // 1: tocsin.v1.DroppedEvent.Cause
@@ -1820,70 +1911,73 @@ var file_tocsin_v1_operator_proto_goTypes = []any{
 	(*ListDroppedEventsRequest)(nil),  // 15: tocsin.v1.ListDroppedEventsRequest
 	(*ListDroppedEventsResponse)(nil), // 16: tocsin.v1.ListDroppedEventsResponse
 	(*SystemStatus_Instance)(nil),     // 17: tocsin.v1.SystemStatus.Instance
-	(*SystemStatus_Partition)(nil),    // 18: tocsin.v1.SystemStatus.Partition
-	(*SystemStatus_Unreachable)(nil),  // 19: tocsin.v1.SystemStatus.Unreachable
-	nil,                               // 20: tocsin.v1.ListDroppedEventsResponse.TotalsEntry
-	(*durationpb.Duration)(nil),       // 21: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
-	(*Incident)(nil),                  // 23: tocsin.v1.Incident
-	(*Alert)(nil),                     // 24: tocsin.v1.Alert
-	(*TimelineEntry)(nil),             // 25: tocsin.v1.TimelineEntry
-	(*Delivery)(nil),                  // 26: tocsin.v1.Delivery
-	(Event_Action)(0),                 // 27: tocsin.v1.Event.Action
-	(*httpbody.HttpBody)(nil),         // 28: google.api.HttpBody
+	(*SystemStatus_Schema)(nil),       // 18: tocsin.v1.SystemStatus.Schema
+	(*SystemStatus_Partition)(nil),    // 19: tocsin.v1.SystemStatus.Partition
+	(*SystemStatus_Unreachable)(nil),  // 20: tocsin.v1.SystemStatus.Unreachable
+	nil,                               // 21: tocsin.v1.ListDroppedEventsResponse.TotalsEntry
+	(*durationpb.Duration)(nil),       // 22: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
+	(*Incident)(nil),                  // 24: tocsin.v1.Incident
+	(*Alert)(nil),                     // 25: tocsin.v1.Alert
+	(*TimelineEntry)(nil),             // 26: tocsin.v1.TimelineEntry
+	(*Delivery)(nil),                  // 27: tocsin.v1.Delivery
+	(Event_Action)(0),                 // 28: tocsin.v1.Event.Action
+	(*httpbody.HttpBody)(nil),         // 29: google.api.HttpBody
 }
 var file_tocsin_v1_operator_proto_depIdxs = []int32{
 	0,  // 0: tocsin.v1.SystemStatus.readiness:type_name -> tocsin.v1.SystemStatus.Readiness
 	4,  // 1: tocsin.v1.SystemStatus.hold:type_name -> tocsin.v1.Hold
 	17, // 2: tocsin.v1.SystemStatus.instances:type_name -> tocsin.v1.SystemStatus.Instance
-	18, // 3: tocsin.v1.SystemStatus.partitions:type_name -> tocsin.v1.SystemStatus.Partition
-	21, // 4: tocsin.v1.SystemStatus.inbox_age:type_name -> google.protobuf.Duration
-	21, // 5: tocsin.v1.SystemStatus.timer_lag:type_name -> google.protobuf.Duration
-	21, // 6: tocsin.v1.SystemStatus.unsent_age:type_name -> google.protobuf.Duration
-	19, // 7: tocsin.v1.SystemStatus.unreachable:type_name -> tocsin.v1.SystemStatus.Unreachable
-	21, // 8: tocsin.v1.SystemStatus.configuration_age:type_name -> google.protobuf.Duration
-	22, // 9: tocsin.v1.SystemStatus.status_time:type_name -> google.protobuf.Timestamp
-	19, // 10: tocsin.v1.SystemStatus.doubtful:type_name -> tocsin.v1.SystemStatus.Unreachable
-	22, // 11: tocsin.v1.Hold.hold_time:type_name -> google.protobuf.Timestamp
-	22, // 12: tocsin.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
-	22, // 13: tocsin.v1.DeadLetter.dead_time:type_name -> google.protobuf.Timestamp
-	7,  // 14: tocsin.v1.ListDeadLettersResponse.dead_letters:type_name -> tocsin.v1.DeadLetter
-	22, // 15: tocsin.v1.ExportIncidentsRequest.start_time:type_name -> google.protobuf.Timestamp
-	22, // 16: tocsin.v1.ExportIncidentsRequest.end_time:type_name -> google.protobuf.Timestamp
-	23, // 17: tocsin.v1.ExportedIncident.incident:type_name -> tocsin.v1.Incident
-	24, // 18: tocsin.v1.ExportedIncident.alerts:type_name -> tocsin.v1.Alert
-	25, // 19: tocsin.v1.ExportedIncident.timeline:type_name -> tocsin.v1.TimelineEntry
-	26, // 20: tocsin.v1.ExportedIncident.deliveries:type_name -> tocsin.v1.Delivery
-	22, // 21: tocsin.v1.DroppedEvent.drop_time:type_name -> google.protobuf.Timestamp
-	1,  // 22: tocsin.v1.DroppedEvent.cause:type_name -> tocsin.v1.DroppedEvent.Cause
-	27, // 23: tocsin.v1.DroppedEvent.action:type_name -> tocsin.v1.Event.Action
-	14, // 24: tocsin.v1.ListDroppedEventsResponse.dropped_events:type_name -> tocsin.v1.DroppedEvent
-	20, // 25: tocsin.v1.ListDroppedEventsResponse.totals:type_name -> tocsin.v1.ListDroppedEventsResponse.TotalsEntry
-	22, // 26: tocsin.v1.SystemStatus.Instance.start_time:type_name -> google.protobuf.Timestamp
-	22, // 27: tocsin.v1.SystemStatus.Instance.heartbeat_time:type_name -> google.protobuf.Timestamp
-	21, // 28: tocsin.v1.SystemStatus.Instance.clock_offset:type_name -> google.protobuf.Duration
-	21, // 29: tocsin.v1.SystemStatus.Partition.inbox_age:type_name -> google.protobuf.Duration
-	21, // 30: tocsin.v1.SystemStatus.Partition.timer_lag:type_name -> google.protobuf.Duration
-	21, // 31: tocsin.v1.SystemStatus.Partition.work_age:type_name -> google.protobuf.Duration
-	2,  // 32: tocsin.v1.OperatorService.GetStatus:input_type -> tocsin.v1.GetStatusRequest
-	8,  // 33: tocsin.v1.OperatorService.ListDeadLetters:input_type -> tocsin.v1.ListDeadLettersRequest
-	10, // 34: tocsin.v1.OperatorService.RetryDeadLetters:input_type -> tocsin.v1.RetryDeadLettersRequest
-	5,  // 35: tocsin.v1.OperatorService.HoldPaging:input_type -> tocsin.v1.HoldPagingRequest
-	6,  // 36: tocsin.v1.OperatorService.ResumePaging:input_type -> tocsin.v1.ResumePagingRequest
-	12, // 37: tocsin.v1.OperatorService.ExportIncidents:input_type -> tocsin.v1.ExportIncidentsRequest
-	15, // 38: tocsin.v1.OperatorService.ListDroppedEvents:input_type -> tocsin.v1.ListDroppedEventsRequest
-	3,  // 39: tocsin.v1.OperatorService.GetStatus:output_type -> tocsin.v1.SystemStatus
-	9,  // 40: tocsin.v1.OperatorService.ListDeadLetters:output_type -> tocsin.v1.ListDeadLettersResponse
-	11, // 41: tocsin.v1.OperatorService.RetryDeadLetters:output_type -> tocsin.v1.RetryDeadLettersResponse
-	4,  // 42: tocsin.v1.OperatorService.HoldPaging:output_type -> tocsin.v1.Hold
-	4,  // 43: tocsin.v1.OperatorService.ResumePaging:output_type -> tocsin.v1.Hold
-	28, // 44: tocsin.v1.OperatorService.ExportIncidents:output_type -> google.api.HttpBody
-	16, // 45: tocsin.v1.OperatorService.ListDroppedEvents:output_type -> tocsin.v1.ListDroppedEventsResponse
-	39, // [39:46] is the sub-list for method output_type
-	32, // [32:39] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	19, // 3: tocsin.v1.SystemStatus.partitions:type_name -> tocsin.v1.SystemStatus.Partition
+	22, // 4: tocsin.v1.SystemStatus.inbox_age:type_name -> google.protobuf.Duration
+	22, // 5: tocsin.v1.SystemStatus.timer_lag:type_name -> google.protobuf.Duration
+	22, // 6: tocsin.v1.SystemStatus.unsent_age:type_name -> google.protobuf.Duration
+	20, // 7: tocsin.v1.SystemStatus.unreachable:type_name -> tocsin.v1.SystemStatus.Unreachable
+	22, // 8: tocsin.v1.SystemStatus.configuration_age:type_name -> google.protobuf.Duration
+	23, // 9: tocsin.v1.SystemStatus.status_time:type_name -> google.protobuf.Timestamp
+	20, // 10: tocsin.v1.SystemStatus.doubtful:type_name -> tocsin.v1.SystemStatus.Unreachable
+	18, // 11: tocsin.v1.SystemStatus.schema:type_name -> tocsin.v1.SystemStatus.Schema
+	23, // 12: tocsin.v1.Hold.hold_time:type_name -> google.protobuf.Timestamp
+	23, // 13: tocsin.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
+	23, // 14: tocsin.v1.DeadLetter.dead_time:type_name -> google.protobuf.Timestamp
+	7,  // 15: tocsin.v1.ListDeadLettersResponse.dead_letters:type_name -> tocsin.v1.DeadLetter
+	23, // 16: tocsin.v1.ExportIncidentsRequest.start_time:type_name -> google.protobuf.Timestamp
+	23, // 17: tocsin.v1.ExportIncidentsRequest.end_time:type_name -> google.protobuf.Timestamp
+	24, // 18: tocsin.v1.ExportedIncident.incident:type_name -> tocsin.v1.Incident
+	25, // 19: tocsin.v1.ExportedIncident.alerts:type_name -> tocsin.v1.Alert
+	26, // 20: tocsin.v1.ExportedIncident.timeline:type_name -> tocsin.v1.TimelineEntry
+	27, // 21: tocsin.v1.ExportedIncident.deliveries:type_name -> tocsin.v1.Delivery
+	23, // 22: tocsin.v1.DroppedEvent.drop_time:type_name -> google.protobuf.Timestamp
+	1,  // 23: tocsin.v1.DroppedEvent.cause:type_name -> tocsin.v1.DroppedEvent.Cause
+	28, // 24: tocsin.v1.DroppedEvent.action:type_name -> tocsin.v1.Event.Action
+	14, // 25: tocsin.v1.ListDroppedEventsResponse.dropped_events:type_name -> tocsin.v1.DroppedEvent
+	21, // 26: tocsin.v1.ListDroppedEventsResponse.totals:type_name -> tocsin.v1.ListDroppedEventsResponse.TotalsEntry
+	23, // 27: tocsin.v1.SystemStatus.Instance.start_time:type_name -> google.protobuf.Timestamp
+	23, // 28: tocsin.v1.SystemStatus.Instance.heartbeat_time:type_name -> google.protobuf.Timestamp
+	22, // 29: tocsin.v1.SystemStatus.Instance.clock_offset:type_name -> google.protobuf.Duration
+	23, // 30: tocsin.v1.SystemStatus.Schema.rise_time:type_name -> google.protobuf.Timestamp
+	22, // 31: tocsin.v1.SystemStatus.Partition.inbox_age:type_name -> google.protobuf.Duration
+	22, // 32: tocsin.v1.SystemStatus.Partition.timer_lag:type_name -> google.protobuf.Duration
+	22, // 33: tocsin.v1.SystemStatus.Partition.work_age:type_name -> google.protobuf.Duration
+	2,  // 34: tocsin.v1.OperatorService.GetStatus:input_type -> tocsin.v1.GetStatusRequest
+	8,  // 35: tocsin.v1.OperatorService.ListDeadLetters:input_type -> tocsin.v1.ListDeadLettersRequest
+	10, // 36: tocsin.v1.OperatorService.RetryDeadLetters:input_type -> tocsin.v1.RetryDeadLettersRequest
+	5,  // 37: tocsin.v1.OperatorService.HoldPaging:input_type -> tocsin.v1.HoldPagingRequest
+	6,  // 38: tocsin.v1.OperatorService.ResumePaging:input_type -> tocsin.v1.ResumePagingRequest
+	12, // 39: tocsin.v1.OperatorService.ExportIncidents:input_type -> tocsin.v1.ExportIncidentsRequest
+	15, // 40: tocsin.v1.OperatorService.ListDroppedEvents:input_type -> tocsin.v1.ListDroppedEventsRequest
+	3,  // 41: tocsin.v1.OperatorService.GetStatus:output_type -> tocsin.v1.SystemStatus
+	9,  // 42: tocsin.v1.OperatorService.ListDeadLetters:output_type -> tocsin.v1.ListDeadLettersResponse
+	11, // 43: tocsin.v1.OperatorService.RetryDeadLetters:output_type -> tocsin.v1.RetryDeadLettersResponse
+	4,  // 44: tocsin.v1.OperatorService.HoldPaging:output_type -> tocsin.v1.Hold
+	4,  // 45: tocsin.v1.OperatorService.ResumePaging:output_type -> tocsin.v1.Hold
+	29, // 46: tocsin.v1.OperatorService.ExportIncidents:output_type -> google.api.HttpBody
+	16, // 47: tocsin.v1.OperatorService.ListDroppedEvents:output_type -> tocsin.v1.ListDroppedEventsResponse
+	41, // [41:48] is the sub-list for method output_type
+	34, // [34:41] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_operator_proto_init() }
@@ -1899,7 +1993,7 @@ func file_tocsin_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_operator_proto_rawDesc), len(file_tocsin_v1_operator_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+	goredis "github.com/redis/go-redis/v9"
 
 	api "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
@@ -221,6 +222,8 @@ func TestRedisOfAnInstallation(t *testing.T) {
 			t.Errorf("%s %s: %s", f.Level, f.Check, f.Cause)
 		}
 	}
+	raise(t, good.URL())
+	want(t, redis(t.Context(), in)[0], Fail, "start that version")
 	good.Kill(t)
 	want(t, redis(t.Context(), in)[0], Fail, "check redis.url")
 
@@ -229,6 +232,28 @@ func TestRedisOfAnInstallation(t *testing.T) {
 	want(t, redis(t.Context(), in)[0], OK, "will be started by tocsin serve")
 	in.Config.Redis.Program = "/nonexistent"
 	want(t, redis(t.Context(), in)[0], Fail, "install")
+}
+
+// raise makes what is stored a newer version's.
+func raise(t *testing.T, url string) {
+	t.Helper()
+	o, err := goredis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := goredis.NewClient(o)
+	defer func() { _ = r.Close() }()
+	if err := r.HSet(t.Context(), "{m}:format", "schema", 99, "by", "v9").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSchema(t *testing.T) {
+	want(t, schema(store.SchemaState{Written: 1}), OK, "")
+	f := schema(store.SchemaState{Written: 1, To: 2, At: time.Date(2026, 11, 28, 3, 9, 0, 0, time.UTC)})
+	if f.Level != OK || !strings.Contains(f.Cause, "rises to 2 at 2026-11-28 03:09:00 UTC") {
+		t.Errorf("%+v, want that it tells when the schema rises", f)
+	}
 }
 
 // Doctor run against servers that have replicas.

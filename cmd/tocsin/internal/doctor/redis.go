@@ -35,6 +35,9 @@ func redis(ctx context.Context, in Input) []Finding {
 	}
 	o := store.Options{URL: url, TLS: roots, Now: in.Now, DialTimeout: 3 * time.Second, Timeout: 3 * time.Second, PoolSize: 2}
 	s, err := store.Open(ctx, o)
+	if errors.Is(err, store.ErrOutgrown) {
+		return []Finding{fail("schema", "start that version, or restore a back-up from before the upgrade", "this version cannot serve here: %v", err)}
+	}
 	if err != nil {
 		return []Finding{fail("redis", "check redis.url, the password and the network between here and there", "it cannot be used: %v", err)}
 	}
@@ -50,11 +53,23 @@ func redis(ctx context.Context, in Input) []Finding {
 	if err := s.Writable(ctx); err != nil {
 		all = append(all, fail("redis writes", "look into Redis's log: a full disk, a replica, or a user without rights", "it refuses writes: %v", err))
 	}
+	if m, err := s.Membership(ctx); err == nil {
+		all = append(all, schema(m.Schema))
+	}
 	offset, within, err := s.Clock(ctx)
 	if err != nil {
 		return append(all, fail("clock", "look into Redis's log", "the reference clock cannot be read: %v", err))
 	}
 	return append(all, clock(offset, within))
+}
+
+// schema says in which form everything is stored, and how long the way back is open.
+func schema(state store.SchemaState) Finding {
+	if state.To == 0 {
+		return ok("schema", "what is stored is in schema %d, this version reads up to %d", state.Written, store.Schema)
+	}
+	return ok("schema", "what is stored is in schema %d and rises to %d at %s: until then the version before can be started again",
+		state.Written, state.To, state.At.UTC().Format("2006-01-02 15:04:05 MST"))
 }
 
 // address returns where Redis is, or the finding that ends the matter.
