@@ -21,6 +21,8 @@ type Book interface {
 	DeviceLogin(id roster.DeviceID) (DeviceLogin, bool)
 	IntegrationByHash(h Hash) (catalog.Integration, bool)
 	User(id roster.UserID) (roster.User, bool)
+	// Managed returns the teams that a person manages.
+	Managed(id roster.UserID) []roster.TeamID
 }
 
 // Verifier is another way of signing in, such as OpenID Connect: it checks the
@@ -147,7 +149,7 @@ func (a *Authenticator) lookUp(b Book, credential string) (Principal, bool) {
 		}
 		p, ok := personal(b, d.User)
 		p.Kind, p.Device, p.Epoch = KindDevice, d.Device, d.Epoch
-		p.Role = max(p.Role, roster.Responder) // a phone of an administrator is not an administrator's desk
+		p.Role, p.Manages = max(p.Role, roster.Responder), nil // a phone of an administrator is not an administrator's desk
 		return p, ok
 	default:
 		in, ok := b.IntegrationByHash(hash)
@@ -161,7 +163,9 @@ func (t Token) principal(b Book) (Principal, bool) {
 	}
 	p, ok := personal(b, t.User)
 	p.Token, p.Scopes = t.ID, t.Scopes
-	p.Role = max(p.Role, t.Role) // a greater role number may less
+	if t.Role > p.Role { // a greater role number may less
+		p.Role, p.Manages = t.Role, nil
+	}
 	return p, ok
 }
 
@@ -171,7 +175,7 @@ func personal(b Book, id roster.UserID) (Principal, bool) {
 	if !ok || u.Inactive || u.Role == 0 {
 		return Principal{}, false
 	}
-	return Principal{Kind: KindUser, User: u.ID, Name: u.Name, Role: u.Role}, true
+	return Principal{Kind: KindUser, User: u.ID, Name: u.Name, Role: u.Role, Manages: b.Managed(id)}, true
 }
 
 func (a *Authenticator) foreign(ctx context.Context, bearer string) (Principal, error) {

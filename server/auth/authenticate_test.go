@@ -19,6 +19,7 @@ type book struct {
 	devices      map[roster.DeviceID]auth.DeviceLogin
 	integrations map[auth.Hash]catalog.Integration
 	users        map[roster.UserID]roster.User
+	managed      map[roster.UserID][]roster.TeamID
 }
 
 func (b *book) TokenByHash(h auth.Hash) (auth.Token, bool) { t, ok := b.tokens[h]; return t, ok }
@@ -34,6 +35,8 @@ func (b *book) IntegrationByHash(h auth.Hash) (catalog.Integration, bool) {
 }
 func (b *book) User(id roster.UserID) (roster.User, bool) { u, ok := b.users[id]; return u, ok }
 
+func (b *book) Managed(id roster.UserID) []roster.TeamID { return b.managed[id] }
+
 func TestAuthenticate(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	b := &book{
@@ -42,8 +45,10 @@ func TestAuthenticate(t *testing.T) {
 		users: map[roster.UserID]roster.User{
 			"ann":  {ID: "ann", Name: "Ann", Role: roster.Admin},
 			"ben":  {ID: "ben", Name: "Ben", Role: roster.Responder},
+			"dan":  {ID: "dan", Name: "Dan", Role: roster.Responder},
 			"gone": {ID: "gone", Name: "Gone", Role: roster.Admin, Inactive: true},
 		},
+		managed: map[roster.UserID][]roster.TeamID{"dan": {"core"}},
 	}
 	token := func(tok auth.Token) string {
 		text := auth.NewToken()
@@ -80,6 +85,21 @@ func TestAuthenticate(t *testing.T) {
 		{
 			"service account", "Bearer " + token(auth.Token{ID: "t4", Name: "ci", Role: roster.Responder}),
 			auth.Principal{Kind: auth.KindService, Name: "ci", Role: roster.Responder, Token: "t4"},
+			0,
+		},
+		{
+			"manager", "Bearer " + token(auth.Token{ID: "t8", User: "dan", Role: roster.Admin}),
+			auth.Principal{Kind: auth.KindUser, User: "dan", Name: "Dan", Role: roster.Responder, Manages: []roster.TeamID{"core"}, Token: "t8"},
+			0,
+		},
+		{
+			"a narrowed token of a manager is none", "Bearer " + token(auth.Token{ID: "t9", User: "dan", Role: roster.Stakeholder}),
+			auth.Principal{Kind: auth.KindUser, User: "dan", Name: "Dan", Role: roster.Stakeholder, Token: "t9"},
+			0,
+		},
+		{
+			"nor is his phone", "Bearer " + device("d3", "dan", true),
+			auth.Principal{Kind: auth.KindDevice, User: "dan", Name: "Dan", Role: roster.Responder, Device: "d3", Epoch: 4},
 			0,
 		},
 		{"expired", "Bearer " + token(auth.Token{ID: "t5", User: "ann", Expires: now}), auth.Principal{}, fault.Unauthenticated},

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -32,6 +33,10 @@ type Rule struct {
 	Own string
 	// Itself narrows a device to naming itself in Own.
 	Itself bool
+	// Team are the fields of the request of which the first that is set names
+	// a team, or something of a team's: who manages that team may call the
+	// method, too, whatever his Role. Empty: managing a team does not help.
+	Team []string
 }
 
 // The usual rules.
@@ -46,6 +51,13 @@ var (
 	proves     = Rule{Public: true}
 )
 
+// manages is a rule for what an administrator does, and to what is a team's
+// also its managers. What a change then leads to is held against their teams
+// as well, see directory.By.
+func manages(fields ...string) Rule {
+	return Rule{Role: roster.Admin, Scope: ScopeConfigure, Team: fields}
+}
+
 // own is a rule for what a person does to what is his.
 func own(field string, scope Scope) Rule {
 	return Rule{Role: roster.Stakeholder, Scope: scope, Own: field}
@@ -57,7 +69,7 @@ func itself(field string) Rule {
 }
 
 // rules is the permission table of the API, by full gRPC method. HTTP comes
-// through the same methods. Roles of teams will join as a further way to have a Role.
+// through the same methods.
 var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.IncidentService/AcknowledgeIncident":       responds,
 	"/tocsin.v1.IncidentService/ResolveIncident":           responds,
@@ -114,43 +126,43 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.TeamService/GetTeam":    looks,
 	"/tocsin.v1.TeamService/ListTeams":  looks,
 	"/tocsin.v1.TeamService/CreateTeam": configures,
-	"/tocsin.v1.TeamService/UpdateTeam": configures,
+	"/tocsin.v1.TeamService/UpdateTeam": manages("team.name"),
 	"/tocsin.v1.TeamService/DeleteTeam": configures,
 
 	"/tocsin.v1.CatalogService/GetService":           looks,
 	"/tocsin.v1.CatalogService/ListServices":         looks,
-	"/tocsin.v1.CatalogService/CreateService":        configures,
-	"/tocsin.v1.CatalogService/UpdateService":        configures,
-	"/tocsin.v1.CatalogService/DeleteService":        configures,
+	"/tocsin.v1.CatalogService/CreateService":        manages("service.team"),
+	"/tocsin.v1.CatalogService/UpdateService":        manages("service.name"),
+	"/tocsin.v1.CatalogService/DeleteService":        manages("name"),
 	"/tocsin.v1.CatalogService/GetIntegration":       looks,
 	"/tocsin.v1.CatalogService/ListIntegrations":     looks,
-	"/tocsin.v1.CatalogService/CreateIntegration":    configures,
-	"/tocsin.v1.CatalogService/UpdateIntegration":    configures,
-	"/tocsin.v1.CatalogService/DeleteIntegration":    configures,
-	"/tocsin.v1.CatalogService/RotateIntegrationKey": configures,
+	"/tocsin.v1.CatalogService/CreateIntegration":    manages("integration.service"),
+	"/tocsin.v1.CatalogService/UpdateIntegration":    manages("integration.name"),
+	"/tocsin.v1.CatalogService/DeleteIntegration":    manages("name"),
+	"/tocsin.v1.CatalogService/RotateIntegrationKey": manages("name"),
 
 	"/tocsin.v1.EscalationPolicyService/GetEscalationPolicy":    looks,
 	"/tocsin.v1.EscalationPolicyService/ListEscalationPolicies": looks,
-	"/tocsin.v1.EscalationPolicyService/CreateEscalationPolicy": configures,
-	"/tocsin.v1.EscalationPolicyService/UpdateEscalationPolicy": configures,
-	"/tocsin.v1.EscalationPolicyService/DeleteEscalationPolicy": configures,
+	"/tocsin.v1.EscalationPolicyService/CreateEscalationPolicy": manages("escalation_policy.team"),
+	"/tocsin.v1.EscalationPolicyService/UpdateEscalationPolicy": manages("escalation_policy.name"),
+	"/tocsin.v1.EscalationPolicyService/DeleteEscalationPolicy": manages("name"),
 
 	"/tocsin.v1.ScheduleService/GetSchedule":     looks,
 	"/tocsin.v1.ScheduleService/ListSchedules":   looks,
-	"/tocsin.v1.ScheduleService/CreateSchedule":  configures,
-	"/tocsin.v1.ScheduleService/UpdateSchedule":  configures,
-	"/tocsin.v1.ScheduleService/DeleteSchedule":  configures,
+	"/tocsin.v1.ScheduleService/CreateSchedule":  manages("schedule.team"),
+	"/tocsin.v1.ScheduleService/UpdateSchedule":  manages("schedule.name"),
+	"/tocsin.v1.ScheduleService/DeleteSchedule":  manages("name"),
 	"/tocsin.v1.ScheduleService/RenderSchedule":  looks,
-	"/tocsin.v1.ScheduleService/PreviewSchedule": configures,
+	"/tocsin.v1.ScheduleService/PreviewSchedule": manages("schedule.name", "schedule.team"),
 	"/tocsin.v1.ScheduleService/ExplainSchedule": looks,
 	"/tocsin.v1.ScheduleService/ReviewSchedule":  looks,
-	"/tocsin.v1.ScheduleService/CreateOverride":  responds, // for the caller, or for anybody for an administrator
+	"/tocsin.v1.ScheduleService/CreateOverride":  {Role: roster.Responder, Scope: ScopeRespond, Device: true, Team: []string{"override.schedule"}}, // for the caller; for anybody for an administrator and a manager
 	"/tocsin.v1.ScheduleService/GetOverride":     looks,
 	"/tocsin.v1.ScheduleService/ListOverrides":   looks,
-	"/tocsin.v1.ScheduleService/DeleteOverride":  responds, // the caller's own, or any for an administrator
-	"/tocsin.v1.ScheduleService/CreateShadow":    configures,
+	"/tocsin.v1.ScheduleService/DeleteOverride":  {Role: roster.Responder, Scope: ScopeRespond, Device: true, Team: []string{"name"}}, // the caller's own; any for an administrator and a manager
+	"/tocsin.v1.ScheduleService/CreateShadow":    manages("shadow.schedule"),
 	"/tocsin.v1.ScheduleService/ListShadows":     looks,
-	"/tocsin.v1.ScheduleService/DeleteShadow":    configures,
+	"/tocsin.v1.ScheduleService/DeleteShadow":    manages("name"),
 
 	"/tocsin.v1.OnCallService/ListOnCall": looks,
 	"/tocsin.v1.OnCallService/ListShifts": looks,
@@ -184,9 +196,19 @@ func RuleOf(method string) (Rule, bool) {
 // Methods returns every method that has a rule, sorted.
 func Methods() []string { return slices.Sorted(maps.Keys(rules)) }
 
+// has reports whether the caller's own role is enough.
+func (r Rule) has(p Principal) bool { return p.Role != 0 && p.Role <= r.Role }
+
+// ByTeam reports whether the caller may call the method for the teams alone
+// that he manages, as his role is not enough.
+func ByTeam(method string, p Principal) bool {
+	r, ok := rules[method]
+	return ok && len(r.Team) > 0 && !r.has(p)
+}
+
 // Permit refuses callers whom the table does not let call the method at all.
-// What it lets through, a rule with Own still has to see the request of:
-// [PermitRequest].
+// What it lets through, a rule with Own or Team still has to see the request
+// of: [PermitRequest].
 func Permit(method string, p Principal) error {
 	r, ok := rules[method]
 	switch {
@@ -205,7 +227,7 @@ func Permit(method string, p Principal) error {
 		return denied(method, "this needs the key of an integration")
 	case p.Kind == KindDevice && !r.Device:
 		return denied(method, "a device may respond, and see to itself; sign in as the person for the rest")
-	case p.Role == 0 || p.Role > r.Role:
+	case !r.has(p) && (len(r.Team) == 0 || len(p.Manages) == 0):
 		return denied(method, "the role does not allow it").With("needs", roleName(r.Role))
 	case !p.Has(r.Scope):
 		return denied(method, "the token's scopes do not allow it").With("needs", string(r.Scope))
@@ -213,17 +235,30 @@ func Permit(method string, p Principal) error {
 	return nil
 }
 
-// Owner returns the person to whom a user, device or token of that resource
-// name belongs.
-type Owner func(name string) (roster.UserID, bool)
+// Belongings says whose the things are that requests name, by resource name.
+type Belongings interface {
+	// OwnerOf returns the person to whom a user, device or token belongs.
+	OwnerOf(name string) (roster.UserID, bool)
+	// TeamOf returns the team that is named, or to which the thing belongs.
+	TeamOf(name string) (roster.TeamID, bool)
+}
 
 // PermitRequest refuses callers who name in the request what is not theirs. It
 // says the same of what belongs to somebody else and of what does not exist.
 // Call Permit first.
-func PermitRequest(method string, p Principal, request proto.Message, owner Owner) error {
+func PermitRequest(method string, p Principal, request proto.Message, of Belongings) error {
 	r, ok := rules[method]
 	if !ok {
 		return denied(method, "nobody may call this method")
+	}
+	if ByTeam(method, p) {
+		name := ""
+		for _, field := range r.Team {
+			name = cmp.Or(name, textAt(request, field))
+		}
+		if team, ok := of.TeamOf(name); !ok || !p.ManagerOf(team) {
+			return notYourTeams(name)
+		}
 	}
 	if r.Own == "" || (p.IsAdmin() && p.Kind != KindDevice) {
 		return nil
@@ -239,7 +274,7 @@ func PermitRequest(method string, p Principal, request proto.Message, owner Owne
 	if id == "me" && p.User != "" {
 		return nil
 	}
-	if u, ok := owner(name); ok && p.Is(u) {
+	if u, ok := of.OwnerOf(name); ok && p.Is(u) {
 		return nil
 	}
 	return notYours(name)
@@ -269,6 +304,10 @@ func denied(method, why string) *fault.Error {
 
 func notYours(name string) error {
 	return fault.New(fault.Denied, "NOT_YOURS", "this needs the person concerned or an administrator", "name", name)
+}
+
+func notYourTeams(name string) error {
+	return fault.New(fault.Denied, "NOT_YOURS", "this needs a manager of the team that it belongs to, or an administrator", "name", name)
 }
 
 func roleName(r roster.Role) string {

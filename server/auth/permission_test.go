@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	tocsinv1 "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/auth"
@@ -52,7 +53,12 @@ func TestEveryMethodHasARule(t *testing.T) {
 		if r.Own != "" && !isText(m.Input(), r.Own) {
 			t.Errorf("%s: its request has no text field %s", name, r.Own)
 		}
-		if r.Public && (r.Role != 0 || r.Own != "") {
+		for _, field := range r.Team {
+			if !isText(m.Input(), field) {
+				t.Errorf("%s: its request has no text field %s", name, field)
+			}
+		}
+		if r.Public && (r.Role != 0 || r.Own != "" || len(r.Team) != 0) {
 			t.Errorf("%s is public and yet has conditions", name)
 		}
 	}
@@ -91,6 +97,7 @@ func callers() map[string]auth.Principal {
 		"device":      {Kind: auth.KindDevice, User: "ben", Device: "d1", Role: roster.Responder},
 		"integration": {Kind: auth.KindIntegration, Integration: "in"},
 		"reader":      {Kind: auth.KindService, Token: "t", Role: roster.Admin, Scopes: []auth.Scope{auth.ScopeRead}},
+		"manager":     {Kind: auth.KindUser, User: "dan", Role: roster.Stakeholder, Manages: []roster.TeamID{"core"}},
 		"bot":         {Kind: auth.KindService, Token: "t", Role: roster.Responder, Scopes: []auth.Scope{auth.ScopeRespond}},
 	}
 }
@@ -101,14 +108,19 @@ func TestPermit(t *testing.T) {
 		may    string // everybody else may not
 	}{
 		{"IncidentService/AcknowledgeIncident", "console admin responder device bot"},
-		{"IncidentService/GetIncident", "console admin responder stakeholder device reader bot"},
+		{"IncidentService/GetIncident", "console admin responder stakeholder manager device reader bot"},
 		{"EventService/PublishEvent", "integration"},
-		{"DeviceService/EnrolDevice", "anonymous console admin responder stakeholder device integration reader bot"},
-		{"DeviceService/Act", "anonymous console admin responder stakeholder device integration reader bot"},
-		{"DeviceService/UpdateDevice", "console admin responder stakeholder device bot"},
-		{"UserService/UpdateUser", "console admin responder stakeholder"},
+		{"DeviceService/EnrolDevice", "anonymous console admin responder stakeholder manager device integration reader bot"},
+		{"DeviceService/Act", "anonymous console admin responder stakeholder manager device integration reader bot"},
+		{"DeviceService/UpdateDevice", "console admin responder stakeholder manager device bot"},
+		{"UserService/UpdateUser", "console admin responder stakeholder manager"},
 		{"UserService/CreateUser", "console admin"},
-		{"TokenService/CreateToken", "console admin responder stakeholder"},
+		{"TeamService/CreateTeam", "console admin"},
+		{"TeamService/UpdateTeam", "console admin manager"},
+		{"ScheduleService/CreateSchedule", "console admin manager"},
+		{"ScheduleService/CreateOverride", "console admin responder manager device bot"},
+		{"ConfigurationService/ApplyConfiguration", "console admin"},
+		{"TokenService/CreateToken", "console admin responder stakeholder manager"},
 		{"OperatorService/HoldPaging", "console admin"},
 		{"ConfigurationService/ExportConfiguration", "console admin reader"},
 		{"NoService/Nothing", ""},
@@ -155,11 +167,86 @@ func TestPermitLaws(t *testing.T) {
 	}
 }
 
-func TestPermitRequest(t *testing.T) {
-	owner := func(name string) (roster.UserID, bool) {
-		u, ok := map[string]roster.UserID{"devices/d1": "ben", "devices/d2": "ben", "users/ben": "ben", "users/cat": "cat", "tokens/t": "ben"}[name]
-		return u, ok
+// things are what the tests name.
+type things struct{}
+
+func (things) OwnerOf(name string) (roster.UserID, bool) {
+	u, ok := map[string]roster.UserID{"devices/d1": "ben", "devices/d2": "ben", "users/ben": "ben", "users/cat": "cat", "tokens/t": "ben"}[name]
+	return u, ok
+}
+
+// TeamOf says that a thing belongs to the team whose name it has, "none" to none.
+func (things) TeamOf(name string) (roster.TeamID, bool) {
+	_, id, _ := strings.Cut(name, "/")
+	return roster.TeamID(id), id == "core" || id == "web"
+}
+
+// TestManagersMayWhatIsTheirTeams calls every method as somebody who manages
+// core, naming something of core's, of another team's, of nobody's and nothing.
+// Where managing a team does not help, he may what he may without it.
+func TestManagersMayWhatIsTheirTeams(t *testing.T) {
+	managing := callers()["manager"]
+	plain := managing
+	plain.Manages = nil
+	helped := 0
+	for name, m := range methods() {
+		r, _ := auth.RuleOf(name)
+		if len(r.Team) == 0 {
+			if (auth.Permit(name, managing) == nil) != (auth.Permit(name, plain) == nil) {
+				t.Errorf("%s: managing a team makes a difference, and the rule names no field", name)
+			}
+			continue
+		}
+		helped++
+		if auth.Permit(name, managing) != nil || auth.Permit(name, plain) == nil {
+			t.Errorf("%s: a manager may %v, the same person without a team %v", name, auth.Permit(name, managing), auth.Permit(name, plain))
+		}
+		for id, want := range map[string]bool{"core": true, "web": false, "none": false, "": false} {
+			for _, field := range r.Team {
+				request := naming(m, field, id)
+				if err := auth.PermitRequest(name, managing, request, things{}); (err == nil) != want {
+					t.Errorf("%s of %q in %s: %v, want allowed %v", name, id, field, err, want)
+				}
+				if err := auth.PermitRequest(name, callers()["admin"], request, things{}); err != nil {
+					t.Errorf("%s of %q in %s by an administrator: %v", name, id, field, err)
+				}
+			}
+		}
+		for what, p := range map[string]auth.Principal{
+			"a device": {Kind: auth.KindDevice, User: "dan", Device: "d", Role: roster.Stakeholder},
+			"a token that only reads": {
+				Kind: auth.KindUser, User: "dan", Role: roster.Stakeholder, Manages: []roster.TeamID{"core"}, Scopes: []auth.Scope{auth.ScopeRead},
+			},
+		} {
+			if auth.Permit(name, p) == nil {
+				t.Errorf("%s is open to %s of a manager", name, what)
+			}
+		}
 	}
+	if helped < 15 {
+		t.Errorf("only %d methods are open to managers", helped)
+	}
+}
+
+// naming is a request whose field names something of that id; of an empty one, nothing.
+func naming(m protoreflect.MethodDescriptor, path, id string) proto.Message {
+	msg := dynamicpb.NewMessage(m.Input())
+	if id == "" {
+		return msg
+	}
+	at := msg.ProtoReflect()
+	for {
+		name, rest, more := strings.Cut(path, ".")
+		f := at.Descriptor().Fields().ByName(protoreflect.Name(name))
+		if !more {
+			at.Set(f, protoreflect.ValueOfString("things/"+id))
+			return msg
+		}
+		at, path = at.Mutable(f).Message(), rest
+	}
+}
+
+func TestPermitRequest(t *testing.T) {
 	c := callers()
 	update := func(name string) proto.Message {
 		return &tocsinv1.UpdateDeviceRequest{Device: &tocsinv1.Device{Name: name}}
@@ -188,7 +275,7 @@ func TestPermitRequest(t *testing.T) {
 		{"no condition", "IncidentService/GetIncident", "stakeholder", &tocsinv1.GetIncidentRequest{Name: "incidents/1"}, true},
 		{"no such method", "IncidentService/Nothing", "admin", &tocsinv1.GetIncidentRequest{}, false},
 	} {
-		err := auth.PermitRequest("/tocsin.v1."+tc.method, c[tc.caller], tc.request, owner)
+		err := auth.PermitRequest("/tocsin.v1."+tc.method, c[tc.caller], tc.request, things{})
 		if (err == nil) != tc.ok || (err != nil && fault.KindOf(err) != fault.Denied) {
 			t.Errorf("%s: %v, want allowed %v", tc.name, err, tc.ok)
 		}

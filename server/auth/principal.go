@@ -56,10 +56,11 @@ func Scopes() []Scope { return []Scope{ScopeRead, ScopeRespond, ScopeConfigure, 
 // Principal is who is calling. It is made by an [Authenticator] only.
 type Principal struct {
 	Kind        Kind
-	User        roster.UserID // of KindUser and KindDevice
-	Name        string        // for people to read: of the person, the token, the integration
-	Role        roster.Role   // what the caller may; the narrower of person and token
-	Scopes      []Scope       // empty: all
+	User        roster.UserID   // of KindUser and KindDevice
+	Name        string          // for people to read: of the person, the token, the integration
+	Role        roster.Role     // what the caller may; the narrower of person and token
+	Manages     []roster.TeamID // whose things the person may change besides; none by a token of a narrower role
+	Scopes      []Scope         // empty: all
 	Token       TokenID
 	Device      roster.DeviceID
 	Epoch       uint32 // of Device
@@ -78,6 +79,11 @@ func (p Principal) IsAdmin() bool { return p.Role == roster.Admin }
 // Has reports whether the scopes include s; reading comes with every scope.
 func (p Principal) Has(s Scope) bool {
 	return len(p.Scopes) == 0 || s == "" || s == ScopeRead || slices.Contains(p.Scopes, s)
+}
+
+// ManagerOf reports whether the caller manages the team.
+func (p Principal) ManagerOf(t roster.TeamID) bool {
+	return t != "" && slices.Contains(p.Manages, t)
 }
 
 // Is reports whether the caller acts as that person.

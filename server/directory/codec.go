@@ -33,9 +33,10 @@ type (
 		Remind   roster.Reminder   `json:"remind,omitzero"`
 	}
 	storedTeam struct {
-		ID      roster.TeamID   `json:"id"`
-		Name    string          `json:"name"`
-		Members []roster.UserID `json:"members,omitempty"`
+		ID       roster.TeamID   `json:"id"`
+		Name     string          `json:"name"`
+		Members  []roster.UserID `json:"members,omitempty"`
+		Managers []roster.UserID `json:"managers,omitempty"`
 	}
 	storedService struct {
 		ID           catalog.ServiceID    `json:"id"`

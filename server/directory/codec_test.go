@@ -50,7 +50,7 @@ func full() []Record {
 			Quiet: roster.QuietHours{Start: 22 * time.Hour, End: 7 * time.Hour}, Privacy: roster.PrivacyMinimal,
 			Remind: roster.Reminder{Every: 2 * time.Minute, UntilResolve: true},
 		}, Meta: meta},
-		&Team{Team: roster.Team{ID: "web", Name: "Web", Members: []roster.UserID{"ann"}}, Meta: meta},
+		&Team{Team: roster.Team{ID: "web", Name: "Web", Members: []roster.UserID{"ann"}, Managers: []roster.UserID{"ann"}}, Meta: meta},
 		&Service{Service: catalog.Service{
 			ID: "shop", Name: "Shop", Team: "web", Policy: "p", Disabled: true, Urgency: catalog.UrgencyBySupportHours,
 			Hours: catalog.SupportHours{

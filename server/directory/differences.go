@@ -26,7 +26,7 @@ var fields = map[string]field{ //nolint:gochecknoglobals // look-up table
 	"name": {"display_name", asIs}, "Name": {"display_name", asIs}, "email": {"", asIs}, "zone": {"time_zone", asIs},
 	"role": {"", enum(roleWords)}, "inactive": {"", asIs}, "privacy": {"", enum(privacyWords)},
 	"methods": {"contact_methods", nil}, "high": {"high_steps", nil}, "low": {"low_steps", nil}, "quiet": {"quiet_hours", nil},
-	"remind": {"reminder", nil}, "members": {"", asIs},
+	"remind": {"reminder", nil}, "members": {"", asIs}, "managers": {"", asIs},
 	"team": {"", asIs}, "policy": {"escalation_policy", asIs}, "disabled": {"", asIs}, "urgency": {"urgency_rule", enum(urgencyWords)},
 	"hours": {"support_hours", nil}, "min_severity": {"", enum(severityWords)}, "ack_timeout": {"acknowledge_timeout", lasts},
 	"ack_reminder": {"acknowledge_reminder", lasts}, "auto_resolve": {"", lasts}, "reopen_window": {"", lasts}, "key_scope": {"", enum(scopeWords)},

@@ -28,6 +28,9 @@ type By struct {
 	Method    string // full gRPC method, or the command
 	Request   string // request id
 	IP        string
+	// Within are the teams whose things the change may touch, and no others; nil:
+	// it may touch everything.
+	Within []roster.TeamID
 }
 
 // ByServer names the server itself, and the part of it that changes something.
@@ -222,6 +225,9 @@ func (d *Directory) prepare(ctx context.Context, by By, edit func(*Edit) error) 
 		}
 	}
 	next := e.result()
+	if err := e.checkWithin(next, by.Within); err != nil {
+		return prepared{}, err
+	}
 	if err := e.check(ctx, next, d.inUse); err != nil {
 		return prepared{}, err
 	}

@@ -178,6 +178,14 @@ func (s *Snapshot) TeamsOf(id roster.UserID) []roster.TeamID {
 	return out
 }
 
+// Managed returns the teams that a person manages, sorted by id.
+func (s *Snapshot) Managed(id roster.UserID) []roster.TeamID {
+	return slices.DeleteFunc(s.TeamsOf(id), func(t roster.TeamID) bool {
+		team, ok := s.GetTeam(t)
+		return !ok || !slices.Contains(team.Managers, id)
+	})
+}
+
 // older orders records by creation, then id: the order of every list.
 func older(a, b Record) int {
 	if c := a.meta().Created.Compare(b.meta().Created); c != 0 {

@@ -112,6 +112,12 @@ func validate(r Record, pace incident.Pace, z *zones) error {
 		c.id(string(r.ID))
 		c.name("display_name", r.Name)
 		unique(c, "members", r.Members, maxMembers)
+		unique(c, "managers", r.Managers, maxMembers)
+		for i, m := range r.Managers {
+			if !slices.Contains(r.Members, m) {
+				c.bad(fmt.Sprintf("managers[%d]", i), "%s is no member; add %s to members, or take it out here", m, m)
+			}
+		}
 	case *Service:
 		c.service(r)
 	case *Integration:

@@ -63,11 +63,12 @@ type (
 		Interval     string `yaml:"interval,omitempty"`
 		UntilResolve bool   `yaml:"until_resolve,omitempty"`
 	}
-	// TeamDoc is a team and the ids of its members.
+	// TeamDoc is a team, the ids of its members, and of those who manage it.
 	TeamDoc struct {
-		ID      string   `yaml:"id"`
-		Name    string   `yaml:"name"`
-		Members []string `yaml:"members,omitempty"`
+		ID       string   `yaml:"id"`
+		Name     string   `yaml:"name"`
+		Members  []string `yaml:"members,omitempty"`
+		Managers []string `yaml:"managers,omitempty"`
 	}
 	// ScheduleDoc is a schedule. Overrides and shadows that people make by hand
 	// are no part of it.

@@ -33,6 +33,9 @@ func (s *Snapshot) document() *Document {
 		for _, m := range t.Members {
 			team.Members = append(team.Members, string(m))
 		}
+		for _, m := range t.Managers {
+			team.Managers = append(team.Managers, string(m))
+		}
 		doc.Teams = append(doc.Teams, team)
 	}
 	for _, x := range sorted(s.Schedules()) {

@@ -48,6 +48,9 @@ func (r *reader) records(doc *Document) []named {
 		for _, m := range t.Members {
 			team.Members = append(team.Members, roster.UserID(bare(m, "users/")))
 		}
+		for _, m := range t.Managers {
+			team.Managers = append(team.Managers, roster.UserID(bare(m, "users/")))
+		}
 		path := fmt.Sprintf("teams[%d]", i)
 		r.add(team, path, "")
 	}

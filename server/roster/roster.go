@@ -48,9 +48,10 @@ type User struct {
 
 // Team owns services, policies and later schedules.
 type Team struct {
-	ID      TeamID
-	Name    string
-	Members []UserID
+	ID       TeamID
+	Name     string
+	Members  []UserID
+	Managers []UserID // those of the members who may change what is the team's
 }
 
 // MethodKind is a way of reaching a person.

@@ -111,9 +111,14 @@ func (c *call) actor(via string) incident.Actor {
 	return c.principal.Actor(via)
 }
 
-// by returns the caller as audit records name it.
+// by returns the caller as audit records name it. Who may call the method as
+// manager of a team only may change only what belongs to such a team.
 func (c *call) by() directory.By {
-	return directory.By{Principal: c.principal, Method: c.method, Request: c.id, IP: c.ip}
+	by := directory.By{Principal: c.principal, Method: c.method, Request: c.id, IP: c.ip}
+	if auth.ByTeam(c.method, c.principal) {
+		by.Within = append([]roster.TeamID{}, c.principal.Manages...) // never nil: that would be no limit
+	}
+	return by
 }
 
 // user resolves a user's name; "users/me" is the caller.
@@ -126,6 +131,15 @@ func (c *call) user(field, name string) (roster.UserID, error) {
 		return "", fault.InvalidField(field, "users/me is the person who calls, and %s is no person", c.principal.String())
 	}
 	return c.principal.User, nil
+}
+
+// covers refuses who may not put that person on call by a schedule: it has to
+// be himself, an administrator, or a manager of the schedule's team.
+func (c *call) covers(u roster.UserID, team roster.TeamID) error {
+	if c.principal.ManagerOf(team) {
+		return nil
+	}
+	return c.mine(u)
 }
 
 // mine refuses who is neither the person nor an administrator.

@@ -16,9 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tocsin-oncall/tocsin/server/auth"
-	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/fault"
-	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 // The chain is the same for unary calls and streams, and for both doors:
@@ -165,18 +163,11 @@ func (s *Server) stillMay(ctx context.Context, c *call) error {
 // check holds a request against what its caller may name and against its rules.
 func (s *Server) check(c *call, req any) error {
 	if m, ok := req.(proto.Message); ok && !public(c.method) {
-		if err := auth.PermitRequest(c.method, c.principal, m, s.owner); err != nil {
+		if err := auth.PermitRequest(c.method, c.principal, m, s.c.Directory.Snapshot()); err != nil {
 			return err
 		}
 	}
 	return validate(s.rules, req)
-}
-
-// owner returns whose a user, device or token is.
-func (s *Server) owner(name string) (roster.UserID, bool) {
-	collection, id, _ := strings.Cut(name, "/")
-	kinds := map[string]directory.Kind{"users": directory.KindUser, "devices": directory.KindDevice, "tokens": directory.KindToken}
-	return s.c.Directory.Snapshot().Owner(directory.Key{Kind: kinds[collection], ID: id})
 }
 
 // finish logs a call and turns its error into a status.

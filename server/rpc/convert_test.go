@@ -277,7 +277,7 @@ func TestConfigurationComesBack(t *testing.T) {
 	if back := policyOf("core", policyMessage(policy.Policy, policy.Meta, nil), policy); !reflect.DeepEqual(policy, back) {
 		t.Errorf("policy:\n%s", cmp.Diff(policy, back))
 	}
-	team := &directory.Team{Team: roster.Team{ID: "core", Name: "Core", Members: []roster.UserID{"ann"}}, Meta: directory.Meta{Revision: 3}}
+	team := &directory.Team{Team: roster.Team{ID: "core", Name: "Core", Members: []roster.UserID{"ann"}, Managers: []roster.UserID{"ann"}}, Meta: directory.Meta{Revision: 3}}
 	if back := teamOf("core", teamMessage(team), team); !reflect.DeepEqual(team, back) {
 		t.Errorf("team:\n%s", cmp.Diff(team, back))
 	}

@@ -142,7 +142,7 @@ func stepOf(m *pb.ContactStep) roster.Step {
 // team converts both ways.
 func teamMessage(t *directory.Team) *pb.Team {
 	return &pb.Team{
-		Name: teamName(t.ID), DisplayName: t.Name, Members: each(t.Members, userName),
+		Name: teamName(t.ID), DisplayName: t.Name, Members: each(t.Members, userName), Managers: each(t.Managers, userName),
 		CreateTime: stamp(t.Created), UpdateTime: stamp(t.Updated), Etag: quote(t.ETag()),
 	}
 }
@@ -152,7 +152,7 @@ func teamOf(id roster.TeamID, m *pb.Team, old *directory.Team) *directory.Team {
 	if old != nil {
 		*t = *old
 	}
-	t.Team = roster.Team{ID: id, Name: m.GetDisplayName(), Members: each(m.GetMembers(), func(n string) roster.UserID { return roster.UserID(last(n)) })}
+	t.Team = roster.Team{ID: id, Name: m.GetDisplayName(), Members: each(m.GetMembers(), userID), Managers: each(m.GetManagers(), userID)}
 	return t
 }
 

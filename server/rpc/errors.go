@@ -82,6 +82,10 @@ func faultStatus(f *fault.Error, requestID string) *status.Status {
 	switch f.Kind {
 	case fault.Invalid:
 		details = append(details, violations(f))
+	case fault.Denied:
+		if len(f.Fields) > 0 {
+			details = append(details, violations(f))
+		}
 	case fault.NotFound, fault.Exists:
 		details = append(details, resource(f))
 		if len(f.Fields) > 0 {

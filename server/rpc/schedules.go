@@ -243,9 +243,6 @@ func (s *schedules) CreateOverride(ctx context.Context, req *pb.CreateOverrideRe
 	if err != nil {
 		return nil, err
 	}
-	if err := c.mine(user); err != nil {
-		return nil, err
-	}
 	return s.override(ctx, req.GetRequestId(), scheduleID(want.GetSchedule()), schedule.Override{
 		ID: schedule.OverrideID(req.GetOverrideId()), User: user, Start: instant(want.GetStartTime()), End: instant(want.GetEndTime()),
 	})
@@ -260,8 +257,12 @@ func (s *Server) override(ctx context.Context, requestID string, id schedule.ID,
 	o.By = c.principal.User
 	return configured(ctx, s, requestID, nil, func() (*pb.Override, error) {
 		snap, err := s.c.Directory.Change(ctx, c.by(), func(e *directory.Edit) error {
-			if _, ok := e.GetSchedule(id); !ok {
+			r, ok := e.GetSchedule(id)
+			if !ok {
 				return missing("schedule", scheduleName(id))
+			}
+			if err := c.covers(o.User, r.Team); err != nil {
+				return err
 			}
 			return e.AddOverrides(id, o)
 		})
@@ -314,7 +315,8 @@ func (s *schedules) DeleteOverride(ctx context.Context, req *pb.DeleteOverrideRe
 				return missing("name", overrideName(id))
 			}
 			if !c.principal.Is(o.By) { // whoever made it may take it back
-				if err := c.mine(o.User); err != nil {
+				team, _ := e.TeamOf(scheduleName(o.Schedule))
+				if err := c.covers(o.User, team); err != nil {
 					return err
 				}
 			}

@@ -100,6 +100,18 @@ func allMethods(t *testing.T) []protoreflect.MethodDescriptor {
 	return all
 }
 
+// methodOf returns the method of that full name.
+func methodOf(t *testing.T, name string) protoreflect.MethodDescriptor {
+	t.Helper()
+	for _, m := range allMethods(t) {
+		if fullName(m) == name {
+			return m
+		}
+	}
+	t.Fatalf("there is no method %s", name)
+	return nil
+}
+
 // verdict is what the table says: whether the caller is let in, and whether he
 // is known at all.
 func verdict(m protoreflect.MethodDescriptor, who string) (in, known bool) {

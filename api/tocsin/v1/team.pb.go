@@ -42,7 +42,10 @@ type Team struct {
 	// When it last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// The version that a caller may insist on.
-	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Those of the members who manage the team: besides administrators, they may change its
+	// schedules, overrides, shadows, policies, services and integrations, and the team itself.
+	Managers      []string `protobuf:"bytes,7,rep,name=managers,proto3" json:"managers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -117,6 +120,13 @@ func (x *Team) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Team) GetManagers() []string {
+	if x != nil {
+		return x.Managers
+	}
+	return nil
 }
 
 // Asks for one team.
@@ -488,7 +498,7 @@ var File_tocsin_v1_team_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_team_proto_rawDesc = "" +
 	"\n" +
-	"\x14tocsin/v1/team.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x03\n" +
+	"\x14tocsin/v1/team.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x04\n" +
 	"\x04Team\x12B\n" +
 	"\x04name\x18\x01 \x01(\tB.\xe0A\b\xbaH(\xd8\x01\x01r#2!^teams/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12-\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\n" +
@@ -499,7 +509,9 @@ const file_tocsin_v1_team_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x06 \x01(\tB\x03\xe0A\x01R\x04etag:/\xeaA,\n" +
+	"\x04etag\x18\x06 \x01(\tB\x03\xe0A\x01R\x04etag\x12e\n" +
+	"\bmanagers\x18\a \x03(\tBI\xe0A\x01\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH/\x92\x01,\x10\xf4\x03\x18\x01\"%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\bmanagers:/\xeaA,\n" +
 	"\x0ftocsin.dev/Team\x12\fteams/{team}*\x05teams2\x04team\"e\n" +
 	"\x0eGetTeamRequest\x12S\n" +
 	"\x04name\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x11\n" +

@@ -33,7 +33,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Knows the teams, which own services and policies.
+// Knows the teams, which own services, policies and schedules.
 //
 // Errors of every call: UNAUTHENTICATED; PERMISSION_DENIED; INVALID_ARGUMENT
 // with a BadRequest that names the field and its limit; NOT_FOUND; ABORTED
@@ -52,7 +52,7 @@ type TeamServiceClient interface {
 	//
 	// Errors: as for the service; ALREADY_EXISTS; NOT_FOUND for a member.
 	CreateTeam(ctx context.Context, in *CreateTeamRequest, opts ...grpc.CallOption) (*Team, error)
-	// Changes what the mask names. Needs an administrator.
+	// Changes what the mask names. Needs an administrator, or a manager of the team.
 	//
 	// Errors: as for the service; NOT_FOUND for a member.
 	UpdateTeam(ctx context.Context, in *UpdateTeamRequest, opts ...grpc.CallOption) (*Team, error)
@@ -125,7 +125,7 @@ func (c *teamServiceClient) DeleteTeam(ctx context.Context, in *DeleteTeamReques
 // All implementations must embed UnimplementedTeamServiceServer
 // for forward compatibility.
 //
-// Knows the teams, which own services and policies.
+// Knows the teams, which own services, policies and schedules.
 //
 // Errors of every call: UNAUTHENTICATED; PERMISSION_DENIED; INVALID_ARGUMENT
 // with a BadRequest that names the field and its limit; NOT_FOUND; ABORTED
@@ -144,7 +144,7 @@ type TeamServiceServer interface {
 	//
 	// Errors: as for the service; ALREADY_EXISTS; NOT_FOUND for a member.
 	CreateTeam(context.Context, *CreateTeamRequest) (*Team, error)
-	// Changes what the mask names. Needs an administrator.
+	// Changes what the mask names. Needs an administrator, or a manager of the team.
 	//
 	// Errors: as for the service; NOT_FOUND for a member.
 	UpdateTeam(context.Context, *UpdateTeamRequest) (*Team, error)
