@@ -15,6 +15,7 @@ import (
 const (
 	TokenPrefix          = "tcs_"
 	DevicePrefix         = "tcd_"
+	FeedPrefix           = "tcf_"
 	IntegrationKeyLength = 32 // characters of [a-z0-9], about 165 bits
 
 	secretLength  = 43  // characters of [a-z0-9], about 222 bits
@@ -62,6 +63,9 @@ func NewIntegrationKey() string { return randomText(IntegrationKeyLength) }
 
 // NewToken returns the text of a new API token, "tcs_" and 43 characters.
 func NewToken() string { return TokenPrefix + randomText(secretLength) }
+
+// NewFeedSecret returns the secret of a new calendar feed, "tcf_" and 43 characters.
+func NewFeedSecret() string { return FeedPrefix + randomText(secretLength) }
 
 // NewDeviceCredential returns the text of a new credential of the device,
 // "tcd_<device>_<secret>".

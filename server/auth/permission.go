@@ -168,6 +168,11 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.OnCallService/ListShifts": looks,
 	"/tocsin.v1.OnCallService/TakeOnCall": responds,
 
+	"/tocsin.v1.CalendarService/ListCalendarFeeds":  looks,                                                           // the caller's own, or all for an administrator
+	"/tocsin.v1.CalendarService/CreateCalendarFeed": {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // of himself, or of what everybody may see
+	"/tocsin.v1.CalendarService/RevokeCalendarFeed": {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // the caller's own, or any for an administrator
+	"/tocsin.v1.CalendarService/ReadCalendar":       proves,
+
 	"/tocsin.v1.TokenService/GetToken":    own("name", ScopeRead),
 	"/tocsin.v1.TokenService/ListTokens":  {Role: roster.Stakeholder, Scope: ScopeRead},      // of the caller, or all for an administrator
 	"/tocsin.v1.TokenService/CreateToken": {Role: roster.Stakeholder, Scope: ScopeConfigure}, // see Principal.MayGrant

@@ -128,6 +128,8 @@ func (b *builder) index(r Record) {
 		}
 	case *Token:
 		b.hashes.put(r.Hash, k)
+	case *Feed:
+		b.hashes.put(r.Hash, k)
 	case *Integration:
 		b.hashes.put(r.KeyHash, k)
 	case *Device:
@@ -164,6 +166,8 @@ func (b *builder) unindex(r Record) {
 	case *User:
 		removeIf(b.emails, foldEmail(r.Email), r.ID)
 	case *Token:
+		removeIf(b.hashes, r.Hash, k)
+	case *Feed:
 		removeIf(b.hashes, r.Hash, k)
 	case *Integration:
 		removeIf(b.hashes, r.KeyHash, k)

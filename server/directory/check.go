@@ -69,6 +69,8 @@ func checkUnique(r Record, base, next *Snapshot) error {
 		}
 	case *Token:
 		return checkHash("hash", r.Hash, r.key(), base, next)
+	case *Feed:
+		return checkHash("hash", r.Hash, r.key(), base, next)
 	case *Integration:
 		return checkHash("key", r.KeyHash, r.key(), base, next)
 	case *Device:
@@ -91,9 +93,14 @@ func holder[I comparable, V comparable](self I, base, next table[V, I], v V, kee
 
 func checkHash(path string, h auth.Hash, self Key, base, next *Snapshot) error {
 	if k, ok := holder(self, base.hashes, next.hashes, h, func(k Key) bool {
-		if k.Kind == KindToken {
+		switch k.Kind {
+		case KindToken:
 			t, ok := next.GetToken(auth.TokenID(k.ID))
 			return ok && t.Hash == h
+		case KindFeed:
+			f, ok := next.GetFeed(FeedID(k.ID))
+			return ok && f.Hash == h
+		default:
 		}
 		in, ok := next.GetIntegration(catalog.IntegrationID(k.ID))
 		return ok && in.KeyHash == h
@@ -144,7 +151,7 @@ func inForce(devices []*Device) []*Device {
 // Referrers returns what refers to the record and would keep it from being deleted.
 func (s *Snapshot) Referrers(k Key) []Key {
 	var out []Key
-	for _, kind := range []Kind{KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindToken, KindDevice, KindSettings} {
+	for _, kind := range []Kind{KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindToken, KindFeed, KindDevice, KindSettings} {
 		if belongs(kind, k.Kind) {
 			continue
 		}

@@ -117,6 +117,17 @@ type (
 		Disabled bool                  `json:"disabled,omitempty"`
 		Hint     string                `json:"hint,omitempty"`
 	}
+	storedFeed struct {
+		ID       FeedID        `json:"id"`
+		Hash     auth.Hash     `json:"hash"`
+		Hint     string        `json:"hint,omitempty"`
+		Owner    roster.UserID `json:"owner"`
+		User     roster.UserID `json:"user,omitempty"`
+		Team     roster.TeamID `json:"team,omitempty"`
+		Schedule schedule.ID   `json:"schedule,omitempty"`
+		Revoked  time.Time     `json:"revoked,omitzero"`
+		Meta     `json:"-"`
+	}
 	storedDevice struct {
 		roster.Device
 		Install     string       `json:"install,omitempty"`
@@ -181,6 +192,8 @@ func encode(r Record) ([]byte, error) {
 		e.Value = storedShadow(*r)
 	case *Token:
 		e.Value, e.Hint = storedToken(r.Token), r.Hint
+	case *Feed:
+		e.Value = storedFeed(*r)
 	case *Device:
 		e.Value = storeDevice(r)
 	case *Settings:
@@ -264,6 +277,11 @@ func decodeValue(s Stored, read func(any) error) (Record, error) {
 		var v storedToken
 		err := read(&v)
 		return &Token{Token: auth.Token(v)}, err
+	case KindFeed:
+		var v storedFeed
+		err := read(&v)
+		f := Feed(v)
+		return &f, err
 	case KindDevice:
 		var v storedDevice
 		err := read(&v)

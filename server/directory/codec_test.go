@@ -76,6 +76,7 @@ func full() []Record {
 			ID: "t1", Name: "ci", Hash: auth.HashSecret("t"), User: "ann", Role: roster.Responder, Scopes: []auth.Scope{auth.ScopeRead},
 			Expires: at, By: "user/ann", Revoked: at,
 		}, Hint: "wxyz", Meta: meta},
+		&Feed{ID: "f1", Hash: auth.HashSecret("f"), Hint: "abcd", Owner: "ann", User: "ann", Team: "web", Schedule: "primary", Revoked: at, Meta: meta},
 		&Device{
 			Device:  roster.Device{ID: "d1", User: "ann", Name: "Ann's phone", Platform: roster.Web, State: roster.DeviceParked, Silenced: true},
 			Install: "i", App: "dev.tocsin.app", Environment: Sandbox, Confirmed: true, Address: address,
@@ -103,7 +104,7 @@ func fullSchedule() schedule.Schedule {
 		ID: "week", Name: "Week", Priority: 1, Zone: "Europe/Zurich", Start: at, End: at.Add(time.Hour),
 		Rotation:     schedule.Rotation{Unit: schedule.Weeks, Length: 2, Anchor: civil.Time{Day: civil.Date(2026, 3, 2), Clock: 9 * time.Hour}},
 		Participants: []roster.UserID{"ann", ""}, Offset: 1, Restrictions: []schedule.Restriction{{Weekday: 1, Start: 8 * time.Hour, Length: 10 * time.Hour}},
-		Trainees: schedule.Trainees{Users: []roster.UserID{"", "cyd"}, Mode: schedule.Practise, Start: at, End: at.Add(time.Hour)}, Since: at,
+		Trainees: schedule.Trainees{Users: []roster.UserID{"", "cyd"}, Mode: schedule.Practise, Start: at, End: at.Add(time.Hour)}, Since: at, Made: at,
 	}
 	return schedule.Schedule{
 		ID: "primary", Name: "Primary", Zone: "UTC", Team: "web", Layers: []schedule.Layer{layer}, Response: 15 * time.Minute,

@@ -249,7 +249,7 @@ func (e *Edit) cascade() {
 		if !e.gone[k] {
 			continue
 		}
-		for _, kind := range []Kind{KindToken, KindDevice, KindOverride, KindShadow} {
+		for _, kind := range []Kind{KindToken, KindDevice, KindOverride, KindShadow, KindFeed} {
 			if !belongs(kind, k.Kind) {
 				continue
 			}

@@ -49,6 +49,9 @@ func (s *Snapshot) Shadows() iter.Seq[*Shadow] { return all[*Shadow](s, KindShad
 // Tokens yields all tokens, of people and of service accounts, in no order.
 func (s *Snapshot) Tokens() iter.Seq[*Token] { return all[*Token](s, KindToken) }
 
+// Feeds yields the calendar feeds of everybody, revoked ones too, in no order.
+func (s *Snapshot) Feeds() iter.Seq[*Feed] { return all[*Feed](s, KindFeed) }
+
 // AllDevices yields the devices of all people, in no order; Devices those of one.
 func (s *Snapshot) AllDevices() iter.Seq[*Device] { return all[*Device](s, KindDevice) }
 

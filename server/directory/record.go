@@ -28,6 +28,7 @@ const (
 	KindShadow      Kind = "shadow"
 	KindVersion     Kind = "version" // one immutable version of a policy
 	KindToken       Kind = "token"
+	KindFeed        Kind = "feed" // a calendar that others read
 	KindDevice      Kind = "device"
 	KindSettings    Kind = "settings" // one record, SettingsID
 
@@ -65,6 +66,8 @@ func (k Key) String() string {
 		return "shadows/" + k.ID
 	case KindToken:
 		return "tokens/" + k.ID
+	case KindFeed:
+		return "calendarFeeds/" + k.ID
 	case KindDevice:
 		return "devices/" + k.ID
 	case KindSettings:
@@ -250,15 +253,18 @@ func refTargets(path string, targets []escalation.Target, f func(string, Key)) {
 }
 
 // belongs reports whether records of the kind end with the record that they
-// refer to, instead of keeping it from being deleted: a person's phones and
-// tokens go with the person, and so does a phone's own contact method; a
-// schedule's overrides and shadows with the schedule.
+// refer to, instead of keeping it from being deleted: a person's phones, tokens
+// and calendar feeds go with the person, and so does a phone's own contact
+// method; a schedule's overrides, shadows and feeds with the schedule, a team's
+// feeds with the team.
 func belongs(kind, to Kind) bool {
 	switch to {
 	case KindUser:
-		return kind == KindToken || kind == KindDevice
+		return kind == KindToken || kind == KindDevice || kind == KindFeed
 	case KindSchedule:
-		return kind == KindOverride || kind == KindShadow
+		return kind == KindOverride || kind == KindShadow || kind == KindFeed
+	case KindTeam:
+		return kind == KindFeed
 	default:
 		return false
 	}
@@ -278,7 +284,7 @@ func Words(name string) string {
 	collection, id, ok := strings.Cut(name, "/")
 	kind, known := map[string]string{
 		"users": "user", "teams": "team", "services": "service", "integrations": "integration",
-		"escalationPolicies": "escalation policy", "schedules": "schedule", "overrides": "override", "shadows": "shadow", "tokens": "token", "devices": "device",
+		"escalationPolicies": "escalation policy", "schedules": "schedule", "overrides": "override", "shadows": "shadow", "tokens": "token", "calendarFeeds": "calendar feed", "devices": "device",
 	}[collection]
 	if !ok || !known || id == "" {
 		return name

@@ -150,6 +150,9 @@ func structural(old, now Record) bool {
 	case *Integration:
 		old, ok := old.(*Integration)
 		return !ok || old.KeyHash != now.KeyHash
+	case *Feed:
+		old, ok := old.(*Feed)
+		return !ok || old.Hash != now.Hash
 	case *Token:
 		old, ok := old.(*Token)
 		return !ok || old.Hash != now.Hash

@@ -133,6 +133,8 @@ func validate(r Record, pace incident.Pace, z *zones) error {
 		c.id(string(r.ID)) // likewise
 	case *Token:
 		c.token(r)
+	case *Feed:
+		c.feed(r)
 	case *Device:
 		c.device(r)
 	case *Settings:

@@ -131,6 +131,7 @@ func (g *Gateway) routes() error {
 	}
 	g.mux.HandleFunc("GET /healthz", healthz)
 	g.mux.HandleFunc("GET /readyz", g.readyz)
+	g.calendars()
 	g.pages()
 	g.mux.Handle("/", rest) // answers an unknown address as the API does
 	g.handler = http.Handler(g.mux)
@@ -163,7 +164,7 @@ func (g *Gateway) rest() (http.Handler, error) {
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		pb.RegisterIncidentServiceHandler, pb.RegisterEventServiceHandler, pb.RegisterDeviceServiceHandler,
 		pb.RegisterUserServiceHandler, pb.RegisterTeamServiceHandler, pb.RegisterCatalogServiceHandler,
-		pb.RegisterEscalationPolicyServiceHandler, pb.RegisterScheduleServiceHandler, pb.RegisterOnCallServiceHandler, pb.RegisterTokenServiceHandler, pb.RegisterOperatorServiceHandler,
+		pb.RegisterEscalationPolicyServiceHandler, pb.RegisterScheduleServiceHandler, pb.RegisterOnCallServiceHandler, pb.RegisterTokenServiceHandler, pb.RegisterCalendarServiceHandler, pb.RegisterOperatorServiceHandler,
 		pb.RegisterConfigurationServiceHandler,
 	} {
 		if err := register(ctx, mux, g.conn); err != nil {

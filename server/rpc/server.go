@@ -106,6 +106,7 @@ func (s *Server) Register(g *grpc.Server) {
 	pb.RegisterScheduleServiceServer(g, &schedules{Server: s})
 	pb.RegisterOnCallServiceServer(g, &onCall{Server: s})
 	pb.RegisterTokenServiceServer(g, &tokens{Server: s})
+	pb.RegisterCalendarServiceServer(g, &calendars{Server: s})
 	pb.RegisterOperatorServiceServer(g, &operator{Server: s})
 	pb.RegisterConfigurationServiceServer(g, &configuration{Server: s})
 	healthpb.RegisterHealthServer(g, s.health)

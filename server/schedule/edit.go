@@ -41,7 +41,7 @@ func Edit(old, wanted Schedule, now time.Time, effect Effect, zones Zones) (Sche
 	for i, l := range wanted.Layers {
 		l.Zone = cmp.Or(l.Zone, wanted.Zone)
 		revised, replaced := revise(versions[l.ID], l, now, effect, zones)
-		next.Layers[i].Since, next.Layers[i].Offset = revised.Since, revised.Offset
+		next.Layers[i].Since, next.Layers[i].Made, next.Layers[i].Offset = revised.Since, revised.Made, revised.Offset
 		next.Replaced = append(next.Replaced, replaced...)
 		delete(versions, l.ID)
 	}
@@ -73,7 +73,7 @@ func revise(versions []Version, wanted Layer, now time.Time, effect Effect, zone
 	if n := len(versions); n > 0 && versions[n-1].Until.IsZero() && versions[n-1].like(wanted) {
 		return versions[n-1].Layer, versions[:n-1]
 	}
-	wanted.Since = now
+	wanted.Since, wanted.Made = now, now
 	present := inForce(versions, now)
 	turn, goesOn := present.turn(wanted, now, zones)
 	if !goesOn {

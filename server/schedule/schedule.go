@@ -52,6 +52,7 @@ type Layer struct {
 	Restrictions []Restriction   // when the layer counts: inside any of them; none: always
 	Trainees     Trainees
 	Since        time.Time // this version holds from here on; Edit alone writes it
+	Made         time.Time // when Edit made this version; zero: before it was noted
 }
 
 // Version is a layer as it was, and when it held. Its zone is never empty.
