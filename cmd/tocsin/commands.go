@@ -45,6 +45,7 @@ type grammar struct {
 
 	Apply  applyCmd  `cmd:"" group:"configure" help:"Bring people, teams, services and policies to what a YAML file says."`
 	Export exportCmd `cmd:"" group:"configure" help:"Print people, teams, services and policies as that YAML."`
+	Import importCmd `cmd:"" group:"configure" help:"Make that YAML of what another on-call system has, and compare who is on call."`
 	Token  tokenCmd  `cmd:"" group:"configure" help:"API tokens."`
 	Vapid  vapidCmd  `cmd:"" group:"configure" help:"Make the key pair by which the push services of browsers know this installation, once."`
 	Enrol  enrolCmd  `cmd:"" group:"configure" help:"Make a one-time link and QR code that binds a phone to a person."`

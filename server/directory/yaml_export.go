@@ -1,12 +1,9 @@
 package directory
 
 import (
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v4"
 
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
@@ -15,13 +12,7 @@ import (
 
 // Export returns the configuration as the document that would bring it about,
 // everything in the order of its id. It holds no keys, no devices and no tokens.
-func (s *Snapshot) Export() ([]byte, error) {
-	out, err := yaml.Dump(s.document(), yaml.WithV4Defaults(), yaml.WithLineWidth(-1))
-	if err != nil {
-		return nil, fmt.Errorf("write configuration as YAML: %w", err)
-	}
-	return out, nil
-}
+func (s *Snapshot) Export() ([]byte, error) { return s.document().YAML() }
 
 func (s *Snapshot) document() *Document {
 	doc := &Document{}
