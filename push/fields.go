@@ -17,6 +17,7 @@ type Fields struct {
 	Sealed      string            `json:"e,omitempty"`
 	SealedKey   string            `json:"ek,omitempty"`
 	Fetch       int               `json:"fetch,omitempty"`
+	Shadow      string            `json:"sh,omitempty"`
 	Details     map[string]string `json:"m,omitempty"`
 }
 
@@ -27,6 +28,7 @@ func (t *Trimmed) Fields() Fields {
 		Incident: t.IncidentID, Number: t.IncidentNumber, Revision: t.Revision, Severity: t.Severity,
 		Receipt: t.ReceiptPath, ReceiptKey: t.ReceiptKey, ActionToken: t.ActionToken,
 		Sealed: t.Sealed, SealedKey: t.SealedKeyID, Details: t.Details,
+		Shadow: t.Shadow,
 	}
 	if t.Fetch {
 		f.Fetch = 1

@@ -113,6 +113,9 @@ type Message struct {
 	Body           string
 	Details        map[string]string // extra fields for the app; the first to go when space is short
 	Redacted       bool              // the texts hide something: the phone offers "unlock to read"
+	// Shadow is set when the person only follows whoever is paged: "observe" (no
+	// button to acknowledge), "practise" or "duty".
+	Shadow string
 
 	OpenPages  int    // open pages of this person, this one included; named in the text, since a service may keep only the last page
 	Badge      *int   // absolute number on the app's icon; nil leaves it
@@ -136,6 +139,9 @@ type Message struct {
 	Sealed      string // sealed text for the phone's own key, in base64; Title and Body are then the minimal text
 	SealedKeyID string // which of the phone's keys Sealed is for
 }
+
+// Observes reports whether the person looks on and has nothing to act on.
+func (m *Message) Observes() bool { return m.Shadow == "observe" }
 
 // Validate reports what keeps the message from being sent at all.
 func (m *Message) Validate() error {

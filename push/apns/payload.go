@@ -12,6 +12,7 @@ import (
 const (
 	categoryPage     = "TOCSIN_PAGE"
 	categoryRedacted = "TOCSIN_PAGE_REDACTED"
+	categoryObserve  = "TOCSIN_PAGE_OBSERVE" // without buttons that act
 	categoryInfo     = "TOCSIN_SHIFT"
 
 	defaultSound = "page.caf"
@@ -82,6 +83,8 @@ func compose(m *push.Trimmed, d *push.Device, entitled bool) *payload {
 
 func category(m *push.Message) string {
 	switch {
+	case m.Kind.Loud() && m.Observes():
+		return categoryObserve
 	case m.Kind.Loud() && m.Redacted:
 		return categoryRedacted
 	case m.Kind.Loud():

@@ -78,6 +78,7 @@ func compose(m *push.Trimmed, d *push.Device) map[string]string {
 	put("a", m.ActionToken)
 	put("e", m.Sealed)
 	put("ek", m.SealedKeyID)
+	put("sh", m.Shadow)
 	if len(m.Details) > 0 {
 		if b, err := json.Marshal(m.Details); err == nil {
 			put("m", string(b))

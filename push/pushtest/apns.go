@@ -371,10 +371,10 @@ func parseIOS(body []byte) Notification {
 			ID    string `json:"thread-id"`
 		}
 		T struct {
-			D, K, I, S, U, UK, A, E, EK string
-			N, R, X                     int64
-			Fetch                       int
-			M                           map[string]string
+			D, K, I, S, U, UK, A, E, EK, SH string
+			N, R, X                         int64
+			Fetch                           int
+			M                               map[string]string
 		}
 	}
 	n := Notification{Raw: body}
@@ -394,6 +394,7 @@ func parseIOS(body []byte) Notification {
 	n.Kind, n.DeliveryID, n.IncidentID, n.Severity = p.T.K, p.T.D, p.T.I, p.T.S
 	n.Number, n.Revision, n.Fetch, n.Details = p.T.N, p.T.R, p.T.Fetch == 1, p.T.M
 	n.ReceiptPath, n.ReceiptKey, n.ActionToken, n.Sealed, n.SealedKeyID = p.T.U, p.T.UK, p.T.A, p.T.E, p.T.EK
+	n.Shadow = p.T.SH
 	n.mutable = p.APS.Mut == 1
 	if p.T.X > 0 {
 		n.Expires = time.Unix(p.T.X, 0)

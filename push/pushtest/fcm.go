@@ -464,7 +464,7 @@ func parseAndroid(data map[string]json.RawMessage) Notification {
 		Kind: get("k"), DeliveryID: get("d"), IncidentID: get("i"), Severity: get("s"), Number: number("n"), Revision: number("r"),
 		Title: get("title"), Subtitle: get("subtitle"), Body: get("body"), Level: get("level"), CollapseID: get("tag"), ThreadID: get("thread"),
 		Category: get("channel"), ReceiptPath: get("u"), ReceiptKey: get("uk"), ActionToken: get("a"), Sealed: get("e"), Fetch: get("fetch") == "1",
-		Sound: get("sound"), SealedKeyID: get("ek"),
+		Sound: get("sound"), SealedKeyID: get("ek"), Shadow: get("sh"),
 	}
 	n.Critical = n.Sound == "critical"
 	if n.Critical {

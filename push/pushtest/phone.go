@@ -62,6 +62,7 @@ type Notification struct {
 	Fetch       bool       // the text did not fit: ask the server for it
 	Expires     time.Time  // the page's deadline
 	Details     map[string]string
+	Shadow      string // the person only follows whoever is paged: "observe", "practise", "duty"
 
 	Visible   bool // something is on the screen because of it
 	Replaced  bool // it took the place of what had the same collapse id

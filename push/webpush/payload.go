@@ -101,7 +101,7 @@ func compose(t *push.Trimmed, declare bool, appURL string) *payload {
 	p := &payload{Notification: n}
 	if !declare {
 		if t.Kind.Loud() {
-			p.Notification.Actions = actions(t.Kind)
+			p.Notification.Actions = actions(&t.Message)
 			if !n.Silent {
 				p.Notification.Vibrate = []int{500, 250, 500, 250, 500}
 			}
@@ -114,9 +114,12 @@ func compose(t *push.Trimmed, declare bool, appURL string) *payload {
 }
 
 // actions are the buttons, where a browser shows any: it shows two at most.
-func actions(k push.Kind) []action {
-	if k == push.KindTest {
+func actions(m *push.Message) []action {
+	switch {
+	case m.Kind == push.KindTest:
 		return []action{{"heard", "I heard it"}, {"open", "Open"}}
+	case m.Observes():
+		return []action{{"open", "Open"}}
 	}
 	return []action{{"ack", "Acknowledge"}, {"open", "Open"}}
 }
