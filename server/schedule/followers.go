@@ -51,7 +51,20 @@ func Followers(shadows []Shadow, t time.Time, holder roster.UserID) []Follower {
 func (k *track) follower(place int, t time.Time, holder roster.UserID) (Follower, bool) {
 	p := k.layer.Trainees
 	f := Follower{User: p.follower(place), Mode: p.Mode, Layer: k.layer.ID}
-	return f, f.User != "" && f.User != holder && !t.Before(p.Start) && (p.End.IsZero() || t.Before(p.End))
+	return f, f.User != "" && f.User != holder && p.stands(t)
+}
+
+// Follows reports whether what made somebody a follower still stands at t: the
+// shadow has not ended, the trainee still has a place in the layer's rotation.
+// Whose turn it is then does not matter.
+func (r *Resolver) Follows(f Follower, t time.Time) bool {
+	if f.Layer == "" {
+		return slices.ContainsFunc(r.schedule.Shadows, func(w Shadow) bool { return w.ID == f.Shadow && w.Stands(t) })
+	}
+	return slices.ContainsFunc(r.tracks, func(k track) bool {
+		p := k.layer.Trainees
+		return k.layer.ID == f.Layer && k.contains(t) && p.stands(t) && slices.Contains(p.Users, f.User)
+	})
 }
 
 // strictest keeps each user once. Of modes, the later one asks for more.

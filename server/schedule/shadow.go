@@ -50,7 +50,17 @@ func (m Mode) valid() bool { return m >= Observe && m <= Duty }
 
 // follows reports whether the shadow follows that holder at t.
 func (w Shadow) follows(holder roster.UserID, t time.Time) bool {
-	return w.person(holder) && !t.Before(w.Start) && (w.End.IsZero() || t.Before(w.End))
+	return w.person(holder) && w.Stands(t)
+}
+
+// Stands reports whether the shadow is there at t, whoever is on call.
+func (w Shadow) Stands(t time.Time) bool {
+	return !t.Before(w.Start) && (w.End.IsZero() || t.Before(w.End))
+}
+
+// stands likewise, for trainees.
+func (t Trainees) stands(at time.Time) bool {
+	return !at.Before(t.Start) && (t.End.IsZero() || at.Before(t.End))
 }
 
 // person reports whether the shadow follows that holder at all. Nobody follows
