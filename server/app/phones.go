@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/notify"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // people is the directory as the notifier reads it.
@@ -29,6 +30,14 @@ func (p people) Service(id catalog.ServiceID) (catalog.Service, bool) {
 }
 
 func (p people) Settings() catalog.Settings { return p.directory.Snapshot().Settings() }
+
+func (p people) Schedule(id schedule.ID) (string, roster.TeamID) {
+	r, ok := p.directory.Snapshot().GetSchedule(id)
+	if !ok {
+		return string(id), ""
+	}
+	return r.Name, r.Team
+}
 
 func (p people) Members(id roster.TeamID) []roster.UserID {
 	t, ok := p.directory.Snapshot().GetTeam(id)

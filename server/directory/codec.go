@@ -63,6 +63,7 @@ type (
 		Loops       int                 `json:"loops,omitempty"`
 		Fallback    []escalation.Target `json:"fallback,omitempty"`
 		EscalateLow bool                `json:"escalate_low,omitempty"`
+		HandOff     escalation.HandOff  `json:"hand_off,omitempty"`
 	}
 	storedSchedule struct {
 		ID        schedule.ID         `json:"id"`

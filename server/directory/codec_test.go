@@ -114,7 +114,7 @@ func fullSchedule() schedule.Schedule {
 
 func fullPolicy() escalation.Policy {
 	return escalation.Policy{
-		ID: "p", Version: 3, Name: "P", Team: "web", Loops: 2, EscalateLow: true,
+		ID: "p", Version: 3, Name: "P", Team: "web", Loops: 2, EscalateLow: true, HandOff: escalation.HandOffMove,
 		Levels: []escalation.Level{{
 			Targets: []escalation.Target{{Kind: escalation.UserTarget, ID: "ann"}}, Delay: 5 * time.Minute,
 			Strategy: escalation.RoundRobin, MultiAck: true,

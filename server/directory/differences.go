@@ -32,7 +32,7 @@ var fields = map[string]field{ //nolint:gochecknoglobals // look-up table
 	"ack_reminder": {"acknowledge_reminder", lasts}, "auto_resolve": {"", lasts}, "reopen_window": {"", lasts}, "key_scope": {"", enum(scopeWords)},
 	"layers": {"", nil}, "response": {"response_target", lasts}, "Start": {"start_time", asIs}, "End": {"end_time", asIs}, "schedule": {"", asIs},
 	"Person": {"person", asIs}, "Mode": {"mode", enum(modeWords)},
-	"loops": {"", asIs}, "escalate_low": {"", asIs},
+	"loops": {"", asIs}, "escalate_low": {"", asIs}, "hand_off": {"", enum(handOffWords)},
 	"service": {"", asIs}, "source": {"", asIs}, "hash": {"key", nil},
 	"user": {"", asIs}, "User": {"user", asIs}, "expires": {"expire_time", asIs}, "revoked": {"revoke_time", asIs}, "by": {"creator", asIs},
 	"catch_all": {"", asIs}, "organization": {"", asIs}, "held": {"", asIs}, "held_by": {"holder", asIs}, "held_since": {"hold_time", asIs},

@@ -64,6 +64,35 @@ func (s *Snapshot) OnCall(t escalation.Target, at time.Time) []roster.UserID {
 	return nil
 }
 
+// Shift returns who is on call by a schedule at the instant, in the stretch in
+// which that is sure, and the response target; of a schedule that does not exist,
+// a gap without an end.
+func (s *Snapshot) Shift(id schedule.ID, at time.Time) (schedule.Shift, time.Duration) {
+	r, err := s.Turns(id)
+	if err != nil {
+		return schedule.Shift{}, 0
+	}
+	return r.Current(at), r.Schedule().Response
+}
+
+// Followers returns who follows, as a shadow, the one who holds the target.
+func (s *Snapshot) Followers(t escalation.Target, holder roster.UserID, at time.Time) []schedule.Follower {
+	if t.Kind == escalation.ScheduleTarget {
+		return s.ShadowsAt(schedule.ID(t.ID), holder, at)
+	}
+	return schedule.Followers(s.Following(holder), at, holder)
+}
+
+// Follows reports whether what made somebody a shadow still stands.
+func (s *Snapshot) Follows(f schedule.Follower, by schedule.ID, at time.Time) bool {
+	if f.Layer == "" {
+		h, ok := s.GetShadow(f.Shadow)
+		return ok && h.Stands(at)
+	}
+	r, err := s.Turns(by)
+	return err == nil && r.Follows(f, at)
+}
+
 // User returns a person; a deleted one is inactive and keeps the name, for the
 // timelines that tell of him. A method whose channel is not set up here counts
 // as unverified.

@@ -124,6 +124,7 @@ type (
 		Loops       int        `yaml:"loops,omitempty"`
 		Fallback    []string   `yaml:"fallback,omitempty"`
 		EscalateLow bool       `yaml:"escalate_low,omitempty"`
+		HandOff     string     `yaml:"hand_off,omitempty"` // add, keep, move
 	}
 	// LevelDoc is one level of a policy: whom it asks, and after how long the next one is.
 	LevelDoc struct {

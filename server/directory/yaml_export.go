@@ -95,7 +95,7 @@ func stepDocs(u *User, steps []roster.Step) []StepDoc {
 func policyDoc(p *Policy) PolicyDoc {
 	d := PolicyDoc{
 		ID: string(p.ID), Name: p.Name, Team: string(p.Team), Loops: p.Loops,
-		Fallback: targetTexts(p.Fallback), EscalateLow: p.EscalateLow,
+		Fallback: targetTexts(p.Fallback), EscalateLow: p.EscalateLow, HandOff: say(p.HandOff, handOffWords),
 	}
 	for _, l := range p.Levels {
 		d.Levels = append(d.Levels, LevelDoc{

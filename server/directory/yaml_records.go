@@ -178,6 +178,7 @@ func (r *reader) policy(path string, p PolicyDoc) *Policy {
 	out := &Policy{Policy: escalation.Policy{
 		ID: escalation.PolicyID(p.ID), Name: p.Name, Team: roster.TeamID(bare(p.Team, "teams/")),
 		Loops: p.Loops, Fallback: targets(p.Fallback), EscalateLow: p.EscalateLow,
+		HandOff: word[escalation.HandOff](r.l, path+".hand_off", p.HandOff, handOffWords),
 	}}
 	for i, l := range p.Levels {
 		at := fmt.Sprintf("%s.levels[%d]", path, i)

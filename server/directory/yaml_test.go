@@ -168,8 +168,8 @@ func TestWhatPeopleChangedStays(t *testing.T) {
 func TestDocumentFaults(t *testing.T) {
 	base := string(example(t))
 	for _, tc := range []struct{ name, old, with, want string }{
-		{"misspelt key", "escalation_policy: checkout", "escalation_polcy: checkout", "services[0].escalation_polcy: line 59: unknown key; did you mean escalation_policy?"},
-		{"misspelt at the top", "settings:", "setings:", "setings: line 79: unknown key; did you mean settings?"},
+		{"misspelt key", "escalation_policy: checkout", "escalation_polcy: checkout", "services[0].escalation_polcy: line 60: unknown key; did you mean escalation_policy?"},
+		{"misspelt at the top", "settings:", "setings:", "setings: line 80: unknown key; did you mean settings?"},
 		{"key twice", "    role: admin", "    role: admin\n    role: admin", "people[0].role: line 6: is given twice, first on line 5"},
 		{"wrong word", "role: admin", "role: boss", `people[0].role: line 5: "boss" is none of admin, responder, stakeholder`},
 		{"list expected", "members: [ann, ben]", "members: ann", "teams[0].members: line 37: is one value; a list is expected"},
@@ -179,10 +179,10 @@ func TestDocumentFaults(t *testing.T) {
 		{"short level", "delay: 5m", "delay: 5s", "policies[0].levels[0].delay: line 44: is 5s; write 1m to 24h"},
 		{"bad time of day", `start: "22:00"`, `start: "25:00"`, "people[0].quiet_hours.start"},
 		{"unknown person", "targets: [ann]", "targets: [eve]", "policies[0].levels[0].targets[0]: line 43: there is no user eve"},
-		{"unknown policy", "escalation_policy: checkout", "escalation_policy: payments", "services[0].escalation_policy: line 59: there is no escalation policy payments"},
+		{"unknown policy", "escalation_policy: checkout", "escalation_policy: payments", "services[0].escalation_policy: line 60: there is no escalation policy payments"},
 		{"bad zone", "time_zone: Europe/Zurich", "time_zone: Europe/Bern", "people[0].time_zone: line 6:"},
 		{"id twice", "- id: ben", "- id: ann", "users/ann is on line 2 already"},
-		{"short key", "key: abcdefghijklmnopqrstuvwxyz012345", "key: abc", "key: line 75: a key has 32 characters"},
+		{"short key", "key: abcdefghijklmnopqrstuvwxyz012345", "key: abc", "key: line 76: a key has 32 characters"},
 		{"empty name", "name: Ann Example", `name: " "`, "people[0].name: line 3: must not be empty"},
 		{"number in place of a count", "loops: 1", "loops: many", "is no whole number"},
 		{"too many loops", "loops: 1", "loops: 10", "policies[0].loops: line 51: is 10; write 0 to 9"},

@@ -24,6 +24,7 @@ var (
 	privacyWords  = words{roster.PrivacyFull: "full", roster.PrivacyTitle: "title", roster.PrivacyMinimal: "minimal", roster.PrivacySealed: "sealed"}
 	methodWords   = words{roster.Push: "push", roster.Email: "email", roster.Webhook: "webhook"}
 	strategyWords = words{escalation.Everyone: "everyone", escalation.RoundRobin: "round_robin", escalation.AnyOne: "any_one"}
+	handOffWords  = words{escalation.HandOffAdd: "add", escalation.HandOffKeep: "keep", escalation.HandOffMove: "move"}
 	urgencyWords  = words{
 		catalog.UrgencyBySeverity: "by_severity", catalog.UrgencyHigh: "high", catalog.UrgencyLow: "low",
 		catalog.UrgencyBySupportHours: "by_support_hours",

@@ -36,7 +36,19 @@ type Policy struct {
 	Loops       int
 	Fallback    []Target // paged once when the policy is exhausted, then every 30 min
 	EscalateLow bool     // low urgency escalates too; otherwise it stays at level 1
+	HandOff     HandOff  // what a change of shifts means to an incident that waits
 }
+
+// HandOff says what happens to an incident that nobody has taken when the shift
+// of somebody who is asked ends.
+type HandOff uint8
+
+// The ways of handing over.
+const (
+	HandOffAdd  HandOff = iota // whoever comes on call is asked too, at once
+	HandOffKeep                // nothing: he is asked when the level is asked again
+	HandOffMove                // he is asked instead
+)
 
 // Ref returns the name of this version.
 func (p Policy) Ref() Ref { return Ref{p.ID, p.Version} }

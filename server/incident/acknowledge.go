@@ -14,13 +14,16 @@ import (
 func (t *turn) acknowledge(c Acknowledge) error {
 	in := t.in
 	user, isUser := c.By.User()
+	if isUser && in.Following(user) != nil {
+		return t.acknowledgeAsShadow(c, in.Following(user))
+	}
 	if in.Status == Resolved || (isUser && in.AckedBy(user)) || (!isUser && in.Status == Acknowledged) {
 		return nil
 	}
 	first := in.Status == Triggered
 	in.Acks = append(in.Acks, Ack{By: c.By, At: t.now, ClientAt: c.ClientAt})
 	in.Status = Acknowledged
-	t.tell(Entry{Type: EntryAcknowledged, Actor: c.By, ClientAt: c.ClientAt})
+	t.tell(Entry{Type: EntryAcknowledged, Actor: c.By, ClientAt: c.ClientAt, Took: t.answered(user)})
 	t.moved()
 	if first && in.FirstAck.IsZero() && isUser {
 		in.FirstAck = t.now
@@ -46,10 +49,19 @@ func (t *turn) stopAsking(by roster.UserID) {
 	}
 	waiting := slices.ContainsFunc(in.Assignees, func(a Assignee) bool { return !in.AckedBy(a.User) && !a.Next.IsZero() })
 	if in.MultiAck && waiting {
+		t.calm(by)
 		t.do(Work{Kind: WorkReplace, User: by, Actor: in.lastAck(), Text: "acknowledged"})
 		return
 	}
-	t.silenceAll()
+	for i := range in.Assignees {
+		silence(&in.Assignees[i])
+	}
+	t.calm("")
+	for i := range in.Responses {
+		if r := &in.Responses[i]; !t.waitsFor(r.User) {
+			r.Next = time.Time{}
+		}
+	}
 	t.hush()
 	t.do(Work{Kind: WorkReplace, Actor: in.lastAck(), Text: "acknowledged"})
 }
@@ -133,17 +145,21 @@ func (t *turn) unacknowledge(c Unacknowledge) error {
 }
 
 // letGo makes the incident triggered again and asks the level anew, with its
-// full delay: whoever holds it now, and whoever had taken the incident.
+// full delay: whoever holds it now, and whoever had taken the incident. Who
+// slept on it until his shift was over does so no longer.
 func (t *turn) letGo(by Actor, cause Cause, level int) {
 	in := t.in
 	var ackers []roster.UserID
 	for _, a := range in.Acks {
-		if u, ok := a.By.User(); ok {
+		if u, ok := a.By.User(); ok && (cause != CauseSnooze || !t.relieved(u)) {
 			ackers = append(ackers, u)
 		}
 	}
 	t.untake(by, cause)
 	if in.Direct {
+		for i := range in.Shadows {
+			in.Shadows[i].Shadow.Acked = time.Time{}
+		}
 		t.restart()
 		t.armFallback()
 		return
@@ -156,6 +172,7 @@ func (t *turn) untake(by Actor, cause Cause) {
 	in := t.in
 	if in.Status == Acknowledged {
 		t.tell(Entry{Type: EntryUnacknowledged, Actor: by, Cause: cause})
+		in.Responses = nil // whoever is paged now answers to that page
 	}
 	in.Status, in.Acks, in.Reminded = Triggered, nil, false
 	in.Timers.AckTimeout, in.Timers.AckReminder, in.Timers.SnoozeEnd = time.Time{}, time.Time{}, time.Time{}
@@ -180,7 +197,7 @@ func (t *turn) snooze(c Snooze) error {
 	}
 	if user, ok := c.By.User(); in.Status == Triggered || (ok && !in.AckedBy(user)) {
 		in.Acks = append(in.Acks, Ack{By: c.By, At: t.now})
-		t.tell(Entry{Type: EntryAcknowledged, Actor: c.By})
+		t.tell(Entry{Type: EntryAcknowledged, Actor: c.By, Took: t.answered(user)})
 		if ok && in.FirstAck.IsZero() {
 			in.FirstAck = t.now
 		}
@@ -189,6 +206,7 @@ func (t *turn) snooze(c Snooze) error {
 	in.Status = Acknowledged
 	in.Timers = Timers{SnoozeEnd: until, Raise: in.Timers.Raise}
 	t.silenceAll()
+	t.stopMeasuring()
 	t.hush()
 	t.tell(Entry{Type: EntrySnoozed, Actor: c.By, Until: until})
 	t.moved()

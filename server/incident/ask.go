@@ -10,6 +10,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // ask walks the policy from the level on and asks the first level that has
@@ -150,8 +151,12 @@ func (t *turn) holders(p escalation.Policy, level int, tell bool) []roster.UserI
 	l := p.Levels[level]
 	members, order := make([]roster.UserID, 0, len(l.Targets)), make([]roster.UserID, 0, len(l.Targets))
 	var all, mute []roster.UserID
+	var gaps []schedule.ID
 	for _, target := range l.Targets {
 		held := t.view.OnCall(target, t.now)
+		if target.Kind == escalation.ScheduleTarget && len(held) == 0 {
+			gaps = append(gaps, schedule.ID(target.ID))
+		}
 		ready := t.reachable(held)
 		for _, u := range held {
 			if !slices.Contains(ready, u) {
@@ -172,7 +177,7 @@ func (t *turn) holders(p escalation.Policy, level int, tell bool) []roster.UserI
 		}
 	}
 	if tell && (len(all) == 0 || len(mute) > 0) {
-		t.uncovered(level, all, mute)
+		t.uncovered(level, all, mute, gaps)
 	}
 	switch {
 	case len(all) == 0:
@@ -197,15 +202,22 @@ func drawn(id ID, level int, people []roster.UserID) roster.UserID {
 	return slices.MaxFunc(people, func(a, b roster.UserID) int { return cmp.Compare(lot(a), lot(b)) })
 }
 
-// uncovered tells the owners that a level has nobody, or somebody who cannot be reached.
-func (t *turn) uncovered(level int, all, mute []roster.UserID) {
+// uncovered tells the owners that a level has nobody, or somebody who cannot be
+// reached: those of each schedule that has nobody on call, or of the service.
+func (t *turn) uncovered(level int, all, mute []roster.UserID, gaps []schedule.ID) {
 	cause := CauseGap
 	if len(mute) > 0 {
 		cause = CauseNoMethod
 	}
 	t.tell(Entry{Type: EntryNoTarget, Actor: System("rule"), Level: level, Cause: cause, Users: mute})
-	if len(all) == 0 {
+	if len(all) > 0 {
+		return
+	}
+	if len(gaps) == 0 || len(mute) > 0 {
 		t.do(Work{Kind: WorkUncovered, Level: level, Cause: cause})
+	}
+	for _, id := range gaps {
+		t.do(Work{Kind: WorkUncovered, Level: level, Cause: CauseGap, Schedule: id})
 	}
 }
 

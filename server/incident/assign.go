@@ -101,6 +101,7 @@ func (t *turn) reassign(c Reassign) error {
 		if !ok {
 			return fault.New(fault.NotFound, "POLICY_NOT_FOUND", "the escalation policy does not exist", "policy", escalationOf(c.Policy))
 		}
+		t.stopMeasuring()
 		t.untake(c.By, CauseReassigned)
 		in.Policy, in.Loop, in.Turns = p.Ref(), 0, nil
 		t.do(Work{Kind: WorkReplace, Actor: c.By, Text: "reassigned"})
@@ -113,6 +114,7 @@ func (t *turn) reassign(c Reassign) error {
 		return nil
 	}
 	before := in.Generation
+	t.stopMeasuring()
 	t.untake(c.By, CauseReassigned)
 	t.do(Work{Kind: WorkReplace, Actor: c.By, Text: "reassigned"})
 	if err := t.askDirectly(c.Users, c.NoFallback); err != nil {
@@ -126,7 +128,7 @@ func (t *turn) reassign(c Reassign) error {
 func (t *turn) keep(self roster.UserID, by Actor) {
 	in := t.in
 	in.Direct = true
-	in.Assignees = []Assignee{{User: self, Since: t.now, Via: ViaDirect, Level: in.Level}}
+	in.Assignees, in.Shadows = []Assignee{{User: self, Since: t.now, Via: ViaDirect, Level: in.Level}}, nil
 	in.Acks = slices.DeleteFunc(in.Acks, func(a Ack) bool { u, ok := a.By.User(); return !ok || u != self })
 	t.tell(Entry{Type: EntryAssigned, Actor: by, Users: []roster.UserID{self}, Via: ViaDirect, Level: in.Level, Loop: in.Loop, Cause: CauseManual})
 	t.hush()
@@ -204,7 +206,7 @@ func (t *turn) setUrgency(c SetUrgency) error {
 		return fault.New(fault.Precondition, "PRIORITY_FORCES_HIGH", "P1 and P2 are always of high urgency; lower the priority first", "incident", string(t.in.ID))
 	}
 	in := t.in
-	in.Urgency = Low
+	in.Urgency, in.Responses = Low, nil
 	t.tell(Entry{Type: EntryUrgencyChanged, Actor: c.By, Urgency: Low, Cause: CauseManual})
 	t.moved()
 	t.hush()
@@ -227,6 +229,7 @@ func (t *turn) raise(by Actor, cause Cause) {
 		return
 	}
 	t.hush()
+	t.standDown()
 	if p, ok := t.policy(); ok && !in.Direct && in.Timers.Escalate.IsZero() && !in.Exhausted && in.Level < len(p.Levels) {
 		in.Timers.Escalate = t.now.Add(max(p.Levels[in.Level].Delay, t.view.Pace().FastestLevel))
 	}

@@ -62,6 +62,9 @@ type turn struct {
 }
 
 func (t *turn) apply(cmd Command) error {
+	if err := t.refuseShadow(cmd); err != nil {
+		return err
+	}
 	switch c := cmd.(type) {
 	case Repeat:
 		return t.repeat(c)
@@ -122,6 +125,7 @@ func (t *turn) finish() Decision {
 	}
 	if d.Changed {
 		in.Updated = t.now
+		t.armHandOff()
 	}
 	for i := range d.Work {
 		w := &d.Work[i]

@@ -12,6 +12,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // ID names an incident for ever: <map epoch><partition:2><48-bit ms><random> in
@@ -74,6 +75,8 @@ type Incident struct {
 	MultiAck  bool           // the level asks every holder to acknowledge
 	Turns     []Turn         // round-robin members used, so that loops and retries keep them
 	Assignees []Assignee
+	Shadows   []Assignee // paged beside the assignees, to learn: see [Shadowing]
+	Responses []Response // how fast people answer, where that is measured
 	Acks      []Ack
 	Timers    Timers
 
@@ -119,6 +122,7 @@ type Timers struct {
 	Raise       time.Time // U: urgency to high when support hours begin
 	Fallback    time.Time // FB: a direct assignment that nobody took goes back to the policy
 	CatchAll    time.Time // the fallback is paged again
+	HandOff     time.Time // a shift ends by which somebody is asked
 }
 
 // Assignee is one person who is asked now, with where he is in his contact plan.
@@ -127,6 +131,8 @@ type Assignee struct {
 	Since time.Time // the plan's zero
 	Via   Via
 	Level int
+	// Schedule is the one by which he is asked; empty when he is by himself.
+	Schedule schedule.ID
 	// Elapsed is how far the plan has run: steps with Delay <= Elapsed are
 	// done or missed. -1 before the first.
 	Elapsed   time.Duration
@@ -137,6 +143,7 @@ type Assignee struct {
 	Failed    []roster.MethodID // methods that failed for good since the plan began
 	Paged     time.Time         // last page; zero: not paged
 	Pages     int               // how many pages went out for this assignment
+	Shadow    Shadowing         // of Incident.Shadows: whom he follows, and how
 }
 
 // Turn is the member that a round-robin level uses for this incident.
@@ -228,6 +235,7 @@ const (
 	CauseRejected
 	CauseReassigned
 	CauseSnooze
+	CauseHandOff // the shift changed
 )
 
 // Open reports whether somebody may still have to act.
@@ -244,13 +252,22 @@ func (in *Incident) Assigned(u roster.UserID) *Assignee {
 	return nil
 }
 
-// Asks reports whether the incident asks that person now: he is assigned, and
-// nobody's acknowledgement speaks for him. On a level that asks each holder,
+// Asked returns the plan of whoever is paged for the incident, as an assignee or
+// as a shadow; nil for others.
+func (in *Incident) Asked(u roster.UserID) *Assignee {
+	if a := in.Assigned(u); a != nil {
+		return a
+	}
+	return in.Following(u)
+}
+
+// Asks reports whether the incident asks that person now: he is assigned, or the
+// shadow of somebody who is, and nobody's acknowledgement speaks for him. On a level that asks each holder,
 // and of helpers, somebody else's does not.
 func (in *Incident) Asks(u roster.UserID) bool {
-	a := in.Assigned(u)
+	a := in.Asked(u)
 	switch {
-	case a == nil:
+	case a == nil || !a.Shadow.Acked.IsZero():
 		return false
 	case in.Status == Acknowledged:
 		return !in.AckedBy(u) && (!a.Next.IsZero() || !a.ReceiptBy.IsZero())
@@ -267,9 +284,15 @@ func (in *Incident) AckedBy(u roster.UserID) bool {
 // again; zero for none. It is the document's one timer in the store.
 func (in *Incident) Due() time.Time {
 	due := earliest(in.Timers.Escalate, in.Timers.AckTimeout, in.Timers.AckReminder, in.Timers.SnoozeEnd,
-		in.Timers.AutoResolve, in.Timers.Raise, in.Timers.Fallback, in.Timers.CatchAll)
+		in.Timers.AutoResolve, in.Timers.Raise, in.Timers.Fallback, in.Timers.CatchAll, in.Timers.HandOff)
 	for i := range in.Assignees {
 		due = earliest(due, in.Assignees[i].Next, in.Assignees[i].ReceiptBy)
+	}
+	for i := range in.Shadows {
+		due = earliest(due, in.Shadows[i].Next, in.Shadows[i].ReceiptBy)
+	}
+	for i := range in.Responses {
+		due = earliest(due, in.Responses[i].Next)
 	}
 	return due
 }
@@ -286,14 +309,20 @@ func (in *Incident) WaitsAsOverdue(before time.Time) bool {
 func (in *Incident) clone() *Incident {
 	c := *in
 	c.Turns = slices.Clone(in.Turns)
-	c.Assignees = slices.Clone(in.Assignees)
-	for i := range c.Assignees {
-		c.Assignees[i].Pulled = slices.Clone(c.Assignees[i].Pulled)
-	}
+	c.Assignees, c.Shadows = cloned(in.Assignees), cloned(in.Shadows)
+	c.Responses = slices.Clone(in.Responses)
 	c.Acks = slices.Clone(in.Acks)
 	c.Opened = slices.Clone(in.Opened)
 	c.Merged = slices.Clone(in.Merged)
 	return &c
+}
+
+func cloned(assignees []Assignee) []Assignee {
+	c := slices.Clone(assignees)
+	for i := range c {
+		c[i].Pulled = slices.Clone(c[i].Pulled)
+	}
+	return c
 }
 
 // earliest returns the first of the instants, ignoring zero ones.

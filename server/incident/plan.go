@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // Pages live until the next escalation, at least Pace.PageLife and at most this.
@@ -25,29 +26,45 @@ func (t *turn) assign(users []roster.UserID, via Via, level int) {
 		t.begins(u, via, level)
 	}
 	in.Assignees = append(in.Assignees, helpers...)
+	in.Shadows = slices.DeleteFunc(in.Shadows, func(a Assignee) bool { return !t.helps(a.Shadow.Follows) })
+	t.follow(users)
 }
 
 // join adds people beside whoever is asked, and begins their plans.
-func (t *turn) join(users []roster.UserID, via Via) {
-	t.tell(Entry{Type: EntryAssigned, Actor: System("rule"), Users: users, Via: via, Level: t.in.Level, Loop: t.in.Loop, Count: 1})
+func (t *turn) join(users []roster.UserID, via Via) { t.joinFor(users, via, 0) }
+
+// joinFor is join with its cause.
+func (t *turn) joinFor(users []roster.UserID, via Via, cause Cause) {
+	t.tell(Entry{Type: EntryAssigned, Actor: System("rule"), Users: users, Via: via, Level: t.in.Level, Loop: t.in.Loop, Count: 1, Cause: cause})
 	t.moved()
 	for _, u := range users {
 		t.begins(u, via, t.in.Level)
 	}
+	t.follow(users)
 }
 
 // begins appends an assignee whose plan starts now, and runs what is due at once.
 func (t *turn) begins(u roster.UserID, via Via, level int) {
-	t.in.Assignees = append(t.in.Assignees, Assignee{User: u, Since: t.now, Via: via, Level: level, Elapsed: -1})
+	a := Assignee{User: u, Since: t.now, Via: via, Level: level, Elapsed: -1}
+	a.Schedule = scheduleOf(t.reasons(a))
+	t.in.Assignees = append(t.in.Assignees, a)
+	t.in.Shadows = slices.DeleteFunc(t.in.Shadows, func(s Assignee) bool { return s.User == u })
 	t.advance(&t.in.Assignees[len(t.in.Assignees)-1])
 }
 
 // restart begins the plans of everybody who is asked anew, with the rules of the present urgency.
 func (t *turn) restart() {
-	for i := range t.in.Assignees {
-		a := &t.in.Assignees[i]
-		*a = Assignee{User: a.User, Since: t.now, Via: a.Via, Level: a.Level, Elapsed: -1}
+	anew := func(a *Assignee) {
+		*a = Assignee{User: a.User, Since: t.now, Via: a.Via, Level: a.Level, Schedule: a.Schedule, Shadow: a.Shadow, Elapsed: -1}
 		t.advance(a)
+	}
+	for i := range t.in.Assignees {
+		anew(&t.in.Assignees[i])
+	}
+	for i := range t.in.Shadows {
+		if a := &t.in.Shadows[i]; a.Shadow.Acked.IsZero() {
+			anew(a)
+		}
 	}
 }
 
@@ -59,12 +76,30 @@ func (t *turn) silenceAll() {
 	for i := range t.in.Assignees {
 		silence(&t.in.Assignees[i])
 	}
+	for i := range t.in.Shadows {
+		silence(&t.in.Shadows[i])
+	}
 }
 
 // plan returns the contact plan of a person for the present urgency.
 func (t *turn) plan(id roster.UserID) []roster.Step {
 	u, _ := t.view.User(id)
 	return u.Plan(t.in.Urgency == High)
+}
+
+// planOf is the plan of somebody who is asked; of one who only looks on, its
+// first step.
+func (t *turn) planOf(a *Assignee) []roster.Step {
+	plan := t.plan(a.User)
+	if a.Shadow.Mode == schedule.Observe {
+		return plan[:1]
+	}
+	return plan
+}
+
+// reminds reports whether the person is reminded when his plan has ended.
+func (t *turn) reminds(a *Assignee) bool {
+	return t.in.Urgency == High && a.Shadow.Mode != schedule.Observe
 }
 
 func firstStep(plan []roster.Step) roster.Step { return plan[0] }
@@ -78,7 +113,7 @@ func (t *turn) advance(a *Assignee) {
 		silence(a)
 		return
 	}
-	plan, elapsed := t.plan(a.User), t.now.Sub(a.Since)
+	plan, elapsed := t.planOf(a), t.now.Sub(a.Since)
 	if ended(plan, a.Elapsed) {
 		t.remind(a, user, plan)
 		return
@@ -126,7 +161,7 @@ func (t *turn) arm(a *Assignee, user roster.User, plan []roster.Step) {
 			a.Next = earliest(a.Next, a.Since.Add(s.Delay))
 		}
 	}
-	if a.Next.IsZero() && t.in.Urgency == High {
+	if a.Next.IsZero() && t.reminds(a) {
 		a.Elapsed = max(a.Elapsed, plan[len(plan)-1].Delay)
 		a.Next = t.now.Add(t.remindEvery(user, a))
 	}
@@ -151,7 +186,7 @@ func (t *turn) remind(a *Assignee, user roster.User, plan []roster.Step) {
 	for _, s := range slices.Backward(again) {
 		t.page(a, s, PageReminder)
 	}
-	if a.Next = (time.Time{}); t.in.Urgency == High {
+	if a.Next = (time.Time{}); t.reminds(a) {
 		a.Next = t.now.Add(t.remindEvery(user, a))
 	}
 }
@@ -180,13 +215,18 @@ func (t *turn) page(a *Assignee, s roster.Step, reason PageReason) { t.pageFor(a
 func (t *turn) pageFor(a *Assignee, s roster.Step, reason PageReason, cause Cause) {
 	a.Paged = t.now
 	a.Pages++
+	t.measure(a)
+	s.Loud = s.Loud && !a.Shadow.learns()
 	t.d.Changed = true
-	t.tell(Entry{Type: EntryNotified, Actor: System("timer"), Users: []roster.UserID{a.User}, Step: s.Method, Loud: s.Loud, Count: int(reason)})
+	t.tell(Entry{
+		Type: EntryNotified, Actor: System("timer"), Users: []roster.UserID{a.User}, Step: s.Method, Loud: s.Loud, Count: int(reason),
+		Follows: a.Shadow.Follows, Mode: a.Shadow.Mode,
+	})
 	t.do(Work{
 		Kind: WorkPage, User: a.User, Method: s.Method, Loud: s.Loud, Reason: reason, Level: a.Level,
-		Number: a.Pages, Deadline: t.deadline(), Cause: cause,
+		Number: a.Pages, Deadline: t.deadline(), Cause: cause, Follows: a.Shadow.Follows, Mode: a.Shadow.Mode,
 	})
-	if t.isPush(a.User, s) && t.in.Urgency == High && a.ReceiptBy.IsZero() && reason != PageNoReceipt {
+	if a.Shadow.Mode != schedule.Observe && t.isPush(a.User, s) && t.in.Urgency == High && a.ReceiptBy.IsZero() && reason != PageNoReceipt {
 		a.ReceiptBy = t.now.Add(t.receiptWait(a.User))
 	}
 }
@@ -243,7 +283,7 @@ func (t *turn) pull(a *Assignee, reason PageReason, cause Cause) {
 	if !ok {
 		return
 	}
-	plan, pulled := t.plan(a.User), false
+	plan, pulled := t.planOf(a), false
 	for _, s := range plan {
 		m, _ := user.Method(s.Method)
 		if s.Delay <= a.Elapsed || m.Kind == roster.Push || slices.Contains(a.Pulled, stepKey(s)) || !t.works(user, s, a) {
@@ -267,7 +307,7 @@ func (t *turn) pull(a *Assignee, reason PageReason, cause Cause) {
 // undelivered takes in that a step failed for good. When nothing else is left
 // for anybody who is asked, the level counts as empty and is left early.
 func (t *turn) undelivered(c Undelivered) error {
-	a := t.in.Assigned(c.User)
+	a := t.in.Asked(c.User)
 	if a == nil || !t.in.Asks(c.User) || c.Generation != t.in.Generation || slices.Contains(a.Failed, c.Method) {
 		return nil
 	}
@@ -282,7 +322,7 @@ func (t *turn) undelivered(c Undelivered) error {
 	if c.Passing && a.Next.IsZero() { // low urgency has no reminders: without this it would be silent for good
 		a.Next = t.now.Add(t.view.Pace().RemindEvery)
 	}
-	if t.nobodyLeft() {
+	if a.Shadow.Mode == 0 && t.nobodyLeft() {
 		t.hurry(t.now.Add(t.view.Pace().EmptyPass))
 	}
 	return nil

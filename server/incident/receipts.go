@@ -63,7 +63,7 @@ func Hides(reason string) bool { return reason != "stale" && reason != "expired"
 func (in *Incident) PagedSince(wait time.Duration) func(roster.UserID) time.Time {
 	const skew = 2 * time.Second
 	return func(u roster.UserID) time.Time {
-		if a := in.Assigned(u); a != nil && !a.ReceiptBy.IsZero() {
+		if a := in.Asked(u); a != nil && !a.ReceiptBy.IsZero() {
 			return a.ReceiptBy.Add(-wait - min(skew, wait/2))
 		}
 		return time.Time{}

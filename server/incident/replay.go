@@ -84,7 +84,8 @@ func (r *Replayed) fold(e Entry) {
 	case EntryResolved:
 		r.Status, r.Assignees, r.helpers, r.SnoozedUntil, r.AlertsOpen = Resolved, nil, nil, time.Time{}, 0
 	case EntryDuplicate, EntryNotified, EntryDelivery, EntryNoTarget, EntryEscalated, EntryExhausted, EntryMergedIn,
-		EntryMergedOut, EntryNote, EntryResponderAsked, EntryReminderLimit, EntryReminded, EntryConfirmed, EntryAckLimit:
+		EntryMergedOut, EntryNote, EntryResponderAsked, EntryReminderLimit, EntryReminded, EntryConfirmed, EntryAckLimit,
+		EntryShadowAsked, EntryShadowAcknowledged, EntryShadowEnded, EntryResponseDue, EntryResponseMissed:
 		// tell what happened, and change none of this
 	}
 }

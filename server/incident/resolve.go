@@ -43,7 +43,8 @@ func (t *turn) closeAll(alerts []Alert) {
 func (t *turn) end(by Actor, cause Cause) {
 	in := t.in
 	in.Status, in.ResolvedAt, in.ResolvedBy, in.Cause = Resolved, t.now, by, cause
-	in.Timers, in.Assignees = Timers{}, nil
+	in.Timers, in.Assignees, in.Shadows = Timers{}, nil, nil
+	t.stopMeasuring()
 	in.Exhausted, in.Hurried, in.Reminded, in.MultiAck = false, false, false, false
 	if n := len(in.Opened); n > 0 {
 		in.Opened[n-1].To = t.now
@@ -68,7 +69,7 @@ func (t *turn) reopen(c Reopen) error {
 	if c.Alert == nil && t.now.Sub(in.ResolvedAt) > reopenWithin {
 		return fault.New(fault.Precondition, "REOPEN_TOO_LATE", "an incident can be re-opened for 24 hours after its end; create a new one", "incident", string(in.ID))
 	}
-	in.Status, in.Loop, in.Turns, in.Acks = Triggered, 0, nil, nil
+	in.Status, in.Loop, in.Turns, in.Acks, in.Responses = Triggered, 0, nil, nil, nil
 	in.Cause, in.ResolvedAt, in.ResolvedBy = 0, time.Time{}, Actor{}
 	in.Reopens++
 	in.Opened = append(in.Opened, Interval{From: t.now})

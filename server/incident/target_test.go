@@ -32,7 +32,11 @@ func night(kind escalation.TargetKind, strategy escalation.Strategy) *incidentte
 }
 
 func TestScheduleIsAskedWhenItsLevelFires(t *testing.T) {
-	s := trigger(t, night(escalation.ScheduleTarget, escalation.Everyone)).received()
+	w := night(escalation.ScheduleTarget, escalation.Everyone)
+	p := w.Policies["night"]
+	p.HandOff = escalation.HandOffKeep
+	w.Policies["night"] = p
+	s := trigger(t, w).received()
 	s.until(6 * time.Minute)
 	same(t, "asked", s.assigned(), []string{"ann@0s", "bo@5m0s"})
 }

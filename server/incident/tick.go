@@ -36,6 +36,7 @@ func (t *turn) tick(c Tick) error {
 		t.ask(0)
 		return nil
 	}
+	t.relieve()
 	if due(in.Timers.AckReminder) {
 		t.remindAckers()
 	}
@@ -56,15 +57,23 @@ func (t *turn) tick(c Tick) error {
 
 // tickPlans runs the contact steps that are due.
 func (t *turn) tickPlans(c Tick, due func(time.Time) bool) {
-	for i := range t.in.Assignees {
-		if a := &t.in.Assignees[i]; due(a.ReceiptBy) {
+	run := func(a *Assignee) {
+		if due(a.ReceiptBy) {
 			t.receiptDue(a, c.Receipts[a.User])
 		}
-		if a := &t.in.Assignees[i]; due(a.Next) {
+		if due(a.Next) {
 			t.advance(a)
 			t.d.Changed = true
 		}
 	}
+	for i := range t.in.Assignees {
+		run(&t.in.Assignees[i])
+	}
+	t.part(func(s *Assignee) bool { return due(s.Next) || due(s.ReceiptBy) })
+	for i := range t.in.Shadows {
+		run(&t.in.Shadows[i])
+	}
+	t.tickResponses(due)
 }
 
 // AutoResolveDue reports whether a tick at now ends the incident by itself, so
@@ -76,5 +85,6 @@ func (in *Incident) AutoResolveDue(now time.Time) bool {
 
 // ReceiptDue reports whether a tick at now asks for the phones' receipts.
 func (in *Incident) ReceiptDue(now time.Time) bool {
-	return slices.ContainsFunc(in.Assignees, func(a Assignee) bool { return !a.ReceiptBy.IsZero() && !now.Before(a.ReceiptBy) })
+	waits := func(a Assignee) bool { return !a.ReceiptBy.IsZero() && !now.Before(a.ReceiptBy) }
+	return slices.ContainsFunc(in.Assignees, waits) || slices.ContainsFunc(in.Shadows, waits)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // EntryType is what one timeline entry tells. Numbers are stored: never reuse one.
@@ -15,34 +16,39 @@ type EntryType uint8
 
 // The types of entry.
 const (
-	EntryTriggered       EntryType = iota + 1 // Level, Key, Text
-	EntryAlertAdded                           // Key, Text
-	EntryDuplicate                            // Key, Count; coalesced, one a minute and alert
-	EntryAlertResolved                        // Key
-	EntryAssigned                             // Users, Via, Level
-	EntryNotified                             // Users, Step, Loud, Cause: a contact step ran
-	EntryDelivery                             // Users, Step, Text: only failed over, expired, no target
-	EntryNoTarget                             // Level, Cause
-	EntryAcknowledged                         // Actor, ClientAt
-	EntryUnacknowledged                       // Cause
-	EntryEscalated                            // From, Level, Cause, Loop
-	EntryLoopRepeated                         // Loop
-	EntryExhausted                            // Loop
-	EntrySnoozed                              // Until
-	EntryUrgencyChanged                       // Urgency, Cause
-	EntryPriorityChanged                      // Priority
-	EntrySeverityChanged                      // Severity
-	EntryMergedIn                             // Other
-	EntryMergedOut                            // Other
-	EntrySplit                                // Other, Count
-	EntryReopened                             // Cause, Key
-	EntryNote                                 // Text
-	EntryResponderAsked                       // Users, Text
-	EntryResolved                             // Cause
-	EntryReminderLimit                        // Users: reminders fall to one in 30 min
-	EntryReminded                             // Users: "still on it?"
-	EntryConfirmed                            // Actor is still on it
-	EntryAckLimit                             // Count
+	EntryTriggered          EntryType = iota + 1 // Level, Key, Text
+	EntryAlertAdded                              // Key, Text
+	EntryDuplicate                               // Key, Count; coalesced, one a minute and alert
+	EntryAlertResolved                           // Key
+	EntryAssigned                                // Users, Via, Level
+	EntryNotified                                // Users, Step, Loud, Cause: a contact step ran
+	EntryDelivery                                // Users, Step, Text: only failed over, expired, no target
+	EntryNoTarget                                // Level, Cause
+	EntryAcknowledged                            // Actor, ClientAt
+	EntryUnacknowledged                          // Cause
+	EntryEscalated                               // From, Level, Cause, Loop
+	EntryLoopRepeated                            // Loop
+	EntryExhausted                               // Loop
+	EntrySnoozed                                 // Until
+	EntryUrgencyChanged                          // Urgency, Cause
+	EntryPriorityChanged                         // Priority
+	EntrySeverityChanged                         // Severity
+	EntryMergedIn                                // Other
+	EntryMergedOut                               // Other
+	EntrySplit                                   // Other, Count
+	EntryReopened                                // Cause, Key
+	EntryNote                                    // Text
+	EntryResponderAsked                          // Users, Text
+	EntryResolved                                // Cause
+	EntryReminderLimit                           // Users: reminders fall to one in 30 min
+	EntryReminded                                // Users: "still on it?"
+	EntryConfirmed                               // Actor is still on it
+	EntryAckLimit                                // Count
+	EntryShadowAsked                             // Users, Follows, Mode: paged beside whom they follow
+	EntryShadowAcknowledged                      // Actor, Follows, Mode, Took, ClientAt: the measure of a shadow
+	EntryShadowEnded                             // Users, Follows, Mode: they follow him no longer
+	EntryResponseDue                             // Users, Took, Until: the response target is near
+	EntryResponseMissed                          // Users, Took: the target has passed
 )
 
 // Entry is one line of the timeline. Which fields are set depends on the type.
@@ -71,6 +77,9 @@ type Entry struct {
 	Urgency  Urgency
 	Priority Priority
 	Severity event.Severity
+	Follows  roster.UserID // of a shadow's entry: whom he follows
+	Mode     schedule.Mode // likewise; of other entries zero
+	Took     time.Duration // from the person's first page to this, where it is measured
 }
 
 // DeliveryState is how far a page has come on its way to one device or address.

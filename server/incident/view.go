@@ -6,6 +6,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // View is what a decision may know of the world beside the incident: an
@@ -20,6 +21,15 @@ type View interface {
 	CurrentPolicy(id escalation.PolicyID) (escalation.Policy, bool)
 	// OnCall returns who holds the target at the instant; nobody is a gap.
 	OnCall(t escalation.Target, at time.Time) []roster.UserID
+	// Shift returns who is on call by a schedule at the instant and from when to
+	// when that is sure, and within how long he is to answer; 0: no target.
+	Shift(id schedule.ID, at time.Time) (schedule.Shift, time.Duration)
+	// Followers returns who follows, as a shadow, the one who is asked because he
+	// holds the target.
+	Followers(t escalation.Target, holder roster.UserID, at time.Time) []schedule.Follower
+	// Follows reports whether what made somebody a shadow, by a schedule or by
+	// following a person, still stands at the instant.
+	Follows(f schedule.Follower, by schedule.ID, at time.Time) bool
 	// User returns a person.
 	User(id roster.UserID) (roster.User, bool)
 	// Devices returns the devices of a person, whatever their state.

@@ -6,6 +6,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // WorkKind is what has to be done outside after a commit.
@@ -22,7 +23,8 @@ const (
 	WorkNotice
 	// WorkConfirm asks User "still on it?".
 	WorkConfirm
-	// WorkUncovered tells the owners that a level had nobody: Level, Cause.
+	// WorkUncovered tells the owners that a level had nobody: Level, Cause, and
+	// the Schedule that had nobody on call.
 	WorkUncovered
 	// WorkCloseMerged closes Other, which this incident has taken over.
 	WorkCloseMerged
@@ -53,6 +55,9 @@ type Work struct {
 	Key        string
 	Revision   uint64 // of the incident, for the phone to drop what is stale
 	Trace      string
+	Schedule   schedule.ID
+	Follows    roster.UserID // a page to a shadow: whom he follows
+	Mode       schedule.Mode // likewise: how; zero for whoever is asked himself
 }
 
 // PageReason says why a page goes out; logs, metrics and the phone's text use it.

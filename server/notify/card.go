@@ -13,6 +13,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -109,7 +110,10 @@ func (n *Notifier) cardEnvelope(user roster.User, method roster.Method, c attent
 		if c.Kind == attention.CardDigest {
 			return digestWords(c, len(ins), digestLines(c, ins, n.serviceName, level))
 		}
-		return stormWords(ins, n.serviceName, level)
+		return stormWords(ins, user.ID, n.serviceName, level)
+	}
+	if onlyObserved(ins, user.ID) {
+		e.shadow = schedule.Observe
 	}
 	e.words, e.sealed = say(level), n.fuller(level, nil, say)
 	e.sound, e.level = loudness(c.Urgency, c.Sound, c.Loud)
@@ -139,6 +143,12 @@ func (n *Notifier) cardEnvelope(user roster.User, method roster.Method, c attent
 	e.accepted = func(ctx context.Context) { n.sent(ctx, user.ID, c.ID) }
 	e.ended = func(ctx context.Context, r result) { n.cardEnded(ctx, user.ID, c, r) }
 	return e
+}
+
+// onlyObserved reports whether there is nothing on the card that the person may
+// acknowledge.
+func onlyObserved(ins []*incident.Incident, u roster.UserID) bool {
+	return len(ins) > 0 && !slices.ContainsFunc(ins, func(in *incident.Incident) bool { return modeOf(in, u) != schedule.Observe })
 }
 
 // rewordAfter keeps a card whose incidents change all the time from being

@@ -12,6 +12,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // errInFlight says that somebody else is sending this very delivery, or died
@@ -54,7 +55,7 @@ func (n *Notifier) message(l *leg) push.Message {
 		Kind: e.kind, DeliveryID: l.delivery.ID, Title: e.words.Title, Subtitle: e.words.Subtitle, Body: e.words.Body,
 		Redacted: e.words.Redacted, Badge: e.badge, Details: e.details, OpenPages: e.open, CollapseID: e.collapse,
 		Sound: e.sound, Level: e.level, At: e.at, Deadline: e.deadline, PagedAt: e.pagedAt, Again: e.again,
-		HighUrgency: e.urgency == incident.High && e.page,
+		HighUrgency: e.urgency == incident.High && e.page, Shadow: shadowName(e.shadow),
 	}
 	if in := e.incident; in != nil {
 		m.IncidentID, m.IncidentNumber, m.Revision = string(in.ID), in.Number, int64(in.Revision) //nolint:gosec // counts commits
@@ -88,7 +89,7 @@ func (n *Notifier) receiptKey(l *leg) string {
 // several has none.
 func (n *Notifier) actionToken(l *leg) string {
 	e, b := &l.d.e, l.binding()
-	if e.kind != push.KindPage || e.incident == nil || len(e.with) > 0 {
+	if e.kind != push.KindPage || e.incident == nil || len(e.with) > 0 || e.shadow == schedule.Observe {
 		return ""
 	}
 	b.Incident = e.incident.ID
@@ -224,7 +225,7 @@ func (n *Notifier) attempt(ctx context.Context, l *leg, number int) (Answer, err
 	e := &l.d.e
 	m := Message{
 		ID: l.delivery.ID, To: e.method.Address, Secret: e.method.Secret, User: e.user, Kind: e.letter,
-		Subject: e.words.Title, Lines: e.lines, Thread: e.collapse, Incidents: e.refs,
+		Subject: e.words.Title, Lines: e.lines, Thread: e.collapse, Incidents: e.refs, Shadow: shadowName(e.shadow),
 		Reason: e.reason, At: e.at, Deadline: e.deadline,
 	}
 	if e.words.Subtitle != "" {

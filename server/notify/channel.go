@@ -30,6 +30,7 @@ type Message struct {
 
 	Incidents []Ref
 	Reason    string // why somebody is paged, for programs
+	Shadow    string // "observe", "practise", "duty": he only follows whoever is paged; empty: he is asked
 	At        time.Time
 	Deadline  time.Time
 }

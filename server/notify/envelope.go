@@ -12,6 +12,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/push/seal"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -48,6 +49,7 @@ type envelope struct {
 	details  map[string]string
 	pagedAt  time.Time
 	again    bool             // the phones have had a page of it before
+	shadow   schedule.Mode    // the person only follows whoever is paged; 0: he is asked himself
 	only     func(Phone) bool // nil: every device of the method
 
 	// What a channel carries.

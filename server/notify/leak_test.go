@@ -16,6 +16,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // The marks stand in the texts of an incident; what may be told at a level is
@@ -49,8 +50,10 @@ func TestLevelsTellNoMoreThanTheyMay(t *testing.T) {
 		level := roster.Privacy(rapid.IntRange(int(roster.PrivacyFull), int(roster.PrivacySealed)).Draw(t, "level"))
 		card := attention.Card{Kind: attention.CardDigest}
 		say := map[string]func(roster.Privacy) words{
-			"page":   func(p roster.Privacy) words { return pageWords(in, name(in), incident.Work{Number: 2}, p) },
-			"storm":  func(p roster.Privacy) words { return stormWords([]*incident.Incident{in, in}, name, p) },
+			"page": func(p roster.Privacy) words {
+				return pageWords(in, name(in), incident.Work{Number: 2, Follows: "ann", Mode: schedule.Duty}, p)
+			},
+			"storm":  func(p roster.Privacy) words { return stormWords([]*incident.Incident{in, in}, "ann", name, p) },
 			"clear":  func(p roster.Privacy) words { return clearWords(in, incident.Work{Text: "acknowledged"}, "Bob", p) },
 			"notice": func(p roster.Privacy) words { return noticeWords(in, name(in), "merged", p) },
 			"digest": func(p roster.Privacy) words {

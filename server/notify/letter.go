@@ -6,6 +6,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // letterLines is what a mail or webhook says about one incident, at the
@@ -19,6 +20,9 @@ func (n *Notifier) letterLines(in *incident.Incident, text words, w incident.Wor
 	lines = append(lines, fmt.Sprintf("Incident #%d, triggered %s", in.Number, in.Created.UTC().Format("2006-01-02 15:04:05 MST")))
 	if s := urgencyName(w.Urgency); s != "" {
 		lines = append(lines, "Urgency: "+s)
+	}
+	if w.Mode == schedule.Observe {
+		return append(lines, "You follow whoever is paged, to observe: there is nothing for you to acknowledge.")
 	}
 	return append(lines, "Acknowledge it in the app, or with: tocsin incidents ack "+string(in.ID))
 }

@@ -36,15 +36,25 @@ func (n *Notifier) notice(j job) error {
 	return nil
 }
 
-// uncovered tells the owners of the service that a level had nobody.
+// uncovered tells the owners that a level had nobody: the team of the schedule
+// that has nobody on call, once in six hours for the schedule whatever asks by it;
+// else that of the service, for the level.
 func (n *Notifier) uncovered(j job) error {
 	service, _ := n.o.Directory.Service(j.in.Service)
 	owners := n.o.Directory.Members(service.Team)
+	text := fmt.Sprintf("Level %d had nobody to page (%s).", j.work.Level+1, causeWord(j.work.Cause))
+	key := fmt.Sprintf("uncovered/%s/%d", j.in.Policy.ID, j.work.Level)
+	if id := j.work.Schedule; id != "" {
+		name, team := n.o.Directory.Schedule(id)
+		if of := n.o.Directory.Members(team); len(of) > 0 {
+			owners = of
+		}
+		text = fmt.Sprintf("Level %d had nobody to page: nobody is on call by the schedule %q.", j.work.Level+1, name)
+		key = "uncovered/schedules/" + string(id)
+	}
 	if len(owners) == 0 {
 		owners = n.o.Directory.Settings().CatchAll
 	}
-	text := fmt.Sprintf("Level %d had nobody to page (%s).", j.work.Level+1, causeWord(j.work.Cause))
-	key := fmt.Sprintf("uncovered/%s/%d", j.in.Policy.ID, j.work.Level)
 	var all []<-chan bool
 	for _, u := range owners {
 		// A name for each owner: their documents and devices are apart, their deliveries are not.

@@ -16,6 +16,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -40,6 +41,8 @@ type Ledger interface {
 type Directory interface {
 	User(id roster.UserID) (roster.User, bool)
 	Service(id catalog.ServiceID) (catalog.Service, bool)
+	// Schedule returns what a schedule is called, and the team that owns it.
+	Schedule(id schedule.ID) (name string, team roster.TeamID)
 	// Members returns the people of a team.
 	Members(id roster.TeamID) []roster.UserID
 	Settings() catalog.Settings

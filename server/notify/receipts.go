@@ -217,7 +217,7 @@ func (n *Notifier) suppressed(ctx context.Context, doc store.Doc, dv incident.De
 		return err
 	}
 	// A page from before the present assignment says nothing about its ways.
-	if a := in.Assigned(dv.User); needs(in, dv.User) && !dv.Queued.Before(a.Since.Add(-receiptSkew)) {
+	if a := in.Asked(dv.User); needs(in, dv.User) && !dv.Queued.Before(a.Since.Add(-receiptSkew)) {
 		n.metrics.fallback(causeRejected)
 		n.undelivered(ctx, in.ID, incident.Undelivered{
 			User: dv.User, Method: dv.Method, Generation: in.Generation, Reason: "every device says that it does not show pages: " + clip(Scrub(why)),

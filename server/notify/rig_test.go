@@ -20,6 +20,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -173,7 +174,7 @@ func (r *rig) triggerWith(edit func(*incident.Incident), work ...incident.Work) 
 		if w.Deadline.IsZero() {
 			w.Deadline = r.now().Add(10 * time.Minute)
 		}
-		if in.Assigned(w.User) == nil && w.User != "" {
+		if in.Asked(w.User) == nil && w.User != "" {
 			in.Assignees = append(in.Assignees, incident.Assignee{User: w.User, Since: r.now()})
 		}
 	}
@@ -427,6 +428,10 @@ func (d *fakeDirectory) Service(id catalog.ServiceID) (catalog.Service, bool) {
 	defer d.mu.Unlock()
 	s, ok := d.services[id]
 	return s, ok
+}
+
+func (d *fakeDirectory) Schedule(id schedule.ID) (string, roster.TeamID) {
+	return "Night of " + string(id), roster.TeamID(id)
 }
 
 func (d *fakeDirectory) Members(id roster.TeamID) []roster.UserID {

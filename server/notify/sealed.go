@@ -15,6 +15,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -163,13 +164,17 @@ func (n *Notifier) plain(ctx context.Context, user roster.User, dv incident.Deli
 			return envelope{}, false, err
 		}
 		e.collapse, _, _ = strings.Cut(dv.Work, "#")
-		e.words, e.open = stormWords(ins, n.serviceName, roster.PrivacyMinimal), len(ins)
+		e.words, e.open = stormWords(ins, user.ID, n.serviceName, roster.PrivacyMinimal), len(ins)
 		e.details["card"] = dv.Work
+		if onlyObserved(ins, user.ID) {
+			e.shadow = schedule.Observe
+		}
 	default:
 		if _, own := revisionOf(dv.Work); !own {
 			return envelope{}, false, nil
 		}
-		e.collapse, e.words = collapseID(in.ID), pageWords(in, n.serviceName(in), incident.Work{}, roster.PrivacyMinimal)
+		e.collapse, e.words = collapseID(in.ID), pageWords(in, n.serviceName(in), incident.Work{Mode: modeOf(in, user.ID)}, roster.PrivacyMinimal)
+		e.shadow = modeOf(in, user.ID)
 	}
 	return e, true, nil
 }

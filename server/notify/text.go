@@ -9,6 +9,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // words is what a message says before anything is unlocked, at the redaction
@@ -29,10 +30,13 @@ const (
 // pageWords words the page of one incident.
 func pageWords(in *incident.Incident, service string, w incident.Work, level roster.Privacy) words {
 	if level >= roster.PrivacyMinimal {
+		if w.Mode != 0 {
+			return words{Title: "Shadow", Body: fmt.Sprintf("1 incident pages whom you follow (#%d)", in.Number), Redacted: true}
+		}
 		return words{Title: "Page", Body: fmt.Sprintf("1 incident needs you (#%d)", in.Number), Redacted: true}
 	}
 	return words{
-		Title:    cut(severityWord(in)+": "+Scrub(service), maxTitle),
+		Title:    cut(shadowPrefix(w.Mode)+severityWord(in)+": "+Scrub(service), maxTitle),
 		Subtitle: cut(Scrub(in.Text.Title), maxSubtitle),
 		Body:     cut(pageBody(in, w, level), maxLine),
 		Redacted: level > roster.PrivacyFull,
@@ -49,6 +53,9 @@ func pageBody(in *incident.Incident, w incident.Work, level roster.Privacy) stri
 			}
 		}
 	}
+	if s := shadowWords(w.Mode); s != "" {
+		parts = append(parts, s)
+	}
 	if s := reasonWords(w.Reason); s != "" {
 		parts = append(parts, s)
 	}
@@ -56,6 +63,41 @@ func pageBody(in *incident.Incident, w incident.Work, level roster.Privacy) stri
 		parts = append(parts, fmt.Sprintf("page %d", w.Number))
 	}
 	return strings.Join(parts, " · ")
+}
+
+// shadowPrefix begins the title of a page to somebody who only follows whoever is
+// paged: he sees it before anything else.
+func shadowPrefix(m schedule.Mode) string {
+	if m == 0 {
+		return ""
+	}
+	return "Shadow · "
+}
+
+// shadowWords says what is asked of a shadow.
+func shadowWords(m schedule.Mode) string {
+	switch m {
+	case schedule.Observe:
+		return "you observe"
+	case schedule.Practise:
+		return "acknowledge for practice"
+	case schedule.Duty:
+		return "acknowledge as well"
+	}
+	return ""
+}
+
+// shadowName is a mode as programs are told it.
+func shadowName(m schedule.Mode) string {
+	switch m {
+	case schedule.Observe:
+		return "observe"
+	case schedule.Practise:
+		return "practise"
+	case schedule.Duty:
+		return "duty"
+	}
+	return ""
 }
 
 // reasonWords says what is worth knowing about why somebody is paged.
@@ -79,7 +121,8 @@ func reasonWords(r incident.PageReason) string {
 }
 
 // stormWords words the card of several incidents.
-func stormWords(ins []*incident.Incident, name func(*incident.Incident) string, level roster.Privacy) words {
+// Those that the person only follows are marked.
+func stormWords(ins []*incident.Incident, u roster.UserID, name func(*incident.Incident) string, level roster.Privacy) words {
 	services := map[string]int{}
 	var order []string
 	for _, in := range ins {
@@ -102,10 +145,18 @@ func stormWords(ins []*incident.Incident, name func(*incident.Incident) string, 
 	w.Subtitle = cut(strings.Join(order, ", "), maxSubtitle)
 	var lines []string
 	for _, in := range ins {
-		lines = append(lines, fmt.Sprintf("#%d %s", in.Number, Scrub(in.Text.Title)))
+		lines = append(lines, fmt.Sprintf("#%d %s%s", in.Number, shadowPrefix(modeOf(in, u)), Scrub(in.Text.Title)))
 	}
 	w.Body = cut(strings.Join(lines, " · "), maxLine)
 	return w
+}
+
+// modeOf returns how the person follows the incident, 0 when he is asked himself.
+func modeOf(in *incident.Incident, u roster.UserID) schedule.Mode {
+	if s := in.Following(u); s != nil {
+		return s.Shadow.Mode
+	}
+	return 0
 }
 
 // numbers lists the incidents by number alone.

@@ -85,6 +85,7 @@ type webhookData struct {
 	User      string   `json:"user"`
 	UserName  string   `json:"user_name"`
 	Reason    string   `json:"reason,omitempty"`
+	Shadow    string   `json:"shadow,omitempty"` // "observe", "practise", "duty": follows whoever is paged
 	Subject   string   `json:"subject"`
 	Lines     []string `json:"lines"`
 	Incidents []Ref    `json:"incidents,omitempty"`
@@ -97,7 +98,7 @@ func (w *Webhooks) Send(ctx context.Context, m Message) (Answer, error) {
 	body, err := json.Marshal(webhookBody{
 		Type: m.Kind, Timestamp: m.At.UTC(),
 		Data: webhookData{
-			Delivery: m.ID, User: string(m.User.ID), UserName: m.User.Name, Reason: m.Reason,
+			Delivery: m.ID, User: string(m.User.ID), UserName: m.User.Name, Reason: m.Reason, Shadow: m.Shadow,
 			Subject: m.Subject, Lines: m.Lines, Incidents: m.Incidents,
 		},
 	})

@@ -221,9 +221,9 @@ func (n *Notifier) pageEnvelope(j job, user roster.User, method roster.Method, o
 		kind: push.KindPage, incident: j.in, words: text, collapse: collapseID(w.Incident), open: outcome.Open, badge: &outcome.Open, again: w.Number > 1,
 		letter: "page", lines: n.letterLines(j.in, text, w), refs: []Ref{n.ref(j.in, level)},
 		reason: reasonName(w.Reason), at: j.at, deadline: n.deadline(w.Deadline), privacy: level,
-		sealed: n.fuller(level, j.in, func(p roster.Privacy) words { return pageWords(j.in, n.serviceName(j.in), w, p) }),
+		shadow: w.Mode, sealed: n.fuller(level, j.in, func(p roster.Privacy) words { return pageWords(j.in, n.serviceName(j.in), w, p) }),
 	}
-	if j.in.MultiAck {
+	if j.in.MultiAck || w.Mode != 0 {
 		e.still = func(ctx context.Context) error { return n.stillAsked(ctx, w) }
 	}
 	e.sound, e.level = loudness(w.Urgency, outcome.Sound, w.Loud)
@@ -245,7 +245,7 @@ func (n *Notifier) pageEnvelope(j job, user roster.User, method roster.Method, o
 }
 
 // stillAsked refuses a page to whoever has acknowledged on a level that goes on
-// asking others: their pages are of the same generation. It reads after the
+// asking others, or as a shadow: the pages of the others are of the same generation. It reads after the
 // attempt was recorded, so no acknowledgement from before that is missed.
 func (n *Notifier) stillAsked(ctx context.Context, w incident.Work) error {
 	in, err := n.o.Ledger.Incident(ctx, w.Incident)

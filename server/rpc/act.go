@@ -212,6 +212,9 @@ func (s *devices) act(ctx context.Context, d *deed) (*pb.ActResponse, error) {
 			given, err = s.outcome(d, was, in), nil
 		}
 	}
+	if fault.KindOf(err) == fault.Denied && len(d.others) > 0 { // follows this one of the card as a shadow; the others are his
+		given, err = s.outcome(d, was, was), nil
+	}
 	if err := errors.Join(err, failed); err != nil {
 		return nil, err
 	}
@@ -300,7 +303,8 @@ func (s *devices) others(ctx context.Context, d *deed) {
 	}
 	for _, item := range d.others {
 		_, err := s.c.Desk.Do(ctx, item.Incident, incident.Acknowledge{By: d.by}, respond.Options{Etag: item.Version})
-		if err != nil && !errors.Is(err, respond.ErrStale) { // one that moved on stays as it is
+		// One that moved on stays as it is, and so does one that he only observes.
+		if err != nil && !errors.Is(err, respond.ErrStale) && fault.KindOf(err) != fault.Denied {
 			s.c.Log.WarnContext(ctx, "incident of a storm card not acknowledged", slog.String("incident", string(item.Incident)), slog.Any("err", err))
 		}
 	}

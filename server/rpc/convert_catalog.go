@@ -29,6 +29,14 @@ var (
 	keyScopesOf = map[pb.Service_KeyScope]catalog.KeyScope{ //nolint:gochecknoglobals // look-up table
 		pb.Service_KEY_SCOPE_SERVICE: catalog.ScopeService, pb.Service_KEY_SCOPE_INTEGRATION: catalog.ScopeIntegration,
 	}
+	handOffs = map[escalation.HandOff]pb.EscalationPolicy_HandOff{ //nolint:gochecknoglobals // look-up table
+		escalation.HandOffAdd: pb.EscalationPolicy_HAND_OFF_ADD, escalation.HandOffKeep: pb.EscalationPolicy_HAND_OFF_KEEP,
+		escalation.HandOffMove: pb.EscalationPolicy_HAND_OFF_MOVE,
+	}
+	handOffsOf = map[pb.EscalationPolicy_HandOff]escalation.HandOff{ //nolint:gochecknoglobals // look-up table
+		pb.EscalationPolicy_HAND_OFF_UNSPECIFIED: escalation.HandOffAdd, pb.EscalationPolicy_HAND_OFF_ADD: escalation.HandOffAdd,
+		pb.EscalationPolicy_HAND_OFF_KEEP: escalation.HandOffKeep, pb.EscalationPolicy_HAND_OFF_MOVE: escalation.HandOffMove,
+	}
 	strategies = map[escalation.Strategy]pb.EscalationLevel_Strategy{ //nolint:gochecknoglobals // look-up table
 		escalation.Everyone: pb.EscalationLevel_STRATEGY_EVERYONE, escalation.RoundRobin: pb.EscalationLevel_STRATEGY_ROUND_ROBIN,
 		escalation.AnyOne: pb.EscalationLevel_STRATEGY_ANY_ONE,
@@ -125,7 +133,7 @@ func integrationOf(id catalog.IntegrationID, m *pb.Integration, old *directory.I
 func policyMessage(p escalation.Policy, meta directory.Meta, warnings []string) *pb.EscalationPolicy {
 	return &pb.EscalationPolicy{
 		Name: policyName(p.ID), DisplayName: p.Name, Team: teamName(p.Team), Levels: each(p.Levels, levelMessage), Loops: int32(p.Loops), //nolint:gosec // at most 9
-		Fallback: each(p.Fallback, targetMessage), EscalateLow: p.EscalateLow, Version: p.Version, Warnings: warnings,
+		Fallback: each(p.Fallback, targetMessage), EscalateLow: p.EscalateLow, HandOff: handOffs[p.HandOff], Version: p.Version, Warnings: warnings,
 		CreateTime: stamp(meta.Created), UpdateTime: stamp(meta.Updated), Etag: quote(meta.ETag()),
 	}
 }
@@ -161,7 +169,7 @@ func policyOf(id escalation.PolicyID, m *pb.EscalationPolicy, old *directory.Pol
 	}
 	p.Policy = escalation.Policy{
 		ID: id, Version: p.Version, Name: m.GetDisplayName(), Team: roster.TeamID(last(m.GetTeam())), Levels: each(m.GetLevels(), levelOf),
-		Loops: int(m.GetLoops()), Fallback: each(m.GetFallback(), targetOf), EscalateLow: m.GetEscalateLow(),
+		Loops: int(m.GetLoops()), Fallback: each(m.GetFallback(), targetOf), EscalateLow: m.GetEscalateLow(), HandOff: handOffsOf[m.GetHandOff()],
 	}
 	return p
 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/json"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
@@ -55,6 +56,19 @@ func (s shaper) incident(in *incident.Incident) *pb.Incident {
 			as.Level = int32(a.Level) + 1 //nolint:gosec // at most 20
 		}
 		m.Assignees = append(m.Assignees, as)
+	}
+	for _, a := range in.Shadows {
+		m.Shadows = append(m.Shadows, &pb.IncidentShadow{
+			User: userName(a.User), DisplayName: s.display(a.User), Primary: userName(a.Shadow.Follows), Mode: shadowModes[a.Shadow.Mode],
+			AcknowledgeTime: stamp(a.Shadow.Acked),
+		})
+	}
+	for _, r := range in.Responses {
+		re := &pb.Response{User: userName(r.User), PageTime: stamp(r.Since), Target: span(r.Target)}
+		if !r.Answered.IsZero() {
+			re.ResponseTime = durationpb.New(r.Answered.Sub(r.Since))
+		}
+		m.Responses = append(m.Responses, re)
 	}
 	for _, a := range in.Acks {
 		ack := &pb.Acknowledgement{AcknowledgeTime: stamp(a.At), ClientTime: stamp(a.ClientAt), Via: doors[a.By.Via]}

@@ -271,7 +271,7 @@ func TestConfigurationComesBack(t *testing.T) {
 		t.Errorf("service:\n%s", cmp.Diff(service, back))
 	}
 	policy := &directory.Policy{Policy: escalation.Policy{
-		ID: "core", Version: 3, Name: "Core", Team: "core", Loops: 2, EscalateLow: true, Fallback: []escalation.Target{{Kind: escalation.UserTarget, ID: "cyd"}},
+		ID: "core", Version: 3, Name: "Core", Team: "core", Loops: 2, EscalateLow: true, HandOff: escalation.HandOffKeep, Fallback: []escalation.Target{{Kind: escalation.UserTarget, ID: "cyd"}},
 		Levels: []escalation.Level{{Targets: []escalation.Target{{Kind: escalation.UserTarget, ID: "ann"}}, Delay: time.Minute, Strategy: escalation.RoundRobin, MultiAck: true}},
 	}, Meta: directory.Meta{Revision: 3}}
 	if back := policyOf("core", policyMessage(policy.Policy, policy.Meta, nil), policy); !reflect.DeepEqual(policy, back) {

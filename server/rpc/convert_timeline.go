@@ -8,6 +8,7 @@ import (
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 var (
@@ -26,6 +27,9 @@ var (
 		incident.EntryResponderAsked: pb.TimelineEntry_TYPE_RESPONDER_REQUESTED, incident.EntryResolved: pb.TimelineEntry_TYPE_RESOLVED,
 		incident.EntryReminderLimit: pb.TimelineEntry_TYPE_TRIGGER_LIMIT, incident.EntryReminded: pb.TimelineEntry_TYPE_REMINDED,
 		incident.EntryConfirmed: pb.TimelineEntry_TYPE_CONFIRMED, incident.EntryAckLimit: pb.TimelineEntry_TYPE_ACK_LIMIT,
+		incident.EntryShadowAsked: pb.TimelineEntry_TYPE_SHADOW_ASKED, incident.EntryShadowAcknowledged: pb.TimelineEntry_TYPE_SHADOW_ACKNOWLEDGED,
+		incident.EntryShadowEnded: pb.TimelineEntry_TYPE_SHADOW_ENDED, incident.EntryResponseDue: pb.TimelineEntry_TYPE_RESPONSE_DUE,
+		incident.EntryResponseMissed: pb.TimelineEntry_TYPE_RESPONSE_MISSED,
 	}
 	causes = map[incident.Cause]pb.TimelineEntry_Cause{ //nolint:gochecknoglobals // look-up table
 		incident.CauseManual: pb.TimelineEntry_CAUSE_MANUAL, incident.CauseTimeout: pb.TimelineEntry_CAUSE_TIMEOUT,
@@ -37,7 +41,7 @@ var (
 		incident.CauseHours: pb.TimelineEntry_CAUSE_SUPPORT_HOURS, incident.CauseExhausted: pb.TimelineEntry_CAUSE_EXHAUSTED,
 		incident.CauseUndelivered: pb.TimelineEntry_CAUSE_ALL_METHODS_FAILED, incident.CauseNoReceipt: pb.TimelineEntry_CAUSE_NO_RECEIPT,
 		incident.CauseRejected: pb.TimelineEntry_CAUSE_REJECTED, incident.CauseReassigned: pb.TimelineEntry_CAUSE_REASSIGNED,
-		incident.CauseSnooze: pb.TimelineEntry_CAUSE_SNOOZED,
+		incident.CauseSnooze: pb.TimelineEntry_CAUSE_SNOOZED, incident.CauseHandOff: pb.TimelineEntry_CAUSE_HANDOFF,
 	}
 	// becauses are the causes in a sentence.
 	becauses = map[incident.Cause]string{ //nolint:gochecknoglobals // look-up table
@@ -50,7 +54,7 @@ var (
 		incident.CauseHours: "the support hours began", incident.CauseExhausted: "all levels were asked",
 		incident.CauseUndelivered: "every way to reach them failed", incident.CauseNoReceipt: "no phone confirmed the page",
 		incident.CauseRejected: "every device refused the page", incident.CauseReassigned: "it was given to others",
-		incident.CauseSnooze: "it was snoozed",
+		incident.CauseSnooze: "it was snoozed", incident.CauseHandOff: "the shift changed",
 	}
 )
 
@@ -61,6 +65,7 @@ func (s shaper) entry(e incident.Entry) *pb.TimelineEntry {
 		Summary: s.sentence(e), Users: each(e.Users, userName), AssignedVia: vias[e.Via], ContactMethod: string(e.Step),
 		Loud: e.Loud, UntilTime: stamp(e.Until), Text: e.Text, ClientTime: stamp(e.ClientAt), Urgency: urgency(e.Urgency),
 		Priority: priority(e.Priority), Severity: severity(e.Severity), Loop: int32(e.Loop), //nolint:gosec // at most 10
+		ShadowMode: shadowModes[e.Mode], Followed: userName(e.Follows), ResponseTime: span(e.Took),
 	}
 	if e.Key != "" {
 		m.Alerts = []string{alertName(e.Service, e.Key)}
@@ -99,15 +104,15 @@ func (s shaper) sentence(e incident.Entry) string {
 	case incident.EntryAlertResolved:
 		return fmt.Sprintf("The alert %s is over.", e.Key)
 	case incident.EntryAssigned:
-		return fmt.Sprintf("It is the turn of %s%s.", users, assignedHow(e))
+		return fmt.Sprintf("It is the turn of %s%s%s.", users, assignedHow(e), because(e))
 	case incident.EntryNotified:
-		return fmt.Sprintf("%s %s paged by %s%s%s.", users, wasWere(e.Users), e.Step, loudly(e), because(e))
+		return fmt.Sprintf("%s%s %s paged by %s%s%s.", users, s.shadowOf(e), wasWere(e.Users), e.Step, loudly(e), because(e))
 	case incident.EntryDelivery:
 		return delivered(e, users)
 	case incident.EntryNoTarget:
 		return untargeted(e, users)
 	case incident.EntryAcknowledged:
-		return who + " acknowledged it" + late(e) + "."
+		return who + " acknowledged it" + took(e) + late(e) + "."
 	case incident.EntryUnacknowledged:
 		return "It is nobody's again" + unacknowledged(e, who) + "."
 	case incident.EntryEscalated:
@@ -149,6 +154,16 @@ func (s shaper) sentence(e incident.Entry) string {
 		return who + " is still on it."
 	case incident.EntryAckLimit:
 		return "It was acknowledged so often that reminders ended."
+	case incident.EntryShadowAsked:
+		return fmt.Sprintf("%s%s gets the pages too%s.", users, s.shadowOf(e), shadowFor(e.Mode))
+	case incident.EntryShadowAcknowledged:
+		return fmt.Sprintf("%s%s answered%s%s; nobody else is asked less for it.", who, s.shadowOf(e), took(e), late(e))
+	case incident.EntryShadowEnded:
+		return fmt.Sprintf("%s follows %s no longer.", users, s.people([]roster.UserID{e.Follows}))
+	case incident.EntryResponseDue:
+		return fmt.Sprintf("%s has not acknowledged for %s and has until %s to meet the response target.", users, e.Took, e.Until.UTC().Format("15:04:05 UTC"))
+	case incident.EntryResponseMissed:
+		return fmt.Sprintf("%s did not acknowledge within the response target of %s.", users, e.Took)
 	default:
 		return "Something happened that this version does not know."
 	}
@@ -167,6 +182,34 @@ func delivered(e incident.Entry, users string) string {
 	default:
 		return fmt.Sprintf("A page to %s by %s did not get through%s.", users, e.Step, orElse(e.Text))
 	}
+}
+
+// shadowOf names whom the shadow follows whom an entry is about.
+func (s shaper) shadowOf(e incident.Entry) string {
+	if e.Mode == 0 {
+		return ""
+	}
+	return ", shadow of " + s.people([]roster.UserID{e.Follows}) + ","
+}
+
+// shadowFor says what a shadow is there for.
+func shadowFor(m schedule.Mode) string {
+	switch m {
+	case schedule.Practise:
+		return ", to practise"
+	case schedule.Duty:
+		return " and has to acknowledge as well"
+	case schedule.Observe:
+	}
+	return ", to observe"
+}
+
+// took says how long after the first page somebody answered.
+func took(e incident.Entry) string {
+	if e.Took == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s after the first page", e.Took.Round(time.Second))
 }
 
 func times(n int, word string) string {

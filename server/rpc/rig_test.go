@@ -36,6 +36,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/respond"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/rpc"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -150,8 +151,9 @@ func (p people) User(id roster.UserID) (roster.User, bool) { return p.Snapshot()
 func (p people) Service(id catalog.ServiceID) (catalog.Service, bool) {
 	return p.Snapshot().Service(id)
 }
-func (p people) Members(roster.TeamID) []roster.UserID { return nil }
-func (p people) Settings() catalog.Settings            { return p.Snapshot().Settings() }
+func (p people) Schedule(schedule.ID) (string, roster.TeamID) { return "", "" }
+func (p people) Members(roster.TeamID) []roster.UserID        { return nil }
+func (p people) Settings() catalog.Settings                   { return p.Snapshot().Settings() }
 func (p people) Phones(id roster.UserID) []notify.Phone {
 	var all []notify.Phone
 	for _, d := range p.Snapshot().DevicesOf(id) {

@@ -8,6 +8,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store/storepb"
 )
 
@@ -56,7 +57,8 @@ func incidentToProto(in *incident.Incident) *storepb.Incident {
 		Turns: each(in.Turns, func(t incident.Turn) *storepb.Turn {
 			return &storepb.Turn{Level: int32(t.Level), User: string(t.User)}
 		}),
-		Assignees: each(in.Assignees, assigneeToProto),
+		Assignees: each(in.Assignees, assigneeToProto), Shadows: each(in.Shadows, assigneeToProto),
+		Responses: each(in.Responses, responseToProto),
 		Acks: each(in.Acks, func(a incident.Ack) *storepb.Ack {
 			return &storepb.Ack{By: actorToProto(a.By), At: ms(a.At), ClientAt: ms(a.ClientAt)}
 		}),
@@ -83,7 +85,8 @@ func incidentFromProto(id incident.ID, p prefix, m *storepb.Incident) *incident.
 		Turns: each(m.GetTurns(), func(t *storepb.Turn) incident.Turn {
 			return incident.Turn{Level: int(t.GetLevel()), User: roster.UserID(t.GetUser())}
 		}),
-		Assignees: each(m.GetAssignees(), assigneeFromProto),
+		Assignees: each(m.GetAssignees(), assigneeFromProto), Shadows: each(m.GetShadows(), assigneeFromProto),
+		Responses: each(m.GetResponses(), responseFromProto),
 		Acks: each(m.GetAcks(), func(a *storepb.Ack) incident.Ack {
 			return incident.Ack{By: actorFromProto(a.GetBy()), At: at(a.GetAt()), ClientAt: at(a.GetClientAt())}
 		}),
@@ -145,7 +148,9 @@ func assigneeToProto(a incident.Assignee) *storepb.Assignee {
 	return &storepb.Assignee{
 		User: string(a.User), Since: ms(a.Since), Via: uint32(a.Via), Level: int32(a.Level), Elapsed: elapsedToProto(a.Elapsed),
 		Next: ms(a.Next), Reminders: int32(a.Reminders), ReceiptBy: ms(a.ReceiptBy), Pulled: a.Pulled, Paged: ms(a.Paged),
-		Failed: each(a.Failed, text[roster.MethodID]), Pages: int32(a.Pages),
+		Failed: each(a.Failed, text[roster.MethodID]), Pages: int32(a.Pages), Schedule: string(a.Schedule),
+		Follows: string(a.Shadow.Follows), Mode: uint32(a.Shadow.Mode), Link: string(a.Shadow.Link), Layer: string(a.Shadow.Layer),
+		Acked: ms(a.Shadow.Acked),
 	}
 }
 
@@ -154,7 +159,24 @@ func assigneeFromProto(m *storepb.Assignee) incident.Assignee {
 		User: roster.UserID(m.GetUser()), Since: at(m.GetSince()), Via: incident.Via(m.GetVia()), Level: int(m.GetLevel()),
 		Elapsed: elapsedFromProto(m.GetElapsed()), Next: at(m.GetNext()), Reminders: int(m.GetReminders()),
 		ReceiptBy: at(m.GetReceiptBy()), Pulled: each(m.GetPulled(), named[string]), Paged: at(m.GetPaged()),
-		Failed: each(m.GetFailed(), named[roster.MethodID]), Pages: int(m.GetPages()),
+		Failed: each(m.GetFailed(), named[roster.MethodID]), Pages: int(m.GetPages()), Schedule: schedule.ID(m.GetSchedule()),
+		Shadow: incident.Shadowing{
+			Follows: roster.UserID(m.GetFollows()), Mode: schedule.Mode(m.GetMode()), Link: schedule.ShadowID(m.GetLink()),
+			Layer: schedule.LayerID(m.GetLayer()), Acked: at(m.GetAcked()),
+		},
+	}
+}
+
+func responseToProto(r incident.Response) *storepb.Response {
+	return &storepb.Response{
+		User: string(r.User), Since: ms(r.Since), Target: r.Target.Milliseconds(), Next: ms(r.Next), Answered: ms(r.Answered),
+	}
+}
+
+func responseFromProto(m *storepb.Response) incident.Response {
+	return incident.Response{
+		User: roster.UserID(m.GetUser()), Since: at(m.GetSince()), Target: time.Duration(m.GetTarget()) * time.Millisecond,
+		Next: at(m.GetNext()), Answered: at(m.GetAnswered()),
 	}
 }
 
@@ -165,6 +187,7 @@ func timersToProto(t incident.Timers) *storepb.Timers {
 	return &storepb.Timers{
 		Escalate: ms(t.Escalate), AckTimeout: ms(t.AckTimeout), AckReminder: ms(t.AckReminder), SnoozeEnd: ms(t.SnoozeEnd),
 		AutoResolve: ms(t.AutoResolve), Raise: ms(t.Raise), Fallback: ms(t.Fallback), CatchAll: ms(t.CatchAll),
+		HandOff: ms(t.HandOff),
 	}
 }
 
@@ -172,7 +195,7 @@ func timersFromProto(m *storepb.Timers) incident.Timers {
 	return incident.Timers{
 		Escalate: at(m.GetEscalate()), AckTimeout: at(m.GetAckTimeout()), AckReminder: at(m.GetAckReminder()),
 		SnoozeEnd: at(m.GetSnoozeEnd()), AutoResolve: at(m.GetAutoResolve()), Raise: at(m.GetRaise()),
-		Fallback: at(m.GetFallback()), CatchAll: at(m.GetCatchAll()),
+		Fallback: at(m.GetFallback()), CatchAll: at(m.GetCatchAll()), HandOff: at(m.GetHandOff()),
 	}
 }
 

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"time"
+
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store/storepb"
 )
 
@@ -34,6 +37,7 @@ func entryToProto(e incident.Entry) *storepb.Entry {
 		Loop: int32(e.Loop), Count: int64(e.Count), Service: string(e.Service), Key: e.Key, Step: string(e.Step),
 		Loud: e.Loud, Text: e.Text, Until: ms(e.Until), ClientAt: ms(e.ClientAt), Other: string(e.Other),
 		Urgency: uint32(e.Urgency), Priority: uint32(e.Priority), Severity: uint32(e.Severity),
+		Follows: string(e.Follows), Mode: uint32(e.Mode), Took: e.Took.Milliseconds(),
 	}
 }
 
@@ -46,6 +50,7 @@ func entryFromProto(m *storepb.Entry) incident.Entry {
 		Loud: m.GetLoud(), Text: m.GetText(), Until: at(m.GetUntil()), ClientAt: at(m.GetClientAt()),
 		Other: incident.ID(m.GetOther()), Urgency: incident.Urgency(m.GetUrgency()),
 		Priority: incident.Priority(m.GetPriority()), Severity: event.Severity(m.GetSeverity()),
+		Follows: roster.UserID(m.GetFollows()), Mode: schedule.Mode(m.GetMode()), Took: time.Duration(m.GetTook()) * time.Millisecond,
 	}
 }
 
@@ -78,7 +83,7 @@ func workToProto(w incident.Work) *storepb.Work {
 		Method: string(w.Method), Loud: w.Loud, Urgency: uint32(w.Urgency), Reason: uint32(w.Reason), Level: int32(w.Level),
 		Number: int32(w.Number), Deadline: ms(w.Deadline), Text: w.Text, Actor: actorToProto(w.Actor), Cause: uint32(w.Cause),
 		Other: string(w.Other), Service: string(w.Service), Key: w.Key, Revision: w.Revision, Trace: w.Trace,
-		Severity: uint32(w.Severity),
+		Severity: uint32(w.Severity), Schedule: string(w.Schedule), Follows: string(w.Follows), Mode: uint32(w.Mode),
 	}
 }
 
@@ -90,6 +95,7 @@ func workFromProto(m *storepb.Work) incident.Work {
 		Number: int(m.GetNumber()), Deadline: at(m.GetDeadline()), Text: m.GetText(), Actor: actorFromProto(m.GetActor()),
 		Cause: incident.Cause(m.GetCause()), Other: incident.ID(m.GetOther()), Service: catalog.ServiceID(m.GetService()),
 		Key: m.GetKey(), Revision: m.GetRevision(), Trace: m.GetTrace(), Severity: event.Severity(m.GetSeverity()),
+		Schedule: schedule.ID(m.GetSchedule()), Follows: roster.UserID(m.GetFollows()), Mode: schedule.Mode(m.GetMode()),
 	}
 }
 

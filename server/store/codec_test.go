@@ -135,8 +135,11 @@ func anything(r *rapid.T, v reflect.Value) {
 			v.SetInt(-1)
 		}
 	case v.Kind() == reflect.Struct:
-		for _, f := range v.Fields() {
+		for field, f := range v.Fields() {
 			anything(r, f)
+			if f.Type() == reflect.TypeFor[time.Duration]() && field.Name != "Elapsed" { // of all durations, that one may be negative
+				f.SetInt(max(f.Int(), 0))
+			}
 		}
 	case v.Kind() == reflect.Slice:
 		n := rapid.IntRange(0, 3).Draw(r, "len")

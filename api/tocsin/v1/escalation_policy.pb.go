@@ -29,6 +29,66 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What happens when the shift ends of somebody who is asked by a schedule, and
+// nobody has acknowledged. What was acknowledged stays with whoever did; if that
+// lapses, both are paged. An unknown value is shown as add.
+type EscalationPolicy_HandOff int32
+
+const (
+	// Not said: to add.
+	EscalationPolicy_HAND_OFF_UNSPECIFIED EscalationPolicy_HandOff = 0
+	// Whoever comes on call is paged at once; who was asked stays asked until the
+	// next level's turn.
+	EscalationPolicy_HAND_OFF_ADD EscalationPolicy_HandOff = 1
+	// Nothing, until the level is asked again.
+	EscalationPolicy_HAND_OFF_KEEP EscalationPolicy_HandOff = 2
+	// Whoever comes on call is paged at once, and who was asked no longer.
+	EscalationPolicy_HAND_OFF_MOVE EscalationPolicy_HandOff = 3
+)
+
+// Enum value maps for EscalationPolicy_HandOff.
+var (
+	EscalationPolicy_HandOff_name = map[int32]string{
+		0: "HAND_OFF_UNSPECIFIED",
+		1: "HAND_OFF_ADD",
+		2: "HAND_OFF_KEEP",
+		3: "HAND_OFF_MOVE",
+	}
+	EscalationPolicy_HandOff_value = map[string]int32{
+		"HAND_OFF_UNSPECIFIED": 0,
+		"HAND_OFF_ADD":         1,
+		"HAND_OFF_KEEP":        2,
+		"HAND_OFF_MOVE":        3,
+	}
+)
+
+func (x EscalationPolicy_HandOff) Enum() *EscalationPolicy_HandOff {
+	p := new(EscalationPolicy_HandOff)
+	*p = x
+	return p
+}
+
+func (x EscalationPolicy_HandOff) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EscalationPolicy_HandOff) Descriptor() protoreflect.EnumDescriptor {
+	return file_tocsin_v1_escalation_policy_proto_enumTypes[0].Descriptor()
+}
+
+func (EscalationPolicy_HandOff) Type() protoreflect.EnumType {
+	return &file_tocsin_v1_escalation_policy_proto_enumTypes[0]
+}
+
+func (x EscalationPolicy_HandOff) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EscalationPolicy_HandOff.Descriptor instead.
+func (EscalationPolicy_HandOff) EnumDescriptor() ([]byte, []int) {
+	return file_tocsin_v1_escalation_policy_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // Which of the targets are asked. An unknown value is shown as everyone.
 type EscalationLevel_Strategy int32
 
@@ -72,11 +132,11 @@ func (x EscalationLevel_Strategy) String() string {
 }
 
 func (EscalationLevel_Strategy) Descriptor() protoreflect.EnumDescriptor {
-	return file_tocsin_v1_escalation_policy_proto_enumTypes[0].Descriptor()
+	return file_tocsin_v1_escalation_policy_proto_enumTypes[1].Descriptor()
 }
 
 func (EscalationLevel_Strategy) Type() protoreflect.EnumType {
-	return &file_tocsin_v1_escalation_policy_proto_enumTypes[0]
+	return &file_tocsin_v1_escalation_policy_proto_enumTypes[1]
 }
 
 func (x EscalationLevel_Strategy) Number() protoreflect.EnumNumber {
@@ -119,7 +179,10 @@ type EscalationPolicy struct {
 	// When this version was made.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// The version that a caller may insist on.
-	Etag          string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What a change of shifts means to an incident that nobody has taken yet.
+	// Default: to add.
+	HandOff       EscalationPolicy_HandOff `protobuf:"varint,13,opt,name=hand_off,json=handOff,proto3,enum=tocsin.v1.EscalationPolicy_HandOff" json:"hand_off,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -236,6 +299,13 @@ func (x *EscalationPolicy) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *EscalationPolicy) GetHandOff() EscalationPolicy_HandOff {
+	if x != nil {
+		return x.HandOff
+	}
+	return EscalationPolicy_HAND_OFF_UNSPECIFIED
 }
 
 // Who is asked, and how long before the next level.
@@ -766,7 +836,7 @@ var File_tocsin_v1_escalation_policy_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_escalation_policy_proto_rawDesc = "" +
 	"\n" +
-	"!tocsin/v1/escalation_policy.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x06\n" +
+	"!tocsin/v1/escalation_policy.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\a\n" +
 	"\x10EscalationPolicy\x12O\n" +
 	"\x04name\x18\x01 \x01(\tB;\xe0A\b\xbaH5\xd8\x01\x01r02.^escalationPolicies/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12-\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\n" +
@@ -785,7 +855,13 @@ const file_tocsin_v1_escalation_policy_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\f \x01(\tB\x03\xe0A\x01R\x04etag:n\xeaAk\n" +
+	"\x04etag\x18\f \x01(\tB\x03\xe0A\x01R\x04etag\x12K\n" +
+	"\bhand_off\x18\r \x01(\x0e2#.tocsin.v1.EscalationPolicy.HandOffB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\ahandOff\"[\n" +
+	"\aHandOff\x12\x18\n" +
+	"\x14HAND_OFF_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fHAND_OFF_ADD\x10\x01\x12\x11\n" +
+	"\rHAND_OFF_KEEP\x10\x02\x12\x11\n" +
+	"\rHAND_OFF_MOVE\x10\x03:n\xeaAk\n" +
 	"\x1btocsin.dev/EscalationPolicy\x12&escalationPolicies/{escalation_policy}*\x12escalationPolicies2\x10escalationPolicy\"\x8b\x03\n" +
 	"\x0fEscalationLevel\x12D\n" +
 	"\atargets\x18\x01 \x03(\v2\x1b.tocsin.v1.EscalationTargetB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x01\x10\n" +
@@ -859,51 +935,53 @@ func file_tocsin_v1_escalation_policy_proto_rawDescGZIP() []byte {
 	return file_tocsin_v1_escalation_policy_proto_rawDescData
 }
 
-var file_tocsin_v1_escalation_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tocsin_v1_escalation_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_tocsin_v1_escalation_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_tocsin_v1_escalation_policy_proto_goTypes = []any{
-	(EscalationLevel_Strategy)(0),          // 0: tocsin.v1.EscalationLevel.Strategy
-	(*EscalationPolicy)(nil),               // 1: tocsin.v1.EscalationPolicy
-	(*EscalationLevel)(nil),                // 2: tocsin.v1.EscalationLevel
-	(*EscalationTarget)(nil),               // 3: tocsin.v1.EscalationTarget
-	(*GetEscalationPolicyRequest)(nil),     // 4: tocsin.v1.GetEscalationPolicyRequest
-	(*ListEscalationPoliciesRequest)(nil),  // 5: tocsin.v1.ListEscalationPoliciesRequest
-	(*ListEscalationPoliciesResponse)(nil), // 6: tocsin.v1.ListEscalationPoliciesResponse
-	(*CreateEscalationPolicyRequest)(nil),  // 7: tocsin.v1.CreateEscalationPolicyRequest
-	(*UpdateEscalationPolicyRequest)(nil),  // 8: tocsin.v1.UpdateEscalationPolicyRequest
-	(*DeleteEscalationPolicyRequest)(nil),  // 9: tocsin.v1.DeleteEscalationPolicyRequest
-	(*timestamppb.Timestamp)(nil),          // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),            // 11: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),          // 12: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),                  // 13: google.protobuf.Empty
+	(EscalationPolicy_HandOff)(0),          // 0: tocsin.v1.EscalationPolicy.HandOff
+	(EscalationLevel_Strategy)(0),          // 1: tocsin.v1.EscalationLevel.Strategy
+	(*EscalationPolicy)(nil),               // 2: tocsin.v1.EscalationPolicy
+	(*EscalationLevel)(nil),                // 3: tocsin.v1.EscalationLevel
+	(*EscalationTarget)(nil),               // 4: tocsin.v1.EscalationTarget
+	(*GetEscalationPolicyRequest)(nil),     // 5: tocsin.v1.GetEscalationPolicyRequest
+	(*ListEscalationPoliciesRequest)(nil),  // 6: tocsin.v1.ListEscalationPoliciesRequest
+	(*ListEscalationPoliciesResponse)(nil), // 7: tocsin.v1.ListEscalationPoliciesResponse
+	(*CreateEscalationPolicyRequest)(nil),  // 8: tocsin.v1.CreateEscalationPolicyRequest
+	(*UpdateEscalationPolicyRequest)(nil),  // 9: tocsin.v1.UpdateEscalationPolicyRequest
+	(*DeleteEscalationPolicyRequest)(nil),  // 10: tocsin.v1.DeleteEscalationPolicyRequest
+	(*timestamppb.Timestamp)(nil),          // 11: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),            // 12: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),          // 13: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),                  // 14: google.protobuf.Empty
 }
 var file_tocsin_v1_escalation_policy_proto_depIdxs = []int32{
-	2,  // 0: tocsin.v1.EscalationPolicy.levels:type_name -> tocsin.v1.EscalationLevel
-	3,  // 1: tocsin.v1.EscalationPolicy.fallback:type_name -> tocsin.v1.EscalationTarget
-	10, // 2: tocsin.v1.EscalationPolicy.create_time:type_name -> google.protobuf.Timestamp
-	10, // 3: tocsin.v1.EscalationPolicy.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 4: tocsin.v1.EscalationLevel.targets:type_name -> tocsin.v1.EscalationTarget
-	11, // 5: tocsin.v1.EscalationLevel.delay:type_name -> google.protobuf.Duration
-	0,  // 6: tocsin.v1.EscalationLevel.strategy:type_name -> tocsin.v1.EscalationLevel.Strategy
-	1,  // 7: tocsin.v1.ListEscalationPoliciesResponse.escalation_policies:type_name -> tocsin.v1.EscalationPolicy
-	1,  // 8: tocsin.v1.CreateEscalationPolicyRequest.escalation_policy:type_name -> tocsin.v1.EscalationPolicy
-	1,  // 9: tocsin.v1.UpdateEscalationPolicyRequest.escalation_policy:type_name -> tocsin.v1.EscalationPolicy
-	12, // 10: tocsin.v1.UpdateEscalationPolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	4,  // 11: tocsin.v1.EscalationPolicyService.GetEscalationPolicy:input_type -> tocsin.v1.GetEscalationPolicyRequest
-	5,  // 12: tocsin.v1.EscalationPolicyService.ListEscalationPolicies:input_type -> tocsin.v1.ListEscalationPoliciesRequest
-	7,  // 13: tocsin.v1.EscalationPolicyService.CreateEscalationPolicy:input_type -> tocsin.v1.CreateEscalationPolicyRequest
-	8,  // 14: tocsin.v1.EscalationPolicyService.UpdateEscalationPolicy:input_type -> tocsin.v1.UpdateEscalationPolicyRequest
-	9,  // 15: tocsin.v1.EscalationPolicyService.DeleteEscalationPolicy:input_type -> tocsin.v1.DeleteEscalationPolicyRequest
-	1,  // 16: tocsin.v1.EscalationPolicyService.GetEscalationPolicy:output_type -> tocsin.v1.EscalationPolicy
-	6,  // 17: tocsin.v1.EscalationPolicyService.ListEscalationPolicies:output_type -> tocsin.v1.ListEscalationPoliciesResponse
-	1,  // 18: tocsin.v1.EscalationPolicyService.CreateEscalationPolicy:output_type -> tocsin.v1.EscalationPolicy
-	1,  // 19: tocsin.v1.EscalationPolicyService.UpdateEscalationPolicy:output_type -> tocsin.v1.EscalationPolicy
-	13, // 20: tocsin.v1.EscalationPolicyService.DeleteEscalationPolicy:output_type -> google.protobuf.Empty
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	3,  // 0: tocsin.v1.EscalationPolicy.levels:type_name -> tocsin.v1.EscalationLevel
+	4,  // 1: tocsin.v1.EscalationPolicy.fallback:type_name -> tocsin.v1.EscalationTarget
+	11, // 2: tocsin.v1.EscalationPolicy.create_time:type_name -> google.protobuf.Timestamp
+	11, // 3: tocsin.v1.EscalationPolicy.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 4: tocsin.v1.EscalationPolicy.hand_off:type_name -> tocsin.v1.EscalationPolicy.HandOff
+	4,  // 5: tocsin.v1.EscalationLevel.targets:type_name -> tocsin.v1.EscalationTarget
+	12, // 6: tocsin.v1.EscalationLevel.delay:type_name -> google.protobuf.Duration
+	1,  // 7: tocsin.v1.EscalationLevel.strategy:type_name -> tocsin.v1.EscalationLevel.Strategy
+	2,  // 8: tocsin.v1.ListEscalationPoliciesResponse.escalation_policies:type_name -> tocsin.v1.EscalationPolicy
+	2,  // 9: tocsin.v1.CreateEscalationPolicyRequest.escalation_policy:type_name -> tocsin.v1.EscalationPolicy
+	2,  // 10: tocsin.v1.UpdateEscalationPolicyRequest.escalation_policy:type_name -> tocsin.v1.EscalationPolicy
+	13, // 11: tocsin.v1.UpdateEscalationPolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	5,  // 12: tocsin.v1.EscalationPolicyService.GetEscalationPolicy:input_type -> tocsin.v1.GetEscalationPolicyRequest
+	6,  // 13: tocsin.v1.EscalationPolicyService.ListEscalationPolicies:input_type -> tocsin.v1.ListEscalationPoliciesRequest
+	8,  // 14: tocsin.v1.EscalationPolicyService.CreateEscalationPolicy:input_type -> tocsin.v1.CreateEscalationPolicyRequest
+	9,  // 15: tocsin.v1.EscalationPolicyService.UpdateEscalationPolicy:input_type -> tocsin.v1.UpdateEscalationPolicyRequest
+	10, // 16: tocsin.v1.EscalationPolicyService.DeleteEscalationPolicy:input_type -> tocsin.v1.DeleteEscalationPolicyRequest
+	2,  // 17: tocsin.v1.EscalationPolicyService.GetEscalationPolicy:output_type -> tocsin.v1.EscalationPolicy
+	7,  // 18: tocsin.v1.EscalationPolicyService.ListEscalationPolicies:output_type -> tocsin.v1.ListEscalationPoliciesResponse
+	2,  // 19: tocsin.v1.EscalationPolicyService.CreateEscalationPolicy:output_type -> tocsin.v1.EscalationPolicy
+	2,  // 20: tocsin.v1.EscalationPolicyService.UpdateEscalationPolicy:output_type -> tocsin.v1.EscalationPolicy
+	14, // 21: tocsin.v1.EscalationPolicyService.DeleteEscalationPolicy:output_type -> google.protobuf.Empty
+	17, // [17:22] is the sub-list for method output_type
+	12, // [12:17] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_escalation_policy_proto_init() }
@@ -916,7 +994,7 @@ func file_tocsin_v1_escalation_policy_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_escalation_policy_proto_rawDesc), len(file_tocsin_v1_escalation_policy_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -13,6 +13,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -337,7 +338,7 @@ func (x Assignee_Via) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Assignee_Via.Descriptor instead.
 func (Assignee_Via) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{1, 0}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{3, 0}
 }
 
 // Whether the condition holds. An unknown value is shown as open.
@@ -394,7 +395,7 @@ func (x Alert_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Alert_State.Descriptor instead.
 func (Alert_State) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{5, 0}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // What kind of doer. An unknown value is shown by its display name.
@@ -455,7 +456,7 @@ func (x Actor_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Actor_Kind.Descriptor instead.
 func (Actor_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{6, 0}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // By which door. An unknown value is shown as nothing.
@@ -536,7 +537,7 @@ func (x Actor_Via) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Actor_Via.Descriptor instead.
 func (Actor_Via) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{6, 1}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{8, 1}
 }
 
 // What happened. A client that meets a value it does not know shows `summary`.
@@ -617,6 +618,17 @@ const (
 	TimelineEntry_TYPE_REMINDED TimelineEntry_Type = 35
 	// Somebody answered that: actor is still on it.
 	TimelineEntry_TYPE_CONFIRMED TimelineEntry_Type = 36
+	// Somebody is paged as a shadow: users[0], followed, shadow_mode.
+	TimelineEntry_TYPE_SHADOW_ASKED TimelineEntry_Type = 37
+	// A shadow acknowledged, which is measured and takes nothing in hand: actor,
+	// followed, shadow_mode, response_time, client_time.
+	TimelineEntry_TYPE_SHADOW_ACKNOWLEDGED TimelineEntry_Type = 38
+	// Somebody is no shadow any more: users[0], followed.
+	TimelineEntry_TYPE_SHADOW_ENDED TimelineEntry_Type = 39
+	// The response target is near: users[0], response_time so far, until_time.
+	TimelineEntry_TYPE_RESPONSE_DUE TimelineEntry_Type = 40
+	// The response target has passed without an answer: users[0], response_time.
+	TimelineEntry_TYPE_RESPONSE_MISSED TimelineEntry_Type = 41
 )
 
 // Enum value maps for TimelineEntry_Type.
@@ -659,6 +671,11 @@ var (
 		34: "TYPE_SEVERITY_CHANGED",
 		35: "TYPE_REMINDED",
 		36: "TYPE_CONFIRMED",
+		37: "TYPE_SHADOW_ASKED",
+		38: "TYPE_SHADOW_ACKNOWLEDGED",
+		39: "TYPE_SHADOW_ENDED",
+		40: "TYPE_RESPONSE_DUE",
+		41: "TYPE_RESPONSE_MISSED",
 	}
 	TimelineEntry_Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED":         0,
@@ -698,6 +715,11 @@ var (
 		"TYPE_SEVERITY_CHANGED":    34,
 		"TYPE_REMINDED":            35,
 		"TYPE_CONFIRMED":           36,
+		"TYPE_SHADOW_ASKED":        37,
+		"TYPE_SHADOW_ACKNOWLEDGED": 38,
+		"TYPE_SHADOW_ENDED":        39,
+		"TYPE_RESPONSE_DUE":        40,
+		"TYPE_RESPONSE_MISSED":     41,
 	}
 )
 
@@ -725,7 +747,7 @@ func (x TimelineEntry_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TimelineEntry_Type.Descriptor instead.
 func (TimelineEntry_Type) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{7, 0}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // Why it happened. An unknown value is shown as nothing.
@@ -866,7 +888,7 @@ func (x TimelineEntry_Cause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TimelineEntry_Cause.Descriptor instead.
 func (TimelineEntry_Cause) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{7, 1}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{9, 1}
 }
 
 // How far it got. States only ever advance. An unknown value is shown as on its way.
@@ -955,7 +977,7 @@ func (x Delivery_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Delivery_State.Descriptor instead.
 func (Delivery_State) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{8, 0}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{10, 0}
 }
 
 // What it was for. An unknown value is shown as a page.
@@ -1012,7 +1034,7 @@ func (x Delivery_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Delivery_Kind.Descriptor instead.
 func (Delivery_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{8, 1}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{10, 1}
 }
 
 // Whether a page could be heard. An unknown value counts as AUDIBLE_UNKNOWN.
@@ -1070,7 +1092,7 @@ func (x Delivery_Audible) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Delivery_Audible.Descriptor instead.
 func (Delivery_Audible) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{8, 2}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{10, 2}
 }
 
 // One unit of human work: something is wrong, and it is somebody's turn.
@@ -1161,7 +1183,16 @@ type Incident struct {
 	// The logical group of sources. At most 255 characters.
 	Group string `protobuf:"bytes,36,opt,name=group,proto3" json:"group,omitempty"`
 	// The kind of condition. At most 255 characters.
-	Class         string `protobuf:"bytes,37,opt,name=class,proto3" json:"class,omitempty"`
+	Class string `protobuf:"bytes,37,opt,name=class,proto3" json:"class,omitempty"`
+	// Who gets its pages as well, to learn. They are not asked: whose turn it is,
+	// and who has taken it, does not depend on them. Empty once resolved. An app
+	// that shows the incident to one of them who observes offers no button to
+	// acknowledge it.
+	Shadows []*IncidentShadow `protobuf:"bytes,38,rep,name=shadows,proto3" json:"shadows,omitempty"`
+	// How fast people answered who were asked by a schedule with a response target,
+	// or of whom one practises, from their first page on. Those of the present
+	// asking: a lapsed acknowledgement begins anew.
+	Responses     []*Response `protobuf:"bytes,39,rep,name=responses,proto3" json:"responses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1455,6 +1486,175 @@ func (x *Incident) GetClass() string {
 	return ""
 }
 
+func (x *Incident) GetShadows() []*IncidentShadow {
+	if x != nil {
+		return x.Shadows
+	}
+	return nil
+}
+
+func (x *Incident) GetResponses() []*Response {
+	if x != nil {
+		return x.Responses
+	}
+	return nil
+}
+
+// Somebody who gets the pages of an assignee as well, to learn.
+type IncidentShadow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The person's name for display.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The assignee who is followed.
+	Primary string `protobuf:"bytes,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	// What for.
+	Mode ShadowMode `protobuf:"varint,4,opt,name=mode,proto3,enum=tocsin.v1.ShadowMode" json:"mode,omitempty"`
+	// When the shadow acknowledged, for the measure; absent before, and of one who observes.
+	AcknowledgeTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=acknowledge_time,json=acknowledgeTime,proto3" json:"acknowledge_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *IncidentShadow) Reset() {
+	*x = IncidentShadow{}
+	mi := &file_tocsin_v1_incident_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IncidentShadow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IncidentShadow) ProtoMessage() {}
+
+func (x *IncidentShadow) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_incident_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IncidentShadow.ProtoReflect.Descriptor instead.
+func (*IncidentShadow) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *IncidentShadow) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *IncidentShadow) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *IncidentShadow) GetPrimary() string {
+	if x != nil {
+		return x.Primary
+	}
+	return ""
+}
+
+func (x *IncidentShadow) GetMode() ShadowMode {
+	if x != nil {
+		return x.Mode
+	}
+	return ShadowMode_SHADOW_MODE_UNSPECIFIED
+}
+
+func (x *IncidentShadow) GetAcknowledgeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AcknowledgeTime
+	}
+	return nil
+}
+
+// How fast one person answers.
+type Response struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The first page.
+	PageTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=page_time,json=pageTime,proto3" json:"page_time,omitempty"`
+	// In which the schedule has its people acknowledge; absent when it states none.
+	Target *durationpb.Duration `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	// From the first page to the person's own acknowledgement; absent before.
+	ResponseTime  *durationpb.Duration `protobuf:"bytes,4,opt,name=response_time,json=responseTime,proto3" json:"response_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Response) Reset() {
+	*x = Response{}
+	mi := &file_tocsin_v1_incident_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Response) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Response) ProtoMessage() {}
+
+func (x *Response) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_incident_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Response.ProtoReflect.Descriptor instead.
+func (*Response) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Response) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Response) GetPageTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PageTime
+	}
+	return nil
+}
+
+func (x *Response) GetTarget() *durationpb.Duration {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Response) GetResponseTime() *durationpb.Duration {
+	if x != nil {
+		return x.ResponseTime
+	}
+	return nil
+}
+
 // One person whose turn it is.
 type Assignee struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1474,7 +1674,7 @@ type Assignee struct {
 
 func (x *Assignee) Reset() {
 	*x = Assignee{}
-	mi := &file_tocsin_v1_incident_proto_msgTypes[1]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1686,7 @@ func (x *Assignee) String() string {
 func (*Assignee) ProtoMessage() {}
 
 func (x *Assignee) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_incident_proto_msgTypes[1]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1699,7 @@ func (x *Assignee) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignee.ProtoReflect.Descriptor instead.
 func (*Assignee) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{1}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Assignee) GetUser() string {
@@ -1556,7 +1756,7 @@ type Acknowledgement struct {
 
 func (x *Acknowledgement) Reset() {
 	*x = Acknowledgement{}
-	mi := &file_tocsin_v1_incident_proto_msgTypes[2]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1768,7 @@ func (x *Acknowledgement) String() string {
 func (*Acknowledgement) ProtoMessage() {}
 
 func (x *Acknowledgement) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_incident_proto_msgTypes[2]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1781,7 @@ func (x *Acknowledgement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acknowledgement.ProtoReflect.Descriptor instead.
 func (*Acknowledgement) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{2}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Acknowledgement) GetUser() string {
@@ -1646,7 +1846,7 @@ type Escalation struct {
 
 func (x *Escalation) Reset() {
 	*x = Escalation{}
-	mi := &file_tocsin_v1_incident_proto_msgTypes[3]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1858,7 @@ func (x *Escalation) String() string {
 func (*Escalation) ProtoMessage() {}
 
 func (x *Escalation) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_incident_proto_msgTypes[3]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1871,7 @@ func (x *Escalation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Escalation.ProtoReflect.Descriptor instead.
 func (*Escalation) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{3}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Escalation) GetPolicy() string {
@@ -1736,7 +1936,7 @@ type OpenInterval struct {
 
 func (x *OpenInterval) Reset() {
 	*x = OpenInterval{}
-	mi := &file_tocsin_v1_incident_proto_msgTypes[4]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1948,7 @@ func (x *OpenInterval) String() string {
 func (*OpenInterval) ProtoMessage() {}
 
 func (x *OpenInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_incident_proto_msgTypes[4]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1961,7 @@ func (x *OpenInterval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenInterval.ProtoReflect.Descriptor instead.
 func (*OpenInterval) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{4}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OpenInterval) GetStartTime() *timestamppb.Timestamp {
@@ -1811,7 +2011,7 @@ type Alert struct {
 
 func (x *Alert) Reset() {
 	*x = Alert{}
-	mi := &file_tocsin_v1_incident_proto_msgTypes[5]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +2023,7 @@ func (x *Alert) String() string {
 func (*Alert) ProtoMessage() {}
 
 func (x *Alert) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_incident_proto_msgTypes[5]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +2036,7 @@ func (x *Alert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alert.ProtoReflect.Descriptor instead.
 func (*Alert) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{5}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Alert) GetName() string {
@@ -1942,7 +2142,7 @@ type Actor struct {
 
 func (x *Actor) Reset() {
 	*x = Actor{}
-	mi := &file_tocsin_v1_incident_proto_msgTypes[6]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1954,7 +2154,7 @@ func (x *Actor) String() string {
 func (*Actor) ProtoMessage() {}
 
 func (x *Actor) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_incident_proto_msgTypes[6]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1967,7 +2167,7 @@ func (x *Actor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Actor.ProtoReflect.Descriptor instead.
 func (*Actor) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{6}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Actor) GetKind() Actor_Kind {
@@ -2052,14 +2252,20 @@ type TimelineEntry struct {
 	// The priority from now on.
 	Priority Incident_Priority `protobuf:"varint,21,opt,name=priority,proto3,enum=tocsin.v1.Incident_Priority" json:"priority,omitempty"`
 	// The severity from now on.
-	Severity      Event_Severity `protobuf:"varint,22,opt,name=severity,proto3,enum=tocsin.v1.Event_Severity" json:"severity,omitempty"`
+	Severity Event_Severity `protobuf:"varint,22,opt,name=severity,proto3,enum=tocsin.v1.Event_Severity" json:"severity,omitempty"`
+	// What the shadow whom it is about is there for; also of pages to a shadow.
+	ShadowMode ShadowMode `protobuf:"varint,23,opt,name=shadow_mode,json=shadowMode,proto3,enum=tocsin.v1.ShadowMode" json:"shadow_mode,omitempty"`
+	// Whom that shadow follows.
+	Followed string `protobuf:"bytes,24,opt,name=followed,proto3" json:"followed,omitempty"`
+	// From the person's first page to this, where it is measured.
+	ResponseTime  *durationpb.Duration `protobuf:"bytes,25,opt,name=response_time,json=responseTime,proto3" json:"response_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TimelineEntry) Reset() {
 	*x = TimelineEntry{}
-	mi := &file_tocsin_v1_incident_proto_msgTypes[7]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2277,7 @@ func (x *TimelineEntry) String() string {
 func (*TimelineEntry) ProtoMessage() {}
 
 func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_incident_proto_msgTypes[7]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2290,7 @@ func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEntry.ProtoReflect.Descriptor instead.
 func (*TimelineEntry) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{7}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TimelineEntry) GetSeq() int64 {
@@ -2241,6 +2447,27 @@ func (x *TimelineEntry) GetSeverity() Event_Severity {
 	return Event_SEVERITY_UNSPECIFIED
 }
 
+func (x *TimelineEntry) GetShadowMode() ShadowMode {
+	if x != nil {
+		return x.ShadowMode
+	}
+	return ShadowMode_SHADOW_MODE_UNSPECIFIED
+}
+
+func (x *TimelineEntry) GetFollowed() string {
+	if x != nil {
+		return x.Followed
+	}
+	return ""
+}
+
+func (x *TimelineEntry) GetResponseTime() *durationpb.Duration {
+	if x != nil {
+		return x.ResponseTime
+	}
+	return nil
+}
+
 // One page on its way to one device or address.
 type Delivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2299,7 +2526,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_tocsin_v1_incident_proto_msgTypes[8]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2311,7 +2538,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_incident_proto_msgTypes[8]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2324,7 +2551,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{8}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Delivery) GetDeliveryId() string {
@@ -2508,7 +2735,7 @@ type Delivery_FailedAttempt struct {
 
 func (x *Delivery_FailedAttempt) Reset() {
 	*x = Delivery_FailedAttempt{}
-	mi := &file_tocsin_v1_incident_proto_msgTypes[9]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2747,7 @@ func (x *Delivery_FailedAttempt) String() string {
 func (*Delivery_FailedAttempt) ProtoMessage() {}
 
 func (x *Delivery_FailedAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_incident_proto_msgTypes[9]
+	mi := &file_tocsin_v1_incident_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2760,7 @@ func (x *Delivery_FailedAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery_FailedAttempt.ProtoReflect.Descriptor instead.
 func (*Delivery_FailedAttempt) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{8, 0}
+	return file_tocsin_v1_incident_proto_rawDescGZIP(), []int{10, 0}
 }
 
 func (x *Delivery_FailedAttempt) GetAttemptTime() *timestamppb.Timestamp {
@@ -2554,7 +2781,7 @@ var File_tocsin_v1_incident_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\n" +
-	"\x18tocsin/v1/incident.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tocsin/v1/event.proto\x1a\x14tocsin/v1/user.proto\"\xf6\x13\n" +
+	"\x18tocsin/v1/incident.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tocsin/v1/event.proto\x1a\x18tocsin/v1/schedule.proto\x1a\x14tocsin/v1/user.proto\"\xe8\x14\n" +
 	"\bIncident\x12;\n" +
 	"\x04name\x18\x01 \x01(\tB'\xe0A\b\xbaH!\xd8\x01\x01r\x1c2\x1a^incidents/[a-z0-9]{1,40}$R\x04name\x12\x1b\n" +
 	"\x06number\x18\x02 \x01(\x03B\x03\xe0A\x03R\x06number\x12!\n" +
@@ -2605,7 +2832,9 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\acreator\x18\" \x01(\v2\x10.tocsin.v1.ActorB\x03\xe0A\x03R\acreator\x12)\n" +
 	"\tcomponent\x18# \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\tcomponent\x12!\n" +
 	"\x05group\x18$ \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\x05group\x12!\n" +
-	"\x05class\x18% \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\x05class\"_\n" +
+	"\x05class\x18% \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\x05class\x128\n" +
+	"\ashadows\x18& \x03(\v2\x19.tocsin.v1.IncidentShadowB\x03\xe0A\x03R\ashadows\x126\n" +
+	"\tresponses\x18' \x03(\v2\x13.tocsin.v1.ResponseB\x03\xe0A\x03R\tresponses\"_\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTATE_TRIGGERED\x10\x01\x12\x16\n" +
@@ -2629,7 +2858,21 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\x1aRESOLVE_CAUSE_AUTO_TIMEOUT\x10\x03\x12\x18\n" +
 	"\x14RESOLVE_CAUSE_MERGED\x10\x04\x12%\n" +
 	"!RESOLVE_CAUSE_ALL_ALERTS_RESOLVED\x10\x05:C\xeaA@\n" +
-	"\x13tocsin.dev/Incident\x12\x14incidents/{incident}*\tincidents2\bincident\"\xf8\x02\n" +
+	"\x13tocsin.dev/Incident\x12\x14incidents/{incident}*\tincidents2\bincident\"\x94\x02\n" +
+	"\x0eIncidentShadow\x12+\n" +
+	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x04user\x12&\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\x03\xe0A\x03R\vdisplayName\x121\n" +
+	"\aprimary\x18\x03 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\aprimary\x12.\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x15.tocsin.v1.ShadowModeB\x03\xe0A\x03R\x04mode\x12J\n" +
+	"\x10acknowledge_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x0facknowledgeTime\"\xf2\x01\n" +
+	"\bResponse\x12+\n" +
+	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x04user\x12<\n" +
+	"\tpage_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bpageTime\x126\n" +
+	"\x06target\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x06target\x12C\n" +
+	"\rresponse_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\fresponseTime\"\xf8\x02\n" +
 	"\bAssignee\x12+\n" +
 	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
 	"\x0ftocsin.dev/UserR\x04user\x12&\n" +
@@ -2721,7 +2964,7 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\rVIA_PAGERDUTY\x10\x06\x12\r\n" +
 	"\tVIA_EMAIL\x10\a\x12\v\n" +
 	"\aVIA_APP\x10\b\x12\x14\n" +
-	"\x10VIA_COMMAND_LINE\x10\t\"\xd9\x12\n" +
+	"\x10VIA_COMMAND_LINE\x10\t\"\x8d\x15\n" +
 	"\rTimelineEntry\x12\x15\n" +
 	"\x03seq\x18\x01 \x01(\x03B\x03\xe0A\x03R\x03seq\x12>\n" +
 	"\n" +
@@ -2752,7 +2995,12 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"clientTime\x12:\n" +
 	"\aurgency\x18\x14 \x01(\x0e2\x1b.tocsin.v1.Incident.UrgencyB\x03\xe0A\x03R\aurgency\x12=\n" +
 	"\bpriority\x18\x15 \x01(\x0e2\x1c.tocsin.v1.Incident.PriorityB\x03\xe0A\x03R\bpriority\x12:\n" +
-	"\bseverity\x18\x16 \x01(\x0e2\x19.tocsin.v1.Event.SeverityB\x03\xe0A\x03R\bseverity\"\xaf\x06\n" +
+	"\bseverity\x18\x16 \x01(\x0e2\x19.tocsin.v1.Event.SeverityB\x03\xe0A\x03R\bseverity\x12;\n" +
+	"\vshadow_mode\x18\x17 \x01(\x0e2\x15.tocsin.v1.ShadowModeB\x03\xe0A\x03R\n" +
+	"shadowMode\x123\n" +
+	"\bfollowed\x18\x18 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\bfollowed\x12C\n" +
+	"\rresponse_time\x18\x19 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\fresponseTime\"\xac\a\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTYPE_TRIGGERED\x10\x01\x12\x14\n" +
@@ -2792,7 +3040,12 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\x13TYPE_AUTOMATION_RUN\x10!\x12\x19\n" +
 	"\x15TYPE_SEVERITY_CHANGED\x10\"\x12\x11\n" +
 	"\rTYPE_REMINDED\x10#\x12\x12\n" +
-	"\x0eTYPE_CONFIRMED\x10$\"\x98\x04\n" +
+	"\x0eTYPE_CONFIRMED\x10$\x12\x15\n" +
+	"\x11TYPE_SHADOW_ASKED\x10%\x12\x1c\n" +
+	"\x18TYPE_SHADOW_ACKNOWLEDGED\x10&\x12\x15\n" +
+	"\x11TYPE_SHADOW_ENDED\x10'\x12\x15\n" +
+	"\x11TYPE_RESPONSE_DUE\x10(\x12\x18\n" +
+	"\x14TYPE_RESPONSE_MISSED\x10)\"\x98\x04\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCAUSE_MANUAL\x10\x01\x12\x11\n" +
@@ -2896,7 +3149,7 @@ func file_tocsin_v1_incident_proto_rawDescGZIP() []byte {
 }
 
 var file_tocsin_v1_incident_proto_enumTypes = make([]protoimpl.EnumInfo, 13)
-var file_tocsin_v1_incident_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tocsin_v1_incident_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tocsin_v1_incident_proto_goTypes = []any{
 	(Incident_State)(0),            // 0: tocsin.v1.Incident.State
 	(Incident_Urgency)(0),          // 1: tocsin.v1.Incident.Urgency
@@ -2912,88 +3165,101 @@ var file_tocsin_v1_incident_proto_goTypes = []any{
 	(Delivery_Kind)(0),             // 11: tocsin.v1.Delivery.Kind
 	(Delivery_Audible)(0),          // 12: tocsin.v1.Delivery.Audible
 	(*Incident)(nil),               // 13: tocsin.v1.Incident
-	(*Assignee)(nil),               // 14: tocsin.v1.Assignee
-	(*Acknowledgement)(nil),        // 15: tocsin.v1.Acknowledgement
-	(*Escalation)(nil),             // 16: tocsin.v1.Escalation
-	(*OpenInterval)(nil),           // 17: tocsin.v1.OpenInterval
-	(*Alert)(nil),                  // 18: tocsin.v1.Alert
-	(*Actor)(nil),                  // 19: tocsin.v1.Actor
-	(*TimelineEntry)(nil),          // 20: tocsin.v1.TimelineEntry
-	(*Delivery)(nil),               // 21: tocsin.v1.Delivery
-	(*Delivery_FailedAttempt)(nil), // 22: tocsin.v1.Delivery.FailedAttempt
-	(Event_Severity)(0),            // 23: tocsin.v1.Event.Severity
-	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),        // 25: google.protobuf.Struct
-	(*Link)(nil),                   // 26: tocsin.v1.Link
-	(*Image)(nil),                  // 27: tocsin.v1.Image
-	(ContactMethod_Kind)(0),        // 28: tocsin.v1.ContactMethod.Kind
+	(*IncidentShadow)(nil),         // 14: tocsin.v1.IncidentShadow
+	(*Response)(nil),               // 15: tocsin.v1.Response
+	(*Assignee)(nil),               // 16: tocsin.v1.Assignee
+	(*Acknowledgement)(nil),        // 17: tocsin.v1.Acknowledgement
+	(*Escalation)(nil),             // 18: tocsin.v1.Escalation
+	(*OpenInterval)(nil),           // 19: tocsin.v1.OpenInterval
+	(*Alert)(nil),                  // 20: tocsin.v1.Alert
+	(*Actor)(nil),                  // 21: tocsin.v1.Actor
+	(*TimelineEntry)(nil),          // 22: tocsin.v1.TimelineEntry
+	(*Delivery)(nil),               // 23: tocsin.v1.Delivery
+	(*Delivery_FailedAttempt)(nil), // 24: tocsin.v1.Delivery.FailedAttempt
+	(Event_Severity)(0),            // 25: tocsin.v1.Event.Severity
+	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),        // 27: google.protobuf.Struct
+	(*Link)(nil),                   // 28: tocsin.v1.Link
+	(*Image)(nil),                  // 29: tocsin.v1.Image
+	(ShadowMode)(0),                // 30: tocsin.v1.ShadowMode
+	(*durationpb.Duration)(nil),    // 31: google.protobuf.Duration
+	(ContactMethod_Kind)(0),        // 32: tocsin.v1.ContactMethod.Kind
 }
 var file_tocsin_v1_incident_proto_depIdxs = []int32{
 	0,  // 0: tocsin.v1.Incident.state:type_name -> tocsin.v1.Incident.State
 	1,  // 1: tocsin.v1.Incident.urgency:type_name -> tocsin.v1.Incident.Urgency
 	2,  // 2: tocsin.v1.Incident.priority:type_name -> tocsin.v1.Incident.Priority
-	23, // 3: tocsin.v1.Incident.severity:type_name -> tocsin.v1.Event.Severity
-	14, // 4: tocsin.v1.Incident.assignees:type_name -> tocsin.v1.Assignee
-	15, // 5: tocsin.v1.Incident.acknowledgements:type_name -> tocsin.v1.Acknowledgement
-	16, // 6: tocsin.v1.Incident.escalation:type_name -> tocsin.v1.Escalation
-	24, // 7: tocsin.v1.Incident.snooze_until:type_name -> google.protobuf.Timestamp
-	18, // 8: tocsin.v1.Incident.alerts:type_name -> tocsin.v1.Alert
-	25, // 9: tocsin.v1.Incident.details:type_name -> google.protobuf.Struct
-	26, // 10: tocsin.v1.Incident.links:type_name -> tocsin.v1.Link
-	27, // 11: tocsin.v1.Incident.images:type_name -> tocsin.v1.Image
-	24, // 12: tocsin.v1.Incident.create_time:type_name -> google.protobuf.Timestamp
-	24, // 13: tocsin.v1.Incident.update_time:type_name -> google.protobuf.Timestamp
-	24, // 14: tocsin.v1.Incident.acknowledge_time:type_name -> google.protobuf.Timestamp
-	24, // 15: tocsin.v1.Incident.resolve_time:type_name -> google.protobuf.Timestamp
+	25, // 3: tocsin.v1.Incident.severity:type_name -> tocsin.v1.Event.Severity
+	16, // 4: tocsin.v1.Incident.assignees:type_name -> tocsin.v1.Assignee
+	17, // 5: tocsin.v1.Incident.acknowledgements:type_name -> tocsin.v1.Acknowledgement
+	18, // 6: tocsin.v1.Incident.escalation:type_name -> tocsin.v1.Escalation
+	26, // 7: tocsin.v1.Incident.snooze_until:type_name -> google.protobuf.Timestamp
+	20, // 8: tocsin.v1.Incident.alerts:type_name -> tocsin.v1.Alert
+	27, // 9: tocsin.v1.Incident.details:type_name -> google.protobuf.Struct
+	28, // 10: tocsin.v1.Incident.links:type_name -> tocsin.v1.Link
+	29, // 11: tocsin.v1.Incident.images:type_name -> tocsin.v1.Image
+	26, // 12: tocsin.v1.Incident.create_time:type_name -> google.protobuf.Timestamp
+	26, // 13: tocsin.v1.Incident.update_time:type_name -> google.protobuf.Timestamp
+	26, // 14: tocsin.v1.Incident.acknowledge_time:type_name -> google.protobuf.Timestamp
+	26, // 15: tocsin.v1.Incident.resolve_time:type_name -> google.protobuf.Timestamp
 	3,  // 16: tocsin.v1.Incident.resolve_cause:type_name -> tocsin.v1.Incident.ResolveCause
-	19, // 17: tocsin.v1.Incident.resolver:type_name -> tocsin.v1.Actor
-	17, // 18: tocsin.v1.Incident.open_intervals:type_name -> tocsin.v1.OpenInterval
-	19, // 19: tocsin.v1.Incident.creator:type_name -> tocsin.v1.Actor
-	24, // 20: tocsin.v1.Assignee.since_time:type_name -> google.protobuf.Timestamp
-	4,  // 21: tocsin.v1.Assignee.via:type_name -> tocsin.v1.Assignee.Via
-	24, // 22: tocsin.v1.Acknowledgement.acknowledge_time:type_name -> google.protobuf.Timestamp
-	24, // 23: tocsin.v1.Acknowledgement.client_time:type_name -> google.protobuf.Timestamp
-	7,  // 24: tocsin.v1.Acknowledgement.via:type_name -> tocsin.v1.Actor.Via
-	24, // 25: tocsin.v1.Escalation.next_escalation_time:type_name -> google.protobuf.Timestamp
-	24, // 26: tocsin.v1.OpenInterval.start_time:type_name -> google.protobuf.Timestamp
-	24, // 27: tocsin.v1.OpenInterval.end_time:type_name -> google.protobuf.Timestamp
-	5,  // 28: tocsin.v1.Alert.state:type_name -> tocsin.v1.Alert.State
-	23, // 29: tocsin.v1.Alert.severity:type_name -> tocsin.v1.Event.Severity
-	24, // 30: tocsin.v1.Alert.create_time:type_name -> google.protobuf.Timestamp
-	24, // 31: tocsin.v1.Alert.last_seen_time:type_name -> google.protobuf.Timestamp
-	24, // 32: tocsin.v1.Alert.source_time:type_name -> google.protobuf.Timestamp
-	6,  // 33: tocsin.v1.Actor.kind:type_name -> tocsin.v1.Actor.Kind
-	7,  // 34: tocsin.v1.Actor.via:type_name -> tocsin.v1.Actor.Via
-	24, // 35: tocsin.v1.TimelineEntry.entry_time:type_name -> google.protobuf.Timestamp
-	8,  // 36: tocsin.v1.TimelineEntry.type:type_name -> tocsin.v1.TimelineEntry.Type
-	19, // 37: tocsin.v1.TimelineEntry.actor:type_name -> tocsin.v1.Actor
-	9,  // 38: tocsin.v1.TimelineEntry.cause:type_name -> tocsin.v1.TimelineEntry.Cause
-	4,  // 39: tocsin.v1.TimelineEntry.assigned_via:type_name -> tocsin.v1.Assignee.Via
-	24, // 40: tocsin.v1.TimelineEntry.until_time:type_name -> google.protobuf.Timestamp
-	24, // 41: tocsin.v1.TimelineEntry.client_time:type_name -> google.protobuf.Timestamp
-	1,  // 42: tocsin.v1.TimelineEntry.urgency:type_name -> tocsin.v1.Incident.Urgency
-	2,  // 43: tocsin.v1.TimelineEntry.priority:type_name -> tocsin.v1.Incident.Priority
-	23, // 44: tocsin.v1.TimelineEntry.severity:type_name -> tocsin.v1.Event.Severity
-	11, // 45: tocsin.v1.Delivery.kind:type_name -> tocsin.v1.Delivery.Kind
-	28, // 46: tocsin.v1.Delivery.method_kind:type_name -> tocsin.v1.ContactMethod.Kind
-	10, // 47: tocsin.v1.Delivery.state:type_name -> tocsin.v1.Delivery.State
-	24, // 48: tocsin.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
-	24, // 49: tocsin.v1.Delivery.send_time:type_name -> google.protobuf.Timestamp
-	24, // 50: tocsin.v1.Delivery.accept_time:type_name -> google.protobuf.Timestamp
-	24, // 51: tocsin.v1.Delivery.receive_time:type_name -> google.protobuf.Timestamp
-	24, // 52: tocsin.v1.Delivery.display_time:type_name -> google.protobuf.Timestamp
-	24, // 53: tocsin.v1.Delivery.open_time:type_name -> google.protobuf.Timestamp
-	24, // 54: tocsin.v1.Delivery.act_time:type_name -> google.protobuf.Timestamp
-	24, // 55: tocsin.v1.Delivery.deadline_time:type_name -> google.protobuf.Timestamp
-	12, // 56: tocsin.v1.Delivery.audible:type_name -> tocsin.v1.Delivery.Audible
-	24, // 57: tocsin.v1.Delivery.end_time:type_name -> google.protobuf.Timestamp
-	22, // 58: tocsin.v1.Delivery.failed_attempts:type_name -> tocsin.v1.Delivery.FailedAttempt
-	24, // 59: tocsin.v1.Delivery.FailedAttempt.attempt_time:type_name -> google.protobuf.Timestamp
-	60, // [60:60] is the sub-list for method output_type
-	60, // [60:60] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	21, // 17: tocsin.v1.Incident.resolver:type_name -> tocsin.v1.Actor
+	19, // 18: tocsin.v1.Incident.open_intervals:type_name -> tocsin.v1.OpenInterval
+	21, // 19: tocsin.v1.Incident.creator:type_name -> tocsin.v1.Actor
+	14, // 20: tocsin.v1.Incident.shadows:type_name -> tocsin.v1.IncidentShadow
+	15, // 21: tocsin.v1.Incident.responses:type_name -> tocsin.v1.Response
+	30, // 22: tocsin.v1.IncidentShadow.mode:type_name -> tocsin.v1.ShadowMode
+	26, // 23: tocsin.v1.IncidentShadow.acknowledge_time:type_name -> google.protobuf.Timestamp
+	26, // 24: tocsin.v1.Response.page_time:type_name -> google.protobuf.Timestamp
+	31, // 25: tocsin.v1.Response.target:type_name -> google.protobuf.Duration
+	31, // 26: tocsin.v1.Response.response_time:type_name -> google.protobuf.Duration
+	26, // 27: tocsin.v1.Assignee.since_time:type_name -> google.protobuf.Timestamp
+	4,  // 28: tocsin.v1.Assignee.via:type_name -> tocsin.v1.Assignee.Via
+	26, // 29: tocsin.v1.Acknowledgement.acknowledge_time:type_name -> google.protobuf.Timestamp
+	26, // 30: tocsin.v1.Acknowledgement.client_time:type_name -> google.protobuf.Timestamp
+	7,  // 31: tocsin.v1.Acknowledgement.via:type_name -> tocsin.v1.Actor.Via
+	26, // 32: tocsin.v1.Escalation.next_escalation_time:type_name -> google.protobuf.Timestamp
+	26, // 33: tocsin.v1.OpenInterval.start_time:type_name -> google.protobuf.Timestamp
+	26, // 34: tocsin.v1.OpenInterval.end_time:type_name -> google.protobuf.Timestamp
+	5,  // 35: tocsin.v1.Alert.state:type_name -> tocsin.v1.Alert.State
+	25, // 36: tocsin.v1.Alert.severity:type_name -> tocsin.v1.Event.Severity
+	26, // 37: tocsin.v1.Alert.create_time:type_name -> google.protobuf.Timestamp
+	26, // 38: tocsin.v1.Alert.last_seen_time:type_name -> google.protobuf.Timestamp
+	26, // 39: tocsin.v1.Alert.source_time:type_name -> google.protobuf.Timestamp
+	6,  // 40: tocsin.v1.Actor.kind:type_name -> tocsin.v1.Actor.Kind
+	7,  // 41: tocsin.v1.Actor.via:type_name -> tocsin.v1.Actor.Via
+	26, // 42: tocsin.v1.TimelineEntry.entry_time:type_name -> google.protobuf.Timestamp
+	8,  // 43: tocsin.v1.TimelineEntry.type:type_name -> tocsin.v1.TimelineEntry.Type
+	21, // 44: tocsin.v1.TimelineEntry.actor:type_name -> tocsin.v1.Actor
+	9,  // 45: tocsin.v1.TimelineEntry.cause:type_name -> tocsin.v1.TimelineEntry.Cause
+	4,  // 46: tocsin.v1.TimelineEntry.assigned_via:type_name -> tocsin.v1.Assignee.Via
+	26, // 47: tocsin.v1.TimelineEntry.until_time:type_name -> google.protobuf.Timestamp
+	26, // 48: tocsin.v1.TimelineEntry.client_time:type_name -> google.protobuf.Timestamp
+	1,  // 49: tocsin.v1.TimelineEntry.urgency:type_name -> tocsin.v1.Incident.Urgency
+	2,  // 50: tocsin.v1.TimelineEntry.priority:type_name -> tocsin.v1.Incident.Priority
+	25, // 51: tocsin.v1.TimelineEntry.severity:type_name -> tocsin.v1.Event.Severity
+	30, // 52: tocsin.v1.TimelineEntry.shadow_mode:type_name -> tocsin.v1.ShadowMode
+	31, // 53: tocsin.v1.TimelineEntry.response_time:type_name -> google.protobuf.Duration
+	11, // 54: tocsin.v1.Delivery.kind:type_name -> tocsin.v1.Delivery.Kind
+	32, // 55: tocsin.v1.Delivery.method_kind:type_name -> tocsin.v1.ContactMethod.Kind
+	10, // 56: tocsin.v1.Delivery.state:type_name -> tocsin.v1.Delivery.State
+	26, // 57: tocsin.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
+	26, // 58: tocsin.v1.Delivery.send_time:type_name -> google.protobuf.Timestamp
+	26, // 59: tocsin.v1.Delivery.accept_time:type_name -> google.protobuf.Timestamp
+	26, // 60: tocsin.v1.Delivery.receive_time:type_name -> google.protobuf.Timestamp
+	26, // 61: tocsin.v1.Delivery.display_time:type_name -> google.protobuf.Timestamp
+	26, // 62: tocsin.v1.Delivery.open_time:type_name -> google.protobuf.Timestamp
+	26, // 63: tocsin.v1.Delivery.act_time:type_name -> google.protobuf.Timestamp
+	26, // 64: tocsin.v1.Delivery.deadline_time:type_name -> google.protobuf.Timestamp
+	12, // 65: tocsin.v1.Delivery.audible:type_name -> tocsin.v1.Delivery.Audible
+	26, // 66: tocsin.v1.Delivery.end_time:type_name -> google.protobuf.Timestamp
+	24, // 67: tocsin.v1.Delivery.failed_attempts:type_name -> tocsin.v1.Delivery.FailedAttempt
+	26, // 68: tocsin.v1.Delivery.FailedAttempt.attempt_time:type_name -> google.protobuf.Timestamp
+	69, // [69:69] is the sub-list for method output_type
+	69, // [69:69] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_incident_proto_init() }
@@ -3002,6 +3268,7 @@ func file_tocsin_v1_incident_proto_init() {
 		return
 	}
 	file_tocsin_v1_event_proto_init()
+	file_tocsin_v1_schedule_proto_init()
 	file_tocsin_v1_user_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3009,7 +3276,7 @@ func file_tocsin_v1_incident_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_incident_proto_rawDesc), len(file_tocsin_v1_incident_proto_rawDesc)),
 			NumEnums:      13,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

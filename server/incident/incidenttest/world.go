@@ -8,6 +8,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // World is an [incident.View] made of maps. It may be changed between
@@ -23,6 +24,10 @@ type World struct {
 	// Holders says who holds schedules and teams. nil: every one is a gap.
 	Holders func(t escalation.Target, at time.Time) []roster.UserID
 	Quiet   map[roster.Platform]bool // whose phones do not confirm what their push service takes
+	// Schedules answer for themselves; Holders says the rest.
+	Schedules map[schedule.ID]*schedule.Resolver
+	// Shadowed are those who follow people, whatever the schedule.
+	Shadowed map[roster.UserID][]schedule.Shadow
 	// AnyService makes every service exist, like this one.
 	AnyService *catalog.Service
 }
@@ -43,7 +48,14 @@ func New() *World {
 		Installation: catalog.Settings{CatchAll: []roster.UserID{"dee"}},
 		Speed:        incident.DefaultPace(),
 	}
-	for _, id := range []roster.UserID{"ann", "bo", "cy", "dee"} {
+	w.Add("ann", "bo", "cy", "dee")
+	w.SetPolicy("night", 1, Level(5*time.Minute, "ann"), Level(10*time.Minute, "bo"), Level(15*time.Minute, "cy"))
+	return w
+}
+
+// Add adds people, each with an iPhone and an e-mail address.
+func (w *World) Add(users ...roster.UserID) {
+	for _, id := range users {
 		w.Users[id] = roster.User{
 			ID: id, Name: string(id), Zone: "UTC",
 			Methods: []roster.Method{{ID: "mail", Kind: roster.Email, Address: string(id) + "@shop.example", Verified: true}},
@@ -51,8 +63,21 @@ func New() *World {
 		}
 		w.Phones[id] = []roster.Device{{ID: roster.DeviceID(id) + "-phone", User: id, Platform: roster.IOS, State: roster.DeviceActive}}
 	}
-	w.SetPolicy("night", 1, Level(5*time.Minute, "ann"), Level(10*time.Minute, "bo"), Level(15*time.Minute, "cy"))
-	return w
+}
+
+// SetSchedule makes or replaces a schedule.
+func (w *World) SetSchedule(s schedule.Schedule) {
+	r, err := schedule.New(s, func(name string) (*time.Location, bool) {
+		l, err := time.LoadLocation(name)
+		return l, err == nil
+	})
+	if err != nil {
+		panic(err) //nolint:forbidigo // a mistake of the test
+	}
+	if w.Schedules == nil {
+		w.Schedules = map[schedule.ID]*schedule.Resolver{}
+	}
+	w.Schedules[s.ID] = r
 }
 
 // SetPolicy makes or replaces a policy.
@@ -106,10 +131,52 @@ func (w *World) OnCall(t escalation.Target, at time.Time) []roster.UserID {
 	switch {
 	case t.Kind == escalation.UserTarget:
 		return []roster.UserID{roster.UserID(t.ID)}
+	case t.Kind == escalation.ScheduleTarget && w.Schedules[schedule.ID(t.ID)] != nil:
+		if s, _ := w.Shift(schedule.ID(t.ID), at); !s.Gap() {
+			return []roster.UserID{s.User}
+		}
+		return nil
 	case w.Holders != nil:
 		return w.Holders(t, at)
 	}
 	return nil
+}
+
+// Shift returns the shift of a schedule, and its response target.
+func (w *World) Shift(id schedule.ID, at time.Time) (schedule.Shift, time.Duration) {
+	if r := w.Schedules[id]; r != nil {
+		return r.At(at), r.Schedule().Response
+	}
+	if w.Holders != nil {
+		if held := w.Holders(escalation.Target{Kind: escalation.ScheduleTarget, ID: string(id)}, at); len(held) > 0 {
+			return schedule.Shift{User: held[0]}, 0
+		}
+	}
+	return schedule.Shift{}, 0
+}
+
+// Followers returns the shadows of a holder.
+func (w *World) Followers(t escalation.Target, holder roster.UserID, at time.Time) []schedule.Follower {
+	all := schedule.Followers(w.Shadowed[holder], at, holder)
+	if r := w.Schedules[schedule.ID(t.ID)]; t.Kind == escalation.ScheduleTarget && r != nil {
+		all = append(all, r.ShadowsAt(at, holder)...)
+	}
+	return all
+}
+
+// Follows reports whether a link still stands.
+func (w *World) Follows(f schedule.Follower, by schedule.ID, at time.Time) bool {
+	if r := w.Schedules[by]; r != nil && r.Follows(f, at) {
+		return true
+	}
+	for _, all := range w.Shadowed {
+		for _, s := range all {
+			if s.ID == f.Shadow && s.Stands(at) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // User returns a person.

@@ -68,6 +68,8 @@ type Incident struct {
 	Trace         string                 `protobuf:"bytes,34,opt,name=trace,proto3" json:"trace,omitempty"`
 	Hurried       bool                   `protobuf:"varint,35,opt,name=hurried,proto3" json:"hurried,omitempty"`
 	Reminded      bool                   `protobuf:"varint,36,opt,name=reminded,proto3" json:"reminded,omitempty"`
+	Shadows       []*Assignee            `protobuf:"bytes,37,rep,name=shadows,proto3" json:"shadows,omitempty"`
+	Responses     []*Response            `protobuf:"bytes,38,rep,name=responses,proto3" json:"responses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -352,6 +354,20 @@ func (x *Incident) GetReminded() bool {
 		return x.Reminded
 	}
 	return false
+}
+
+func (x *Incident) GetShadows() []*Assignee {
+	if x != nil {
+		return x.Shadows
+	}
+	return nil
+}
+
+func (x *Incident) GetResponses() []*Response {
+	if x != nil {
+		return x.Responses
+	}
+	return nil
 }
 
 type Text struct {
@@ -641,14 +657,21 @@ type Assignee struct {
 	Via   uint32                 `protobuf:"varint,3,opt,name=via,proto3" json:"via,omitempty"`
 	Level int32                  `protobuf:"varint,4,opt,name=level,proto3" json:"level,omitempty"`
 	// How far the plan has run, plus one millisecond: 0 is "before the first step".
-	Elapsed       int64    `protobuf:"varint,5,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
-	Next          int64    `protobuf:"varint,6,opt,name=next,proto3" json:"next,omitempty"`
-	Reminders     int32    `protobuf:"varint,7,opt,name=reminders,proto3" json:"reminders,omitempty"`
-	ReceiptBy     int64    `protobuf:"varint,8,opt,name=receipt_by,json=receiptBy,proto3" json:"receipt_by,omitempty"`
-	Pulled        []string `protobuf:"bytes,9,rep,name=pulled,proto3" json:"pulled,omitempty"`
-	Paged         int64    `protobuf:"varint,10,opt,name=paged,proto3" json:"paged,omitempty"`
-	Failed        []string `protobuf:"bytes,11,rep,name=failed,proto3" json:"failed,omitempty"`
-	Pages         int32    `protobuf:"varint,12,opt,name=pages,proto3" json:"pages,omitempty"`
+	Elapsed   int64    `protobuf:"varint,5,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
+	Next      int64    `protobuf:"varint,6,opt,name=next,proto3" json:"next,omitempty"`
+	Reminders int32    `protobuf:"varint,7,opt,name=reminders,proto3" json:"reminders,omitempty"`
+	ReceiptBy int64    `protobuf:"varint,8,opt,name=receipt_by,json=receiptBy,proto3" json:"receipt_by,omitempty"`
+	Pulled    []string `protobuf:"bytes,9,rep,name=pulled,proto3" json:"pulled,omitempty"`
+	Paged     int64    `protobuf:"varint,10,opt,name=paged,proto3" json:"paged,omitempty"`
+	Failed    []string `protobuf:"bytes,11,rep,name=failed,proto3" json:"failed,omitempty"`
+	Pages     int32    `protobuf:"varint,12,opt,name=pages,proto3" json:"pages,omitempty"`
+	Schedule  string   `protobuf:"bytes,13,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// Of a shadow: whom he follows, how and by what, and when he answered.
+	Follows       string `protobuf:"bytes,14,opt,name=follows,proto3" json:"follows,omitempty"`
+	Mode          uint32 `protobuf:"varint,15,opt,name=mode,proto3" json:"mode,omitempty"`
+	Link          string `protobuf:"bytes,16,opt,name=link,proto3" json:"link,omitempty"`
+	Layer         string `protobuf:"bytes,17,opt,name=layer,proto3" json:"layer,omitempty"`
+	Acked         int64  `protobuf:"varint,18,opt,name=acked,proto3" json:"acked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -767,6 +790,125 @@ func (x *Assignee) GetPages() int32 {
 	return 0
 }
 
+func (x *Assignee) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *Assignee) GetFollows() string {
+	if x != nil {
+		return x.Follows
+	}
+	return ""
+}
+
+func (x *Assignee) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *Assignee) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *Assignee) GetLayer() string {
+	if x != nil {
+		return x.Layer
+	}
+	return ""
+}
+
+func (x *Assignee) GetAcked() int64 {
+	if x != nil {
+		return x.Acked
+	}
+	return 0
+}
+
+// How fast one person answers.
+type Response struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Since         int64                  `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	Target        int64                  `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`
+	Next          int64                  `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
+	Answered      int64                  `protobuf:"varint,5,opt,name=answered,proto3" json:"answered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Response) Reset() {
+	*x = Response{}
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Response) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Response) ProtoMessage() {}
+
+func (x *Response) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Response.ProtoReflect.Descriptor instead.
+func (*Response) Descriptor() ([]byte, []int) {
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Response) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Response) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Response) GetTarget() int64 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *Response) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *Response) GetAnswered() int64 {
+	if x != nil {
+		return x.Answered
+	}
+	return 0
+}
+
 type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	By            *Actor                 `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
@@ -778,7 +920,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[6]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +932,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[6]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +945,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Ack) GetBy() *Actor {
@@ -837,13 +979,14 @@ type Timers struct {
 	Raise         int64                  `protobuf:"varint,6,opt,name=raise,proto3" json:"raise,omitempty"`
 	Fallback      int64                  `protobuf:"varint,7,opt,name=fallback,proto3" json:"fallback,omitempty"`
 	CatchAll      int64                  `protobuf:"varint,8,opt,name=catch_all,json=catchAll,proto3" json:"catch_all,omitempty"`
+	HandOff       int64                  `protobuf:"varint,9,opt,name=hand_off,json=handOff,proto3" json:"hand_off,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Timers) Reset() {
 	*x = Timers{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[7]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +998,7 @@ func (x *Timers) String() string {
 func (*Timers) ProtoMessage() {}
 
 func (x *Timers) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[7]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1011,7 @@ func (x *Timers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timers.ProtoReflect.Descriptor instead.
 func (*Timers) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Timers) GetEscalate() int64 {
@@ -927,6 +1070,13 @@ func (x *Timers) GetCatchAll() int64 {
 	return 0
 }
 
+func (x *Timers) GetHandOff() int64 {
+	if x != nil {
+		return x.HandOff
+	}
+	return 0
+}
+
 type Interval struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	From          int64                  `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
@@ -937,7 +1087,7 @@ type Interval struct {
 
 func (x *Interval) Reset() {
 	*x = Interval{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[8]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1099,7 @@ func (x *Interval) String() string {
 func (*Interval) ProtoMessage() {}
 
 func (x *Interval) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[8]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1112,7 @@ func (x *Interval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interval.ProtoReflect.Descriptor instead.
 func (*Interval) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{8}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Interval) GetFrom() int64 {
@@ -991,7 +1141,7 @@ type Actor struct {
 
 func (x *Actor) Reset() {
 	*x = Actor{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[9]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1153,7 @@ func (x *Actor) String() string {
 func (*Actor) ProtoMessage() {}
 
 func (x *Actor) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[9]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1166,7 @@ func (x *Actor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Actor.ProtoReflect.Descriptor instead.
 func (*Actor) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{9}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Actor) GetKind() uint32 {
@@ -1072,7 +1222,7 @@ type Alert struct {
 
 func (x *Alert) Reset() {
 	*x = Alert{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[10]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1234,7 @@ func (x *Alert) String() string {
 func (*Alert) ProtoMessage() {}
 
 func (x *Alert) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[10]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1247,7 @@ func (x *Alert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alert.ProtoReflect.Descriptor instead.
 func (*Alert) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{10}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Alert) GetService() string {
@@ -1223,13 +1373,16 @@ type Entry struct {
 	Urgency       uint32                 `protobuf:"varint,20,opt,name=urgency,proto3" json:"urgency,omitempty"`
 	Priority      uint32                 `protobuf:"varint,21,opt,name=priority,proto3" json:"priority,omitempty"`
 	Severity      uint32                 `protobuf:"varint,22,opt,name=severity,proto3" json:"severity,omitempty"`
+	Follows       string                 `protobuf:"bytes,23,opt,name=follows,proto3" json:"follows,omitempty"`
+	Mode          uint32                 `protobuf:"varint,24,opt,name=mode,proto3" json:"mode,omitempty"`
+	Took          int64                  `protobuf:"varint,25,opt,name=took,proto3" json:"took,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[11]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1394,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[11]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1407,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{11}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Entry) GetSeq() int32 {
@@ -1411,6 +1564,27 @@ func (x *Entry) GetSeverity() uint32 {
 	return 0
 }
 
+func (x *Entry) GetFollows() string {
+	if x != nil {
+		return x.Follows
+	}
+	return ""
+}
+
+func (x *Entry) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *Entry) GetTook() int64 {
+	if x != nil {
+		return x.Took
+	}
+	return 0
+}
+
 // One page on its way to one device or address.
 type Delivery struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1446,7 +1620,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[12]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1632,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[12]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1645,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{12}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Delivery) GetId() string {
@@ -1679,13 +1853,16 @@ type Work struct {
 	Revision      uint64                 `protobuf:"varint,18,opt,name=revision,proto3" json:"revision,omitempty"`
 	Trace         string                 `protobuf:"bytes,19,opt,name=trace,proto3" json:"trace,omitempty"`
 	Severity      uint32                 `protobuf:"varint,20,opt,name=severity,proto3" json:"severity,omitempty"`
+	Schedule      string                 `protobuf:"bytes,21,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	Follows       string                 `protobuf:"bytes,22,opt,name=follows,proto3" json:"follows,omitempty"`
+	Mode          uint32                 `protobuf:"varint,23,opt,name=mode,proto3" json:"mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Work) Reset() {
 	*x = Work{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[13]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1874,7 @@ func (x *Work) String() string {
 func (*Work) ProtoMessage() {}
 
 func (x *Work) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[13]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1887,7 @@ func (x *Work) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Work.ProtoReflect.Descriptor instead.
 func (*Work) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{13}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Work) GetKind() uint32 {
@@ -1853,6 +2030,27 @@ func (x *Work) GetSeverity() uint32 {
 	return 0
 }
 
+func (x *Work) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *Work) GetFollows() string {
+	if x != nil {
+		return x.Follows
+	}
+	return ""
+}
+
+func (x *Work) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
 // One accepted event that no commit has taken yet.
 type InboxEntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1872,7 +2070,7 @@ type InboxEntry struct {
 
 func (x *InboxEntry) Reset() {
 	*x = InboxEntry{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[14]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1884,7 +2082,7 @@ func (x *InboxEntry) String() string {
 func (*InboxEntry) ProtoMessage() {}
 
 func (x *InboxEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[14]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1897,7 +2095,7 @@ func (x *InboxEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxEntry.ProtoReflect.Descriptor instead.
 func (*InboxEntry) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{14}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InboxEntry) GetService() string {
@@ -1994,7 +2192,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[15]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2204,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[15]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2217,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{15}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Event) GetAction() uint32 {
@@ -2153,7 +2351,7 @@ type Archive struct {
 
 func (x *Archive) Reset() {
 	*x = Archive{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[16]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2363,7 @@ func (x *Archive) String() string {
 func (*Archive) ProtoMessage() {}
 
 func (x *Archive) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[16]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2376,7 @@ func (x *Archive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Archive.ProtoReflect.Descriptor instead.
 func (*Archive) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{16}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Archive) GetIncident() *Incident {
@@ -2235,7 +2433,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[17]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2445,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[17]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2458,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{17}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Record) GetCreated() int64 {
@@ -2311,7 +2509,7 @@ type Facts struct {
 
 func (x *Facts) Reset() {
 	*x = Facts{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[18]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2323,7 +2521,7 @@ func (x *Facts) String() string {
 func (*Facts) ProtoMessage() {}
 
 func (x *Facts) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[18]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2336,7 +2534,7 @@ func (x *Facts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Facts.ProtoReflect.Descriptor instead.
 func (*Facts) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{18}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Facts) GetNumber() int64 {
@@ -2478,7 +2676,7 @@ type Paged struct {
 
 func (x *Paged) Reset() {
 	*x = Paged{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[19]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2688,7 @@ func (x *Paged) String() string {
 func (*Paged) ProtoMessage() {}
 
 func (x *Paged) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[19]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2701,7 @@ func (x *Paged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Paged.ProtoReflect.Descriptor instead.
 func (*Paged) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{19}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Paged) GetUser() string {
@@ -2541,7 +2739,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[20]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2751,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[20]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2764,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{20}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeadLetter) GetKind() uint32 {
@@ -2619,7 +2817,7 @@ type Dropped struct {
 
 func (x *Dropped) Reset() {
 	*x = Dropped{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[21]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2829,7 @@ func (x *Dropped) String() string {
 func (*Dropped) ProtoMessage() {}
 
 func (x *Dropped) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[21]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2842,7 @@ func (x *Dropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dropped.ProtoReflect.Descriptor instead.
 func (*Dropped) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{21}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Dropped) GetAt() int64 {
@@ -2704,7 +2902,7 @@ type Raw struct {
 
 func (x *Raw) Reset() {
 	*x = Raw{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[22]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2716,7 +2914,7 @@ func (x *Raw) String() string {
 func (*Raw) ProtoMessage() {}
 
 func (x *Raw) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[22]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2729,7 +2927,7 @@ func (x *Raw) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Raw.ProtoReflect.Descriptor instead.
 func (*Raw) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{22}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Raw) GetAt() int64 {
@@ -2798,7 +2996,7 @@ type Person struct {
 
 func (x *Person) Reset() {
 	*x = Person{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[23]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2810,7 +3008,7 @@ func (x *Person) String() string {
 func (*Person) ProtoMessage() {}
 
 func (x *Person) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[23]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2823,7 +3021,7 @@ func (x *Person) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Person.ProtoReflect.Descriptor instead.
 func (*Person) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{23}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Person) GetUpdated() int64 {
@@ -2948,7 +3146,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[24]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3158,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[24]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3171,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{24}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Item) GetIncident() string {
@@ -3051,7 +3249,7 @@ type Bundle struct {
 
 func (x *Bundle) Reset() {
 	*x = Bundle{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[25]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3261,7 @@ func (x *Bundle) String() string {
 func (*Bundle) ProtoMessage() {}
 
 func (x *Bundle) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[25]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3274,7 @@ func (x *Bundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bundle.ProtoReflect.Descriptor instead.
 func (*Bundle) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{25}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Bundle) GetKind() uint32 {
@@ -3120,7 +3318,7 @@ type Line struct {
 
 func (x *Line) Reset() {
 	*x = Line{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[26]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +3330,7 @@ func (x *Line) String() string {
 func (*Line) ProtoMessage() {}
 
 func (x *Line) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[26]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +3343,7 @@ func (x *Line) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Line.ProtoReflect.Descriptor instead.
 func (*Line) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{26}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Line) GetAt() int64 {
@@ -3193,7 +3391,7 @@ type Told struct {
 
 func (x *Told) Reset() {
 	*x = Told{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[27]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3205,7 +3403,7 @@ func (x *Told) String() string {
 func (*Told) ProtoMessage() {}
 
 func (x *Told) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[27]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3218,7 +3416,7 @@ func (x *Told) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Told.ProtoReflect.Descriptor instead.
 func (*Told) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{27}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Told) GetKey() string {
@@ -3246,7 +3444,7 @@ type Recent struct {
 
 func (x *Recent) Reset() {
 	*x = Recent{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[28]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3258,7 +3456,7 @@ func (x *Recent) String() string {
 func (*Recent) ProtoMessage() {}
 
 func (x *Recent) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[28]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3271,7 +3469,7 @@ func (x *Recent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recent.ProtoReflect.Descriptor instead.
 func (*Recent) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{28}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Recent) GetWork() string {
@@ -3308,7 +3506,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[29]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3320,7 +3518,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[29]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3333,7 +3531,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{29}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Outcome) GetVerdict() uint32 {
@@ -3394,7 +3592,7 @@ type Card struct {
 
 func (x *Card) Reset() {
 	*x = Card{}
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[30]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3406,7 +3604,7 @@ func (x *Card) String() string {
 func (*Card) ProtoMessage() {}
 
 func (x *Card) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_store_v1_store_proto_msgTypes[30]
+	mi := &file_tocsin_store_v1_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3419,7 +3617,7 @@ func (x *Card) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Card.ProtoReflect.Descriptor instead.
 func (*Card) Descriptor() ([]byte, []int) {
-	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{30}
+	return file_tocsin_store_v1_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Card) GetId() string {
@@ -3531,7 +3729,7 @@ var File_tocsin_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1btocsin/store/v1/store.proto\x12\x0ftocsin.store.v1\"\xea\b\n" +
+	"\x1btocsin/store/v1/store.proto\x12\x0ftocsin.store.v1\"\xd8\t\n" +
 	"\bIncident\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x12\n" +
@@ -3573,7 +3771,9 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\aversion\x18! \x01(\rR\aversion\x12\x14\n" +
 	"\x05trace\x18\" \x01(\tR\x05trace\x12\x18\n" +
 	"\ahurried\x18# \x01(\bR\ahurried\x12\x1a\n" +
-	"\breminded\x18$ \x01(\bR\breminded\"\xac\x02\n" +
+	"\breminded\x18$ \x01(\bR\breminded\x123\n" +
+	"\ashadows\x18% \x03(\v2\x19.tocsin.store.v1.AssigneeR\ashadows\x127\n" +
+	"\tresponses\x18& \x03(\v2\x19.tocsin.store.v1.ResponseR\tresponses\"\xac\x02\n" +
 	"\x04Text\x12\x14\n" +
 	"\x05title\x18\x01 \x01(\tR\x05title\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1c\n" +
@@ -3596,7 +3796,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x03alt\x18\x03 \x01(\tR\x03alt\"0\n" +
 	"\x04Turn\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\x05R\x05level\x12\x12\n" +
-	"\x04user\x18\x02 \x01(\tR\x04user\"\xa3\x02\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\"\xad\x03\n" +
 	"\bAssignee\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x10\n" +
@@ -3611,11 +3811,23 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x05paged\x18\n" +
 	" \x01(\x03R\x05paged\x12\x16\n" +
 	"\x06failed\x18\v \x03(\tR\x06failed\x12\x14\n" +
-	"\x05pages\x18\f \x01(\x05R\x05pages\"Z\n" +
+	"\x05pages\x18\f \x01(\x05R\x05pages\x12\x1a\n" +
+	"\bschedule\x18\r \x01(\tR\bschedule\x12\x18\n" +
+	"\afollows\x18\x0e \x01(\tR\afollows\x12\x12\n" +
+	"\x04mode\x18\x0f \x01(\rR\x04mode\x12\x12\n" +
+	"\x04link\x18\x10 \x01(\tR\x04link\x12\x14\n" +
+	"\x05layer\x18\x11 \x01(\tR\x05layer\x12\x14\n" +
+	"\x05acked\x18\x12 \x01(\x03R\x05acked\"|\n" +
+	"\bResponse\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\x03R\x06target\x12\x12\n" +
+	"\x04next\x18\x04 \x01(\x03R\x04next\x12\x1a\n" +
+	"\banswered\x18\x05 \x01(\x03R\banswered\"Z\n" +
 	"\x03Ack\x12&\n" +
 	"\x02by\x18\x01 \x01(\v2\x16.tocsin.store.v1.ActorR\x02by\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x1b\n" +
-	"\tclient_at\x18\x03 \x01(\x03R\bclientAt\"\xf9\x01\n" +
+	"\tclient_at\x18\x03 \x01(\x03R\bclientAt\"\x94\x02\n" +
 	"\x06Timers\x12\x1a\n" +
 	"\bescalate\x18\x01 \x01(\x03R\bescalate\x12\x1f\n" +
 	"\vack_timeout\x18\x02 \x01(\x03R\n" +
@@ -3626,7 +3838,8 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\fauto_resolve\x18\x05 \x01(\x03R\vautoResolve\x12\x14\n" +
 	"\x05raise\x18\x06 \x01(\x03R\x05raise\x12\x1a\n" +
 	"\bfallback\x18\a \x01(\x03R\bfallback\x12\x1b\n" +
-	"\tcatch_all\x18\b \x01(\x03R\bcatchAll\".\n" +
+	"\tcatch_all\x18\b \x01(\x03R\bcatchAll\x12\x19\n" +
+	"\bhand_off\x18\t \x01(\x03R\ahandOff\".\n" +
 	"\bInterval\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x03R\x02to\"U\n" +
@@ -3653,7 +3866,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\rrepeats_count\x18\f \x01(\x03R\frepeatsCount\x12\x1d\n" +
 	"\n" +
 	"repeats_at\x18\r \x01(\x03R\trepeatsAt\x12\x16\n" +
-	"\x06titled\x18\x0e \x01(\bR\x06titled\"\x80\x04\n" +
+	"\x06titled\x18\x0e \x01(\bR\x06titled\"\xc2\x04\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x05R\x03seq\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x12\n" +
@@ -3677,7 +3890,10 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x05other\x18\x13 \x01(\tR\x05other\x12\x18\n" +
 	"\aurgency\x18\x14 \x01(\rR\aurgency\x12\x1a\n" +
 	"\bpriority\x18\x15 \x01(\rR\bpriority\x12\x1a\n" +
-	"\bseverity\x18\x16 \x01(\rR\bseverity\"\xfc\x04\n" +
+	"\bseverity\x18\x16 \x01(\rR\bseverity\x12\x18\n" +
+	"\afollows\x18\x17 \x01(\tR\afollows\x12\x12\n" +
+	"\x04mode\x18\x18 \x01(\rR\x04mode\x12\x12\n" +
+	"\x04took\x18\x19 \x01(\x03R\x04took\"\xfc\x04\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04work\x18\x02 \x01(\tR\x04work\x12\x12\n" +
@@ -3705,7 +3921,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x05ended\x18\x17 \x01(\x03R\x05ended\x12\x16\n" +
 	"\x06silent\x18\x18 \x01(\bR\x06silent\x12\x14\n" +
 	"\x05epoch\x18\x19 \x01(\rR\x05epoch\x12\x14\n" +
-	"\x05tries\x18\x1a \x01(\tR\x05tries\"\xfa\x03\n" +
+	"\x05tries\x18\x1a \x01(\tR\x05tries\"\xc4\x04\n" +
 	"\x04Work\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x1a\n" +
 	"\bincident\x18\x02 \x01(\tR\bincident\x12\x1e\n" +
@@ -3729,7 +3945,10 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x03key\x18\x11 \x01(\tR\x03key\x12\x1a\n" +
 	"\brevision\x18\x12 \x01(\x04R\brevision\x12\x14\n" +
 	"\x05trace\x18\x13 \x01(\tR\x05trace\x12\x1a\n" +
-	"\bseverity\x18\x14 \x01(\rR\bseverity\"\x96\x02\n" +
+	"\bseverity\x18\x14 \x01(\rR\bseverity\x12\x1a\n" +
+	"\bschedule\x18\x15 \x01(\tR\bschedule\x12\x18\n" +
+	"\afollows\x18\x16 \x01(\tR\afollows\x12\x12\n" +
+	"\x04mode\x18\x17 \x01(\rR\x04mode\"\x96\x02\n" +
 	"\n" +
 	"InboxEntry\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12 \n" +
@@ -3906,7 +4125,7 @@ func file_tocsin_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_tocsin_store_v1_store_proto_rawDescData
 }
 
-var file_tocsin_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_tocsin_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_tocsin_store_v1_store_proto_goTypes = []any{
 	(*Incident)(nil),   // 0: tocsin.store.v1.Incident
 	(*Text)(nil),       // 1: tocsin.store.v1.Text
@@ -3914,70 +4133,73 @@ var file_tocsin_store_v1_store_proto_goTypes = []any{
 	(*Image)(nil),      // 3: tocsin.store.v1.Image
 	(*Turn)(nil),       // 4: tocsin.store.v1.Turn
 	(*Assignee)(nil),   // 5: tocsin.store.v1.Assignee
-	(*Ack)(nil),        // 6: tocsin.store.v1.Ack
-	(*Timers)(nil),     // 7: tocsin.store.v1.Timers
-	(*Interval)(nil),   // 8: tocsin.store.v1.Interval
-	(*Actor)(nil),      // 9: tocsin.store.v1.Actor
-	(*Alert)(nil),      // 10: tocsin.store.v1.Alert
-	(*Entry)(nil),      // 11: tocsin.store.v1.Entry
-	(*Delivery)(nil),   // 12: tocsin.store.v1.Delivery
-	(*Work)(nil),       // 13: tocsin.store.v1.Work
-	(*InboxEntry)(nil), // 14: tocsin.store.v1.InboxEntry
-	(*Event)(nil),      // 15: tocsin.store.v1.Event
-	(*Archive)(nil),    // 16: tocsin.store.v1.Archive
-	(*Record)(nil),     // 17: tocsin.store.v1.Record
-	(*Facts)(nil),      // 18: tocsin.store.v1.Facts
-	(*Paged)(nil),      // 19: tocsin.store.v1.Paged
-	(*DeadLetter)(nil), // 20: tocsin.store.v1.DeadLetter
-	(*Dropped)(nil),    // 21: tocsin.store.v1.Dropped
-	(*Raw)(nil),        // 22: tocsin.store.v1.Raw
-	(*Person)(nil),     // 23: tocsin.store.v1.Person
-	(*Item)(nil),       // 24: tocsin.store.v1.Item
-	(*Bundle)(nil),     // 25: tocsin.store.v1.Bundle
-	(*Line)(nil),       // 26: tocsin.store.v1.Line
-	(*Told)(nil),       // 27: tocsin.store.v1.Told
-	(*Recent)(nil),     // 28: tocsin.store.v1.Recent
-	(*Outcome)(nil),    // 29: tocsin.store.v1.Outcome
-	(*Card)(nil),       // 30: tocsin.store.v1.Card
+	(*Response)(nil),   // 6: tocsin.store.v1.Response
+	(*Ack)(nil),        // 7: tocsin.store.v1.Ack
+	(*Timers)(nil),     // 8: tocsin.store.v1.Timers
+	(*Interval)(nil),   // 9: tocsin.store.v1.Interval
+	(*Actor)(nil),      // 10: tocsin.store.v1.Actor
+	(*Alert)(nil),      // 11: tocsin.store.v1.Alert
+	(*Entry)(nil),      // 12: tocsin.store.v1.Entry
+	(*Delivery)(nil),   // 13: tocsin.store.v1.Delivery
+	(*Work)(nil),       // 14: tocsin.store.v1.Work
+	(*InboxEntry)(nil), // 15: tocsin.store.v1.InboxEntry
+	(*Event)(nil),      // 16: tocsin.store.v1.Event
+	(*Archive)(nil),    // 17: tocsin.store.v1.Archive
+	(*Record)(nil),     // 18: tocsin.store.v1.Record
+	(*Facts)(nil),      // 19: tocsin.store.v1.Facts
+	(*Paged)(nil),      // 20: tocsin.store.v1.Paged
+	(*DeadLetter)(nil), // 21: tocsin.store.v1.DeadLetter
+	(*Dropped)(nil),    // 22: tocsin.store.v1.Dropped
+	(*Raw)(nil),        // 23: tocsin.store.v1.Raw
+	(*Person)(nil),     // 24: tocsin.store.v1.Person
+	(*Item)(nil),       // 25: tocsin.store.v1.Item
+	(*Bundle)(nil),     // 26: tocsin.store.v1.Bundle
+	(*Line)(nil),       // 27: tocsin.store.v1.Line
+	(*Told)(nil),       // 28: tocsin.store.v1.Told
+	(*Recent)(nil),     // 29: tocsin.store.v1.Recent
+	(*Outcome)(nil),    // 30: tocsin.store.v1.Outcome
+	(*Card)(nil),       // 31: tocsin.store.v1.Card
 }
 var file_tocsin_store_v1_store_proto_depIdxs = []int32{
 	1,  // 0: tocsin.store.v1.Incident.text:type_name -> tocsin.store.v1.Text
 	4,  // 1: tocsin.store.v1.Incident.turns:type_name -> tocsin.store.v1.Turn
 	5,  // 2: tocsin.store.v1.Incident.assignees:type_name -> tocsin.store.v1.Assignee
-	6,  // 3: tocsin.store.v1.Incident.acks:type_name -> tocsin.store.v1.Ack
-	7,  // 4: tocsin.store.v1.Incident.timers:type_name -> tocsin.store.v1.Timers
-	9,  // 5: tocsin.store.v1.Incident.resolved_by:type_name -> tocsin.store.v1.Actor
-	8,  // 6: tocsin.store.v1.Incident.opened:type_name -> tocsin.store.v1.Interval
-	2,  // 7: tocsin.store.v1.Text.links:type_name -> tocsin.store.v1.Link
-	3,  // 8: tocsin.store.v1.Text.images:type_name -> tocsin.store.v1.Image
-	9,  // 9: tocsin.store.v1.Ack.by:type_name -> tocsin.store.v1.Actor
-	9,  // 10: tocsin.store.v1.Entry.actor:type_name -> tocsin.store.v1.Actor
-	9,  // 11: tocsin.store.v1.Work.actor:type_name -> tocsin.store.v1.Actor
-	15, // 12: tocsin.store.v1.InboxEntry.event:type_name -> tocsin.store.v1.Event
-	2,  // 13: tocsin.store.v1.Event.links:type_name -> tocsin.store.v1.Link
-	3,  // 14: tocsin.store.v1.Event.images:type_name -> tocsin.store.v1.Image
-	0,  // 15: tocsin.store.v1.Archive.incident:type_name -> tocsin.store.v1.Incident
-	11, // 16: tocsin.store.v1.Archive.timeline:type_name -> tocsin.store.v1.Entry
-	10, // 17: tocsin.store.v1.Archive.alerts:type_name -> tocsin.store.v1.Alert
-	12, // 18: tocsin.store.v1.Archive.deliveries:type_name -> tocsin.store.v1.Delivery
-	19, // 19: tocsin.store.v1.Facts.paged:type_name -> tocsin.store.v1.Paged
-	8,  // 20: tocsin.store.v1.Facts.opened:type_name -> tocsin.store.v1.Interval
-	24, // 21: tocsin.store.v1.Person.open:type_name -> tocsin.store.v1.Item
-	25, // 22: tocsin.store.v1.Person.bundles:type_name -> tocsin.store.v1.Bundle
-	26, // 23: tocsin.store.v1.Person.held:type_name -> tocsin.store.v1.Line
-	27, // 24: tocsin.store.v1.Person.told:type_name -> tocsin.store.v1.Told
-	28, // 25: tocsin.store.v1.Person.recent:type_name -> tocsin.store.v1.Recent
-	30, // 26: tocsin.store.v1.Person.outbox:type_name -> tocsin.store.v1.Card
-	24, // 27: tocsin.store.v1.Bundle.items:type_name -> tocsin.store.v1.Item
-	24, // 28: tocsin.store.v1.Line.item:type_name -> tocsin.store.v1.Item
-	29, // 29: tocsin.store.v1.Recent.outcome:type_name -> tocsin.store.v1.Outcome
-	24, // 30: tocsin.store.v1.Card.items:type_name -> tocsin.store.v1.Item
-	26, // 31: tocsin.store.v1.Card.lines:type_name -> tocsin.store.v1.Line
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	7,  // 3: tocsin.store.v1.Incident.acks:type_name -> tocsin.store.v1.Ack
+	8,  // 4: tocsin.store.v1.Incident.timers:type_name -> tocsin.store.v1.Timers
+	10, // 5: tocsin.store.v1.Incident.resolved_by:type_name -> tocsin.store.v1.Actor
+	9,  // 6: tocsin.store.v1.Incident.opened:type_name -> tocsin.store.v1.Interval
+	5,  // 7: tocsin.store.v1.Incident.shadows:type_name -> tocsin.store.v1.Assignee
+	6,  // 8: tocsin.store.v1.Incident.responses:type_name -> tocsin.store.v1.Response
+	2,  // 9: tocsin.store.v1.Text.links:type_name -> tocsin.store.v1.Link
+	3,  // 10: tocsin.store.v1.Text.images:type_name -> tocsin.store.v1.Image
+	10, // 11: tocsin.store.v1.Ack.by:type_name -> tocsin.store.v1.Actor
+	10, // 12: tocsin.store.v1.Entry.actor:type_name -> tocsin.store.v1.Actor
+	10, // 13: tocsin.store.v1.Work.actor:type_name -> tocsin.store.v1.Actor
+	16, // 14: tocsin.store.v1.InboxEntry.event:type_name -> tocsin.store.v1.Event
+	2,  // 15: tocsin.store.v1.Event.links:type_name -> tocsin.store.v1.Link
+	3,  // 16: tocsin.store.v1.Event.images:type_name -> tocsin.store.v1.Image
+	0,  // 17: tocsin.store.v1.Archive.incident:type_name -> tocsin.store.v1.Incident
+	12, // 18: tocsin.store.v1.Archive.timeline:type_name -> tocsin.store.v1.Entry
+	11, // 19: tocsin.store.v1.Archive.alerts:type_name -> tocsin.store.v1.Alert
+	13, // 20: tocsin.store.v1.Archive.deliveries:type_name -> tocsin.store.v1.Delivery
+	20, // 21: tocsin.store.v1.Facts.paged:type_name -> tocsin.store.v1.Paged
+	9,  // 22: tocsin.store.v1.Facts.opened:type_name -> tocsin.store.v1.Interval
+	25, // 23: tocsin.store.v1.Person.open:type_name -> tocsin.store.v1.Item
+	26, // 24: tocsin.store.v1.Person.bundles:type_name -> tocsin.store.v1.Bundle
+	27, // 25: tocsin.store.v1.Person.held:type_name -> tocsin.store.v1.Line
+	28, // 26: tocsin.store.v1.Person.told:type_name -> tocsin.store.v1.Told
+	29, // 27: tocsin.store.v1.Person.recent:type_name -> tocsin.store.v1.Recent
+	31, // 28: tocsin.store.v1.Person.outbox:type_name -> tocsin.store.v1.Card
+	25, // 29: tocsin.store.v1.Bundle.items:type_name -> tocsin.store.v1.Item
+	25, // 30: tocsin.store.v1.Line.item:type_name -> tocsin.store.v1.Item
+	30, // 31: tocsin.store.v1.Recent.outcome:type_name -> tocsin.store.v1.Outcome
+	25, // 32: tocsin.store.v1.Card.items:type_name -> tocsin.store.v1.Item
+	27, // 33: tocsin.store.v1.Card.lines:type_name -> tocsin.store.v1.Line
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_store_v1_store_proto_init() }
@@ -3991,7 +4213,7 @@ func file_tocsin_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_store_v1_store_proto_rawDesc), len(file_tocsin_store_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
