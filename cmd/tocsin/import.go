@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/cmd/tocsin/internal/importer"
+	"github.com/tocsin-oncall/tocsin/cmd/tocsin/internal/importer/goalert"
+	"github.com/tocsin-oncall/tocsin/cmd/tocsin/internal/importer/grafana"
+	"github.com/tocsin-oncall/tocsin/cmd/tocsin/internal/importer/opsgenie"
 	"github.com/tocsin-oncall/tocsin/cmd/tocsin/internal/importer/pagerduty"
 )
 
@@ -17,6 +20,9 @@ const exitDiffers = 2
 
 type importCmd struct {
 	PagerDuty importPagerDutyCmd `cmd:"" name:"pagerduty" help:"From answers of PagerDuty's REST API."`
+	Opsgenie  importOpsgenieCmd  `cmd:"" name:"opsgenie" help:"From answers of Opsgenie's REST API."`
+	Grafana   importGrafanaCmd   `cmd:"" name:"grafana-oncall" help:"From answers of Grafana OnCall's public API."`
+	GoAlert   importGoAlertCmd   `cmd:"" name:"goalert" help:"From answers of GoAlert's GraphQL API."`
 }
 
 // importing is what the import from every source has in common.
@@ -27,10 +33,24 @@ type importing struct {
 	Days   int      `default:"90" help:"Compare this many days from now on. Default: 90."`
 }
 
-type importPagerDutyCmd struct{ importing }
+type (
+	importPagerDutyCmd struct{ importing }
+	importOpsgenieCmd  struct{ importing }
+	importGrafanaCmd   struct{ importing }
+	importGoAlertCmd   struct{ importing }
+)
 
 // Run imports from PagerDuty.
 func (c *importPagerDutyCmd) Run(s *session) error { return c.run(s, pagerduty.Import) }
+
+// Run imports from Opsgenie.
+func (c *importOpsgenieCmd) Run(s *session) error { return c.run(s, opsgenie.Import) }
+
+// Run imports from Grafana OnCall.
+func (c *importGrafanaCmd) Run(s *session) error { return c.run(s, grafana.Import) }
+
+// Run imports from GoAlert.
+func (c *importGoAlertCmd) Run(s *session) error { return c.run(s, goalert.Import) }
 
 // run reads the files, writes document and report, and tells by the exit code
 // whether both sides are the same.

@@ -8,13 +8,13 @@ import (
 )
 
 func TestImport(t *testing.T) {
-	for _, source := range []string{"pagerduty"} {
+	for source, folder := range map[string]string{"pagerduty": "pagerduty", "opsgenie": "opsgenie", "grafana-oncall": "grafana", "goalert": "goalert"} {
 		t.Run(source, func(t *testing.T) {
-			files, err := filepath.Glob(filepath.Join("internal/importer", source, "testdata", "*.json"))
+			files, err := filepath.Glob(filepath.Join("internal/importer", folder, "testdata", "*.json"))
 			if err != nil || len(files) == 0 {
 				t.Fatalf("no export of %s: %v", source, err)
 			}
-			got, code := command(t, nil, append([]string{"import", source, "--days", "30"}, files...)...)
+			got, code := command(t, nil, append([]string{"import", source, "--days", "90"}, files...)...)
 			golden(t, "import-"+source, got)
 			if code != exitDiffers { // each of the exports has something that cannot be the same
 				t.Errorf("exit %d, want %d", code, exitDiffers)

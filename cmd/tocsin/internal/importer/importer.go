@@ -32,6 +32,9 @@ type Schedule struct {
 	Here  []string // ids of our schedules; several when it has several holders at once
 	There []Shift  // by the source's rules, people by their ids here; may overlap
 	Shown []Shift  // as the source itself rendered it, if the export has that
+
+	// Unsure says why There may not be all that the source has; empty: it is.
+	Unsure string
 }
 
 // Shift is one person's time on call, as the source has it.

@@ -23,7 +23,9 @@ type Parity struct {
 }
 
 // Equal reports whether both sides, and all that is known of them, are the same.
-func (p Parity) Equal() bool { return len(p.Differences) == 0 && len(p.Misread) == 0 }
+func (p Parity) Equal() bool {
+	return p.Unsure == "" && len(p.Differences) == 0 && len(p.Misread) == 0
+}
 
 // Compare holds the shifts of the source against those of the document. The
 // document is written and read again first: what is compared is what will be applied.

@@ -53,6 +53,9 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 
 func (r Report) schedule(b *strings.Builder, p Parity) {
 	verdict := "equal"
+	if p.Unsure != "" {
+		verdict = "equal as far as it can be compared: " + p.Unsure
+	}
 	if n := len(p.Differences); n > 0 {
 		verdict = count(n, "difference", "differences")
 	}
