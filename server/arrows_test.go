@@ -42,7 +42,7 @@ var layers = [][]string{
 }
 
 // domain are values and rules: no I/O, no clock, no wire formats.
-var domain = []string{"incident", "attention", "escalation", "calendar", "schedule", "silence", "roster", "catalog", "event", "civil"}
+var domain = []string{"incident", "attention", "escalation", "calendar", "readiness", "schedule", "silence", "roster", "catalog", "event", "civil"}
 
 // ban is what packages must not import.
 type ban struct {

@@ -98,13 +98,14 @@ type server struct {
 	people    people
 	news      *deviceNews
 	phones    *phoneKeeper
+	shifts    *shiftWarning
 	notifier  *notify.Notifier
 	desk      *respond.Desk
 	engine    *engine.Engine
 	gate      *admission.Gate
 	intake    intake
 	channels  map[roster.MethodKind]notify.Channel
-	ready     *readiness
+	ready     *able
 	vitals    *vitals
 	api       *rpc.Server
 	grpc      *grpc.Server
@@ -198,7 +199,7 @@ func (s *server) openDirectory(ctx context.Context) error {
 	s.directory = d
 	s.life.background(ctx, "directory", d.Run)
 	s.auth = &auth.Authenticator{Book: func() auth.Book { return d.Snapshot() }, CatchUp: d.CatchUp, Now: s.clock.Now}
-	s.ready = &readiness{writable: s.store.Writable, outgrown: s.store.Outgrown, directory: d}
+	s.ready = &able{writable: s.store.Writable, outgrown: s.store.Outgrown, directory: d}
 	return nil
 }
 
@@ -284,6 +285,11 @@ func (s *server) startEngine(ctx context.Context) error {
 	}
 	s.phones.register(s.registry)
 	s.life.background(ctx, "phones", s.phones.run)
+	s.shifts = &shiftWarning{
+		directory: s.directory, words: s.store.Devices, once: s.store.PutOnce, tell: s.notifier.Tell,
+		owned: s.engine.Owned, now: s.clock.Now, log: s.log, every: time.Minute,
+	}
+	s.life.background(ctx, "shifts to come", s.shifts.run)
 	s.life.background(ctx, "overdue work", late.run)
 	held := &holdWatch{
 		settings: func() *directory.Settings { return s.directory.Snapshot().GetSettings() },

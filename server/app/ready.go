@@ -27,8 +27,8 @@ type check struct {
 	err  error // why it does not hold; nil: it does
 }
 
-// readiness says whether what this instance answers with 202 will page somebody.
-type readiness struct {
+// able says whether what this instance answers with 202 will page somebody.
+type able struct {
 	writable  func(ctx context.Context) error
 	outgrown  func() error // why this version is too old for what is stored
 	directory *directory.Directory
@@ -40,12 +40,12 @@ type readiness struct {
 }
 
 // checks looks at every condition.
-func (r *readiness) checks(ctx context.Context) []check {
+func (r *able) checks(ctx context.Context) []check {
 	return []check{{"redis", r.redis(ctx)}, {"schema", r.outgrown()}, {"configuration", r.current()}, {"catch_all", r.catchAll()}, {"serving", r.serving()}}
 }
 
 // ready returns what is missing, nil for nothing.
-func (r *readiness) ready(ctx context.Context) error {
+func (r *able) ready(ctx context.Context) error {
 	for _, c := range r.checks(ctx) {
 		if c.err != nil {
 			return fmt.Errorf("%s: %w", c.name, c.err)
@@ -55,7 +55,7 @@ func (r *readiness) ready(ctx context.Context) error {
 }
 
 // redis reports whether Redis takes writes. Many probes at once ask it once.
-func (r *readiness) redis(ctx context.Context) error {
+func (r *able) redis(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Since(r.probed) < probeKept {
@@ -68,7 +68,7 @@ func (r *readiness) redis(ctx context.Context) error {
 }
 
 // current reports whether the configuration in memory is the newest.
-func (r *readiness) current() error {
+func (r *able) current() error {
 	age, known := r.directory.Age()
 	switch {
 	case !known:
@@ -81,11 +81,11 @@ func (r *readiness) current() error {
 
 // catchAll reports whether somebody of the catch-all can be paged, by a way
 // that this installation is set up for.
-func (r *readiness) catchAll() error {
+func (r *able) catchAll() error {
 	return r.directory.Snapshot().Ready()
 }
 
-func (r *readiness) serving() error {
+func (r *able) serving() error {
 	if r.draining.Load() {
 		return errors.New("the server is stopping")
 	}
@@ -93,7 +93,7 @@ func (r *readiness) serving() error {
 }
 
 // announce says at the start what keeps the installation from paging somebody.
-func (r *readiness) announce(ctx context.Context, log *slog.Logger) {
+func (r *able) announce(ctx context.Context, log *slog.Logger) {
 	ready := true
 	for _, c := range r.checks(ctx) {
 		if c.err != nil {

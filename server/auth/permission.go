@@ -164,9 +164,10 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.ScheduleService/ListShadows":     looks,
 	"/tocsin.v1.ScheduleService/DeleteShadow":    manages("name"),
 
-	"/tocsin.v1.OnCallService/ListOnCall": looks,
-	"/tocsin.v1.OnCallService/ListShifts": looks,
-	"/tocsin.v1.OnCallService/TakeOnCall": responds,
+	"/tocsin.v1.OnCallService/ListOnCall":    looks,
+	"/tocsin.v1.OnCallService/ListShifts":    looks,
+	"/tocsin.v1.OnCallService/ListReadiness": looks,
+	"/tocsin.v1.OnCallService/TakeOnCall":    responds,
 
 	"/tocsin.v1.CalendarService/ListCalendarFeeds":  looks,                                                           // the caller's own, or all for an administrator
 	"/tocsin.v1.CalendarService/CreateCalendarFeed": {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // of himself, or of what everybody may see

@@ -13,6 +13,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/readiness"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
@@ -243,35 +244,20 @@ func (s *operator) doubtful(ctx context.Context, m *pb.SystemStatus, snap *direc
 	for _, u := range snap.Unreachable() {
 		out[u.User] = true
 	}
-	var ids []roster.DeviceID
 	people := slices.DeleteFunc(snap.Counted(), func(u roster.UserID) bool { return out[u] })
-	for _, u := range people {
-		for _, d := range snap.DevicesOf(u) {
-			ids = append(ids, d.ID)
-		}
+	answers, err := s.ready(ctx, snap, people...)
+	if err != nil {
+		return // Redis is out, which is said below
 	}
-	words := map[roster.DeviceID]roster.Word{}
-	if len(ids) > 0 {
-		var err error
-		if words, err = s.c.Store.Devices(ctx, ids...); err != nil {
-			return // Redis is out, which is said below
+	for i, a := range answers {
+		if a.Verdict == readiness.Ready || len(m.GetDoubtful()) == mostUnreachable {
+			continue
 		}
-	}
-	now := s.c.Now()
-	for _, id := range people {
-		u, _ := snap.User(id)
-		why := "only by mail, which wakes nobody: enrol a phone"
-		best := roster.HealthRed + 1
-		green := u.Green(snap.Devices(id), func(d roster.Device) roster.Health {
-			health, reason := d.Health(words[d.ID], now)
-			if d.State != roster.DeviceRevoked && health < best {
-				best, why = health, d.Name+": "+reason
-			}
-			return health
-		})
-		if !green && len(m.GetDoubtful()) < mostUnreachable {
-			m.Doubtful = append(m.Doubtful, unreachable(snap, id, snap.CountedOn(id), why))
+		why := a.Reasons[0]
+		if d, ok := snap.GetDevice(why.Device); ok {
+			why.Text = d.Name + ": " + why.Text
 		}
+		m.Doubtful = append(m.Doubtful, unreachable(snap, people[i], snap.CountedOn(people[i]), why.Text))
 	}
 }
 

@@ -27,6 +27,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether he could be woken. An unknown value is shown as doubtful.
+type Readiness_Verdict int32
+
+const (
+	// Not said.
+	Readiness_VERDICT_UNSPECIFIED Readiness_Verdict = 0
+	// Something has shown lately that a page would ring.
+	Readiness_VERDICT_READY Readiness_Verdict = 1
+	// He is paged, and nothing shows that it would wake him.
+	Readiness_VERDICT_DOUBTFUL Readiness_Verdict = 2
+	// Nothing could reach him.
+	Readiness_VERDICT_NOT_READY Readiness_Verdict = 3
+)
+
+// Enum value maps for Readiness_Verdict.
+var (
+	Readiness_Verdict_name = map[int32]string{
+		0: "VERDICT_UNSPECIFIED",
+		1: "VERDICT_READY",
+		2: "VERDICT_DOUBTFUL",
+		3: "VERDICT_NOT_READY",
+	}
+	Readiness_Verdict_value = map[string]int32{
+		"VERDICT_UNSPECIFIED": 0,
+		"VERDICT_READY":       1,
+		"VERDICT_DOUBTFUL":    2,
+		"VERDICT_NOT_READY":   3,
+	}
+)
+
+func (x Readiness_Verdict) Enum() *Readiness_Verdict {
+	p := new(Readiness_Verdict)
+	*p = x
+	return p
+}
+
+func (x Readiness_Verdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Readiness_Verdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_tocsin_v1_on_call_proto_enumTypes[0].Descriptor()
+}
+
+func (Readiness_Verdict) Type() protoreflect.EnumType {
+	return &file_tocsin_v1_on_call_proto_enumTypes[0]
+}
+
+func (x Readiness_Verdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Readiness_Verdict.Descriptor instead.
+func (Readiness_Verdict) EnumDescriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{3, 0}
+}
+
 // Somebody who is on call.
 type OnCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -303,6 +360,265 @@ func (x *ListOnCallResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Whether somebody who is on call could be woken now.
+type Readiness struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Whether he could be woken.
+	Verdict Readiness_Verdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=tocsin.v1.Readiness_Verdict" json:"verdict,omitempty"`
+	// What keeps him from being ready; empty when he is.
+	Reasons []*Readiness_Reason `protobuf:"bytes,3,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// When he is on call for the first time within the time asked about.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// The policies that would page him.
+	EscalationPolicies []string `protobuf:"bytes,5,rep,name=escalation_policies,json=escalationPolicies,proto3" json:"escalation_policies,omitempty"`
+	// The schedules by which he is on call.
+	Schedules []string `protobuf:"bytes,6,rep,name=schedules,proto3" json:"schedules,omitempty"`
+	// Whether the catch-all counts on him.
+	CatchAll      bool `protobuf:"varint,7,opt,name=catch_all,json=catchAll,proto3" json:"catch_all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Readiness) Reset() {
+	*x = Readiness{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Readiness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Readiness) ProtoMessage() {}
+
+func (x *Readiness) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Readiness.ProtoReflect.Descriptor instead.
+func (*Readiness) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Readiness) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Readiness) GetVerdict() Readiness_Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return Readiness_VERDICT_UNSPECIFIED
+}
+
+func (x *Readiness) GetReasons() []*Readiness_Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *Readiness) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Readiness) GetEscalationPolicies() []string {
+	if x != nil {
+		return x.EscalationPolicies
+	}
+	return nil
+}
+
+func (x *Readiness) GetSchedules() []string {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+func (x *Readiness) GetCatchAll() bool {
+	if x != nil {
+		return x.CatchAll
+	}
+	return false
+}
+
+// Asks who is on call and could be woken.
+type ListReadinessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the time begins. Default: now.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included. Default: 7 days after the start; at most
+	// 400 days after it.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Only by the policies of this team and of its services. At most one of team and service may be set.
+	Team string `protobuf:"bytes,3,opt,name=team,proto3" json:"team,omitempty"`
+	// Only by the policy of this service.
+	Service string `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
+	// Only this person; "users/me" is the caller.
+	User string `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	// At most this many; the server may return fewer. Default (0) 50; more than
+	// 200 counts as 200.
+	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before; empty for the first page. A token
+	// is bound to its filters: with others, the call fails with INVALID_ARGUMENT.
+	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReadinessRequest) Reset() {
+	*x = ListReadinessRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReadinessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReadinessRequest) ProtoMessage() {}
+
+func (x *ListReadinessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReadinessRequest.ProtoReflect.Descriptor instead.
+func (*ListReadinessRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListReadinessRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListReadinessRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ListReadinessRequest) GetTeam() string {
+	if x != nil {
+		return x.Team
+	}
+	return ""
+}
+
+func (x *ListReadinessRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ListReadinessRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ListReadinessRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListReadinessRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Who is on call, and could be woken or not.
+type ListReadinessResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The people, by name.
+	Readiness []*Readiness `protobuf:"bytes,1,rep,name=readiness,proto3" json:"readiness,omitempty"`
+	// Pass it to get the next page; empty on the last. A page may be short, even
+	// empty, and still have a next one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReadinessResponse) Reset() {
+	*x = ListReadinessResponse{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReadinessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReadinessResponse) ProtoMessage() {}
+
+func (x *ListReadinessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReadinessResponse.ProtoReflect.Descriptor instead.
+func (*ListReadinessResponse) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListReadinessResponse) GetReadiness() []*Readiness {
+	if x != nil {
+		return x.Readiness
+	}
+	return nil
+}
+
+func (x *ListReadinessResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // Asks for shifts over a time.
 type ListShiftsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -324,7 +640,7 @@ type ListShiftsRequest struct {
 
 func (x *ListShiftsRequest) Reset() {
 	*x = ListShiftsRequest{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[3]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +652,7 @@ func (x *ListShiftsRequest) String() string {
 func (*ListShiftsRequest) ProtoMessage() {}
 
 func (x *ListShiftsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[3]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +665,7 @@ func (x *ListShiftsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShiftsRequest.ProtoReflect.Descriptor instead.
 func (*ListShiftsRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{3}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListShiftsRequest) GetUser() string {
@@ -399,7 +715,7 @@ type ListShiftsResponse struct {
 
 func (x *ListShiftsResponse) Reset() {
 	*x = ListShiftsResponse{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[4]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +727,7 @@ func (x *ListShiftsResponse) String() string {
 func (*ListShiftsResponse) ProtoMessage() {}
 
 func (x *ListShiftsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[4]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +740,7 @@ func (x *ListShiftsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShiftsResponse.ProtoReflect.Descriptor instead.
 func (*ListShiftsResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{4}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListShiftsResponse) GetShifts() []*Shift {
@@ -450,7 +766,7 @@ type TakeOnCallRequest struct {
 
 func (x *TakeOnCallRequest) Reset() {
 	*x = TakeOnCallRequest{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[5]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +778,7 @@ func (x *TakeOnCallRequest) String() string {
 func (*TakeOnCallRequest) ProtoMessage() {}
 
 func (x *TakeOnCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[5]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +791,7 @@ func (x *TakeOnCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeOnCallRequest.ProtoReflect.Descriptor instead.
 func (*TakeOnCallRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{5}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TakeOnCallRequest) GetSchedule() string {
@@ -495,6 +811,70 @@ func (x *TakeOnCallRequest) GetDuration() *durationpb.Duration {
 func (x *TakeOnCallRequest) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
+	}
+	return ""
+}
+
+// What keeps somebody from being ready.
+type Readiness_Reason struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which device it is about; empty for the person.
+	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// The device's name.
+	DeviceDisplayName string `protobuf:"bytes,2,opt,name=device_display_name,json=deviceDisplayName,proto3" json:"device_display_name,omitempty"`
+	// What is wrong and how to mend it, in a sentence.
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Readiness_Reason) Reset() {
+	*x = Readiness_Reason{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Readiness_Reason) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Readiness_Reason) ProtoMessage() {}
+
+func (x *Readiness_Reason) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Readiness_Reason.ProtoReflect.Descriptor instead.
+func (*Readiness_Reason) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{3, 0}
+}
+
+func (x *Readiness_Reason) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Readiness_Reason) GetDeviceDisplayName() string {
+	if x != nil {
+		return x.DeviceDisplayName
+	}
+	return ""
+}
+
+func (x *Readiness_Reason) GetText() string {
+	if x != nil {
+		return x.Text
 	}
 	return ""
 }
@@ -535,6 +915,45 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"page_token\x18\b \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\x10R\tpageToken\"r\n" +
 	"\x12ListOnCallResponse\x12/\n" +
 	"\aon_call\x18\x01 \x03(\v2\x11.tocsin.v1.OnCallB\x03\xe0A\x03R\x06onCall\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\x94\x05\n" +
+	"\tReadiness\x12+\n" +
+	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x04user\x12;\n" +
+	"\averdict\x18\x02 \x01(\x0e2\x1c.tocsin.v1.Readiness.VerdictB\x03\xe0A\x03R\averdict\x12:\n" +
+	"\areasons\x18\x03 \x03(\v2\x1b.tocsin.v1.Readiness.ReasonB\x03\xe0A\x03R\areasons\x12>\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12T\n" +
+	"\x13escalation_policies\x18\x05 \x03(\tB#\xe0A\x03\xfaA\x1d\n" +
+	"\x1btocsin.dev/EscalationPolicyR\x12escalationPolicies\x129\n" +
+	"\tschedules\x18\x06 \x03(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13tocsin.dev/ScheduleR\tschedules\x12 \n" +
+	"\tcatch_all\x18\a \x01(\bB\x03\xe0A\x03R\bcatchAll\x1a\x89\x01\n" +
+	"\x06Reason\x121\n" +
+	"\x06device\x18\x01 \x01(\tB\x19\xe0A\x03\xfaA\x13\n" +
+	"\x11tocsin.dev/DeviceR\x06device\x123\n" +
+	"\x13device_display_name\x18\x02 \x01(\tB\x03\xe0A\x03R\x11deviceDisplayName\x12\x17\n" +
+	"\x04text\x18\x03 \x01(\tB\x03\xe0A\x03R\x04text\"b\n" +
+	"\aVerdict\x12\x17\n" +
+	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rVERDICT_READY\x10\x01\x12\x14\n" +
+	"\x10VERDICT_DOUBTFUL\x10\x02\x12\x15\n" +
+	"\x11VERDICT_NOT_READY\x10\x03\"\xfb\x03\n" +
+	"\x14ListReadinessRequest\x12>\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\tstartTime\x12:\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\aendTime\x12V\n" +
+	"\x04team\x18\x03 \x01(\tBB\xe0A\x01\xfaA\x11\n" +
+	"\x0ftocsin.dev/Team\xbaH(\xd8\x01\x01r#2!^teams/[a-z0-9][a-z0-9._-]{0,62}$R\x04team\x12b\n" +
+	"\aservice\x18\x04 \x01(\tBH\xe0A\x01\xfaA\x14\n" +
+	"\x12tocsin.dev/Service\xbaH+\xd8\x01\x01r&2$^services/[a-z0-9][a-z0-9._-]{0,62}$R\aservice\x12V\n" +
+	"\x04user\x18\x05 \x01(\tBB\xe0A\x01\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH(\xd8\x01\x01r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04user\x12'\n" +
+	"\tpage_size\x18\x06 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
+	"\n" +
+	"page_token\x18\a \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\x10R\tpageToken\"}\n" +
+	"\x15ListReadinessResponse\x127\n" +
+	"\treadiness\x18\x01 \x03(\v2\x14.tocsin.v1.ReadinessB\x03\xe0A\x03R\treadiness\x12+\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xa7\x03\n" +
 	"\x11ListShiftsRequest\x12V\n" +
 	"\x04user\x18\x01 \x01(\tBB\xe0A\x01\xfaA\x11\n" +
@@ -553,14 +972,15 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"\x13tocsin.dev/Schedule\xbaH)r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\bschedule\x12K\n" +
 	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x14\xe0A\x02\xbaH\x0e\xc8\x01\x01\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\bduration\x125\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\xba\x02\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\xa5\x03\n" +
 	"\rOnCallService\x12]\n" +
 	"\n" +
 	"ListOnCall\x12\x1c.tocsin.v1.ListOnCallRequest\x1a\x1d.tocsin.v1.ListOnCallResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/onCall\x12]\n" +
 	"\n" +
 	"ListShifts\x12\x1c.tocsin.v1.ListShiftsRequest\x1a\x1d.tocsin.v1.ListShiftsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/shifts\x12k\n" +
+	"/v1/shifts\x12i\n" +
+	"\rListReadiness\x12\x1f.tocsin.v1.ListReadinessRequest\x1a .tocsin.v1.ListReadinessResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/readiness\x12k\n" +
 	"\n" +
 	"TakeOnCall\x12\x1c.tocsin.v1.TakeOnCallRequest\x1a\x13.tocsin.v1.Override\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{schedule=schedules/*}:takeB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
@@ -576,42 +996,56 @@ func file_tocsin_v1_on_call_proto_rawDescGZIP() []byte {
 	return file_tocsin_v1_on_call_proto_rawDescData
 }
 
-var file_tocsin_v1_on_call_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_tocsin_v1_on_call_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tocsin_v1_on_call_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_tocsin_v1_on_call_proto_goTypes = []any{
-	(*OnCall)(nil),                // 0: tocsin.v1.OnCall
-	(*ListOnCallRequest)(nil),     // 1: tocsin.v1.ListOnCallRequest
-	(*ListOnCallResponse)(nil),    // 2: tocsin.v1.ListOnCallResponse
-	(*ListShiftsRequest)(nil),     // 3: tocsin.v1.ListShiftsRequest
-	(*ListShiftsResponse)(nil),    // 4: tocsin.v1.ListShiftsResponse
-	(*TakeOnCallRequest)(nil),     // 5: tocsin.v1.TakeOnCallRequest
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*ShadowShift)(nil),           // 7: tocsin.v1.ShadowShift
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
-	(*Shift)(nil),                 // 9: tocsin.v1.Shift
-	(*Override)(nil),              // 10: tocsin.v1.Override
+	(Readiness_Verdict)(0),        // 0: tocsin.v1.Readiness.Verdict
+	(*OnCall)(nil),                // 1: tocsin.v1.OnCall
+	(*ListOnCallRequest)(nil),     // 2: tocsin.v1.ListOnCallRequest
+	(*ListOnCallResponse)(nil),    // 3: tocsin.v1.ListOnCallResponse
+	(*Readiness)(nil),             // 4: tocsin.v1.Readiness
+	(*ListReadinessRequest)(nil),  // 5: tocsin.v1.ListReadinessRequest
+	(*ListReadinessResponse)(nil), // 6: tocsin.v1.ListReadinessResponse
+	(*ListShiftsRequest)(nil),     // 7: tocsin.v1.ListShiftsRequest
+	(*ListShiftsResponse)(nil),    // 8: tocsin.v1.ListShiftsResponse
+	(*TakeOnCallRequest)(nil),     // 9: tocsin.v1.TakeOnCallRequest
+	(*Readiness_Reason)(nil),      // 10: tocsin.v1.Readiness.Reason
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*ShadowShift)(nil),           // 12: tocsin.v1.ShadowShift
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*Shift)(nil),                 // 14: tocsin.v1.Shift
+	(*Override)(nil),              // 15: tocsin.v1.Override
 }
 var file_tocsin_v1_on_call_proto_depIdxs = []int32{
-	6,  // 0: tocsin.v1.OnCall.start_time:type_name -> google.protobuf.Timestamp
-	6,  // 1: tocsin.v1.OnCall.end_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: tocsin.v1.OnCall.shadows:type_name -> tocsin.v1.ShadowShift
-	8,  // 3: tocsin.v1.OnCall.response_target:type_name -> google.protobuf.Duration
-	6,  // 4: tocsin.v1.ListOnCallRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 5: tocsin.v1.ListOnCallResponse.on_call:type_name -> tocsin.v1.OnCall
-	6,  // 6: tocsin.v1.ListShiftsRequest.start_time:type_name -> google.protobuf.Timestamp
-	6,  // 7: tocsin.v1.ListShiftsRequest.end_time:type_name -> google.protobuf.Timestamp
-	9,  // 8: tocsin.v1.ListShiftsResponse.shifts:type_name -> tocsin.v1.Shift
-	8,  // 9: tocsin.v1.TakeOnCallRequest.duration:type_name -> google.protobuf.Duration
-	1,  // 10: tocsin.v1.OnCallService.ListOnCall:input_type -> tocsin.v1.ListOnCallRequest
-	3,  // 11: tocsin.v1.OnCallService.ListShifts:input_type -> tocsin.v1.ListShiftsRequest
-	5,  // 12: tocsin.v1.OnCallService.TakeOnCall:input_type -> tocsin.v1.TakeOnCallRequest
-	2,  // 13: tocsin.v1.OnCallService.ListOnCall:output_type -> tocsin.v1.ListOnCallResponse
-	4,  // 14: tocsin.v1.OnCallService.ListShifts:output_type -> tocsin.v1.ListShiftsResponse
-	10, // 15: tocsin.v1.OnCallService.TakeOnCall:output_type -> tocsin.v1.Override
-	13, // [13:16] is the sub-list for method output_type
-	10, // [10:13] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 0: tocsin.v1.OnCall.start_time:type_name -> google.protobuf.Timestamp
+	11, // 1: tocsin.v1.OnCall.end_time:type_name -> google.protobuf.Timestamp
+	12, // 2: tocsin.v1.OnCall.shadows:type_name -> tocsin.v1.ShadowShift
+	13, // 3: tocsin.v1.OnCall.response_target:type_name -> google.protobuf.Duration
+	11, // 4: tocsin.v1.ListOnCallRequest.time:type_name -> google.protobuf.Timestamp
+	1,  // 5: tocsin.v1.ListOnCallResponse.on_call:type_name -> tocsin.v1.OnCall
+	0,  // 6: tocsin.v1.Readiness.verdict:type_name -> tocsin.v1.Readiness.Verdict
+	10, // 7: tocsin.v1.Readiness.reasons:type_name -> tocsin.v1.Readiness.Reason
+	11, // 8: tocsin.v1.Readiness.start_time:type_name -> google.protobuf.Timestamp
+	11, // 9: tocsin.v1.ListReadinessRequest.start_time:type_name -> google.protobuf.Timestamp
+	11, // 10: tocsin.v1.ListReadinessRequest.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 11: tocsin.v1.ListReadinessResponse.readiness:type_name -> tocsin.v1.Readiness
+	11, // 12: tocsin.v1.ListShiftsRequest.start_time:type_name -> google.protobuf.Timestamp
+	11, // 13: tocsin.v1.ListShiftsRequest.end_time:type_name -> google.protobuf.Timestamp
+	14, // 14: tocsin.v1.ListShiftsResponse.shifts:type_name -> tocsin.v1.Shift
+	13, // 15: tocsin.v1.TakeOnCallRequest.duration:type_name -> google.protobuf.Duration
+	2,  // 16: tocsin.v1.OnCallService.ListOnCall:input_type -> tocsin.v1.ListOnCallRequest
+	7,  // 17: tocsin.v1.OnCallService.ListShifts:input_type -> tocsin.v1.ListShiftsRequest
+	5,  // 18: tocsin.v1.OnCallService.ListReadiness:input_type -> tocsin.v1.ListReadinessRequest
+	9,  // 19: tocsin.v1.OnCallService.TakeOnCall:input_type -> tocsin.v1.TakeOnCallRequest
+	3,  // 20: tocsin.v1.OnCallService.ListOnCall:output_type -> tocsin.v1.ListOnCallResponse
+	8,  // 21: tocsin.v1.OnCallService.ListShifts:output_type -> tocsin.v1.ListShiftsResponse
+	6,  // 22: tocsin.v1.OnCallService.ListReadiness:output_type -> tocsin.v1.ListReadinessResponse
+	15, // 23: tocsin.v1.OnCallService.TakeOnCall:output_type -> tocsin.v1.Override
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_on_call_proto_init() }
@@ -625,13 +1059,14 @@ func file_tocsin_v1_on_call_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_on_call_proto_rawDesc), len(file_tocsin_v1_on_call_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      1,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_tocsin_v1_on_call_proto_goTypes,
 		DependencyIndexes: file_tocsin_v1_on_call_proto_depIdxs,
+		EnumInfos:         file_tocsin_v1_on_call_proto_enumTypes,
 		MessageInfos:      file_tocsin_v1_on_call_proto_msgTypes,
 	}.Build()
 	File_tocsin_v1_on_call_proto = out.File

@@ -21,9 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OnCallService_ListOnCall_FullMethodName = "/tocsin.v1.OnCallService/ListOnCall"
-	OnCallService_ListShifts_FullMethodName = "/tocsin.v1.OnCallService/ListShifts"
-	OnCallService_TakeOnCall_FullMethodName = "/tocsin.v1.OnCallService/TakeOnCall"
+	OnCallService_ListOnCall_FullMethodName    = "/tocsin.v1.OnCallService/ListOnCall"
+	OnCallService_ListShifts_FullMethodName    = "/tocsin.v1.OnCallService/ListShifts"
+	OnCallService_ListReadiness_FullMethodName = "/tocsin.v1.OnCallService/ListReadiness"
+	OnCallService_TakeOnCall_FullMethodName    = "/tocsin.v1.OnCallService/TakeOnCall"
 )
 
 // OnCallServiceClient is the client API for OnCallService service.
@@ -46,6 +47,11 @@ type OnCallServiceClient interface {
 	//
 	// Errors: as for the service.
 	ListShifts(ctx context.Context, in *ListShiftsRequest, opts ...grpc.CallOption) (*ListShiftsResponse, error)
+	// Returns who is on call over a time, and whether each of them could be woken
+	// now. The time chooses the people; what is said of them is of this moment.
+	//
+	// Errors: as for the service.
+	ListReadiness(ctx context.Context, in *ListReadinessRequest, opts ...grpc.CallOption) (*ListReadinessResponse, error)
 	// Puts the caller on call now, in place of whoever is, for up to 24 hours.
 	//
 	// Errors: as for the service.
@@ -74,6 +80,16 @@ func (c *onCallServiceClient) ListShifts(ctx context.Context, in *ListShiftsRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListShiftsResponse)
 	err := c.cc.Invoke(ctx, OnCallService_ListShifts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *onCallServiceClient) ListReadiness(ctx context.Context, in *ListReadinessRequest, opts ...grpc.CallOption) (*ListReadinessResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReadinessResponse)
+	err := c.cc.Invoke(ctx, OnCallService_ListReadiness_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +126,11 @@ type OnCallServiceServer interface {
 	//
 	// Errors: as for the service.
 	ListShifts(context.Context, *ListShiftsRequest) (*ListShiftsResponse, error)
+	// Returns who is on call over a time, and whether each of them could be woken
+	// now. The time chooses the people; what is said of them is of this moment.
+	//
+	// Errors: as for the service.
+	ListReadiness(context.Context, *ListReadinessRequest) (*ListReadinessResponse, error)
 	// Puts the caller on call now, in place of whoever is, for up to 24 hours.
 	//
 	// Errors: as for the service.
@@ -129,6 +150,9 @@ func (UnimplementedOnCallServiceServer) ListOnCall(context.Context, *ListOnCallR
 }
 func (UnimplementedOnCallServiceServer) ListShifts(context.Context, *ListShiftsRequest) (*ListShiftsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListShifts not implemented")
+}
+func (UnimplementedOnCallServiceServer) ListReadiness(context.Context, *ListReadinessRequest) (*ListReadinessResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReadiness not implemented")
 }
 func (UnimplementedOnCallServiceServer) TakeOnCall(context.Context, *TakeOnCallRequest) (*Override, error) {
 	return nil, status.Error(codes.Unimplemented, "method TakeOnCall not implemented")
@@ -190,6 +214,24 @@ func _OnCallService_ListShifts_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OnCallService_ListReadiness_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReadinessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).ListReadiness(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_ListReadiness_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).ListReadiness(ctx, req.(*ListReadinessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OnCallService_TakeOnCall_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TakeOnCallRequest)
 	if err := dec(in); err != nil {
@@ -222,6 +264,10 @@ var OnCallService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListShifts",
 			Handler:    _OnCallService_ListShifts_Handler,
+		},
+		{
+			MethodName: "ListReadiness",
+			Handler:    _OnCallService_ListReadiness_Handler,
 		},
 		{
 			MethodName: "TakeOnCall",
