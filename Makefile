@@ -144,8 +144,9 @@ figures: ## Measure the figures of docs/push.md, push services in a process of t
 .PHONY: chaos
 chaos: ## Break everything for 10 minutes and hold tocsin to its promises; ARGS=--for=2h
 	@.ci/need redis-server gcc
-	@go build -trimpath -buildvcs=false -o bin/chaos ./cmd/chaos
-	@bin/chaos $(ARGS)
+	@go build -trimpath -buildvcs=false -o bin/chaos-before ./cmd/chaos
+	@go build -trimpath -buildvcs=false -tags schemanext -o bin/chaos ./cmd/chaos
+	@bin/chaos --before=bin/chaos-before $(ARGS)
 	go test ./cmd/chaos/internal/linear -run Acknowledgements -v -count=1 -pairs=10000
 
 .PHONY: benchmarks

@@ -85,6 +85,8 @@ func TestOptions(t *testing.T) {
 		{[]string{"--faults=kill-master"}, `no fault "kill-master" with --redis=single`},
 		{[]string{"--faults=earthquake"}, `no fault "earthquake"`},
 		{[]string{"--faults=all,-cut-power", "--dir=" + t.TempDir()}, ""},
+		{[]string{"--faults=rolling-upgrade"}, "--before"},
+		{[]string{"--before=" + t.TempDir()}, "-tags schemanext"},
 	} {
 		var errs strings.Builder
 		_, err := options(c.args, &errs)

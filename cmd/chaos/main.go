@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,6 +26,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/night"
 	"github.com/tocsin-oncall/tocsin/cmd/chaos/internal/redisset"
 	"github.com/tocsin-oncall/tocsin/server/redisd"
+	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
 func main() {
@@ -75,6 +78,7 @@ func options(args []string, errs io.Writer) (night.Options, error) {
 	flags.DurationVar(&o.Late, "late", 5*time.Second, "how late anything may be while nothing is broken")
 	flags.StringVar(&o.Dir, "dir", "", "keeps everything there; a directory of its own by default")
 	set := flags.String("redis", "single", "single; sentinel: a master with two replicas; cluster: three masters with a replica each; the last two with durability replicated")
+	flags.StringVar(&o.Before, "before", "", "this program built as the version before, which rolling upgrades begin with; this one is then built with -tags schemanext")
 	faults := flags.String("faults", "all", "what breaks: all, none, or a list of kinds; -kind leaves one out of all")
 	fsync := flags.String("fsync", "", "appendfsync of redis-server: always, which a single one has by default, everysec, as the others have, or no; what a loss of power takes from a single one is held against it only with always")
 	if err := flags.Parse(args); err != nil {
@@ -94,6 +98,9 @@ func options(args []string, errs io.Writer) (night.Options, error) {
 	if o.Faults, err = harm.Parse(*faults, o.Redis); err != nil {
 		return o, fmt.Errorf("--faults: %w", err)
 	}
+	if err := upgradable(&o, *faults); err != nil {
+		return o, err
+	}
 	if o.Program, err = os.Executable(); err != nil {
 		return o, err
 	}
@@ -103,4 +110,21 @@ func options(args []string, errs io.Writer) (night.Options, error) {
 		o.Dir, err = filepath.Abs(o.Dir)
 	}
 	return o, err
+}
+
+// upgradable leaves rolling upgrades out where there is nothing to upgrade from.
+func upgradable(o *night.Options, faults string) error {
+	switch {
+	case o.Before != "" && store.Schema < 2:
+		return errors.New("--before: build this program with -tags schemanext, which is the version after")
+	case o.Before == "" && strings.Contains(faults, string(harm.RollingUpgrade)):
+		return fmt.Errorf("--faults=%s: say with --before what to upgrade from", faults)
+	case o.Before == "" || !slices.Contains(o.Faults, harm.RollingUpgrade):
+		o.Before = ""
+		o.Faults = slices.DeleteFunc(o.Faults, func(k harm.Kind) bool { return k == harm.RollingUpgrade })
+		return nil
+	}
+	var err error
+	o.Before, err = filepath.Abs(o.Before)
+	return err
 }

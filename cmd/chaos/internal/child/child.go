@@ -19,6 +19,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/server/app"
 	"github.com/tocsin-oncall/tocsin/server/config"
+	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
 // Variable is the environment variable that makes the program a child; its
@@ -65,7 +66,7 @@ func serve(path string) error {
 	var order orders
 	go order.follow(os.Stdin) // ends with the process
 	o := app.Options{
-		Config: spec.Config, Version: "chaos", Step: order.pass,
+		Config: spec.Config, Version: fmt.Sprintf("chaos-%d", store.Schema), Step: order.pass,
 		Started: func(d app.Doors) { fmt.Fprintln(os.Stdout, d.Listen) },
 	}
 	if spec.Behind != 0 {

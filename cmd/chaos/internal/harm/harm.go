@@ -42,8 +42,9 @@ const (
 	RefusingGoogle  Kind = "refusing-google"
 	SilentMail      Kind = "silent-mail"
 	RefusingMail    Kind = "refusing-mail"
-	ChangeConfig    Kind = "change-config" // nothing is broken: the organisation changes meanwhile
-	Storm           Kind = "storm"         // one service's monitor sends as fast as it can, for a while
+	RollingUpgrade  Kind = "rolling-upgrade" // from the version before to this one, back and forth, under load
+	ChangeConfig    Kind = "change-config"   // nothing is broken: the organisation changes meanwhile
+	Storm           Kind = "storm"           // one service's monitor sends as fast as it can, for a while
 )
 
 // Those of a set of redis-servers. What lasts does so beyond the promotion of
@@ -62,7 +63,7 @@ func All(of redisset.Kind) []Kind {
 	all := []Kind{
 		KillInstance, KillAtPoint, PauseInstance, RestartInstance, WrongClock, KillRedis, PauseRedis, CutPower, FlushScripts, FullMemory,
 		SlowDisk, FullDisk, CutClients, CutRedis, CutApple, SilentApple, SlowApple, RefusingApple, SilentGoogle, RefusingGoogle,
-		SilentMail, RefusingMail, ChangeConfig, RedisClock, Storm,
+		SilentMail, RefusingMail, ChangeConfig, RedisClock, Storm, RollingUpgrade,
 	}
 	if of == redisset.Single {
 		return all

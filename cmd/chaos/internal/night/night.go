@@ -35,6 +35,7 @@ type Options struct {
 	Redis     redisset.Kind // "" = single
 	Fsync     redisd.Fsync  // of each redis-server; "" = always for a single one, and everysec in a set, where replicas have it
 	Program   string        // run with child.Variable set, it serves
+	Before    string        // the same of the version before, for rolling upgrades; "": none
 	Dir       string        // of everything that is kept
 	Late      time.Duration // how late anything may be while nothing is broken
 	Log       io.Writer     // is told what happens
@@ -78,7 +79,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	n.say("seed %d, %d instances, redis %s with appendfsync %s, %s of %d kinds of faults", o.Seed, o.Instances, o.Redis, o.Fsync, o.For, len(o.Faults))
 	var err error
 	n.world, err = world.New(ctx, world.Options{
-		Dir: o.Dir, Program: o.Program, Instances: o.Instances, Services: o.Services, Redis: o.Redis, Fsync: o.Fsync, Ledger: &n.book, NewPhone: n.people.NewPhone,
+		Dir: o.Dir, Program: o.Program, Before: o.Before, Instances: o.Instances, Services: o.Services, Redis: o.Redis, Fsync: o.Fsync, Ledger: &n.book, NewPhone: n.people.NewPhone,
 	})
 	defer func() { _ = n.world.Close() }() // it is killed anyway
 	if err != nil {

@@ -57,6 +57,8 @@ func (w *World) do(ctx context.Context, h harm.Harm, l *ledger.Harm) (err error)
 		}
 		last()
 		err = errors.Join(err, in.Stop(), in.Start(ctx, 0))
+	case harm.RollingUpgrade:
+		err = w.upgrade(ctx, h, l)
 	case harm.CutClients:
 		w.cut(ctx, in.Clients, h)
 	case harm.CutRedis:

@@ -39,6 +39,7 @@ func keyID(instance int) string { return fmt.Sprintf("KEY000000%d", instance) }
 type Options struct {
 	Dir       string // of everything that is kept
 	Program   string // run with child.Variable set, it serves
+	Before    string // the same of the version before, with which the instances begin; "": none
 	Instances int
 	Services  int
 	Redis     redisset.Kind
@@ -192,6 +193,7 @@ func (w *World) startInstances(ctx context.Context) error {
 	c.Log.Format = "text"
 	c.Shutdown.Drain = 5 * time.Second
 	c.Retention.ArchiveAfter = 20 * time.Second
+	c.Upgrade.WayBack = wayBack
 	if w.o.Redis != redisset.Single {
 		c.Redis.Durability = "replicated"
 	}
@@ -213,7 +215,7 @@ func (w *World) startInstances(ctx context.Context) error {
 	for i := range w.o.Instances {
 		apple := &c.Push.Apps[0] // newInstance has a copy of its own
 		apple.TeamID, apple.KeyID, apple.KeyFile = teamID(i), keyID(i), w.path("push", keyID(i)+".p8")
-		in, err := newInstance(ctx, i, w.o.Program, w.path(fmt.Sprintf("instance-%d", i)), c, w.Redis, at.Host)
+		in, err := newInstance(ctx, i, w.first(), w.path(fmt.Sprintf("instance-%d", i)), c, w.Redis, at.Host)
 		if err != nil {
 			return err
 		}
