@@ -32,6 +32,7 @@ var layers = [][]string{
 	{"engine"},
 	{"notify"},
 	{"respond"},
+	{"forecast"},
 	{"directory"},
 	{"auth"},
 	{"store"},

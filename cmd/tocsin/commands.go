@@ -17,7 +17,7 @@ import (
 const (
 	exitOK    = 0
 	exitError = 1 // it went wrong, or doctor found something that will
-	exitUsage = 2 // the command line or the configuration has to change first
+	exitUsage = 2 // the command line or the configuration has to change first; drift has 3 for what it found
 )
 
 // session is what one run of the program has to do with the world.
@@ -43,8 +43,10 @@ type grammar struct {
 	Simulate simulateCmd `cmd:"" group:"run" help:"Stand in for Apple, Google or a browser, with phones behind it."`
 	Version  versionCmd  `cmd:"" group:"run" help:"Print the version."`
 
-	Apply  applyCmd  `cmd:"" group:"configure" help:"Bring people, teams, services and policies to what a YAML file says."`
-	Export exportCmd `cmd:"" group:"configure" help:"Print people, teams, services and policies as that YAML."`
+	Apply  applyCmd  `cmd:"" group:"configure" help:"Bring people, teams, schedules, services and policies to what a folder of YAML files says."`
+	Plan   planCmd   `cmd:"" group:"configure" help:"Say what applying a folder would change, and who would be paged differently."`
+	Drift  driftCmd  `cmd:"" group:"configure" help:"Say how the server differs from a folder; exit code 3 when it does."`
+	Export exportCmd `cmd:"" group:"configure" help:"Print people, teams, schedules, services and policies as that YAML."`
 	Import importCmd `cmd:"" group:"configure" help:"Make that YAML of what another on-call system has, and compare who is on call."`
 	Token  tokenCmd  `cmd:"" group:"configure" help:"API tokens."`
 	Vapid  vapidCmd  `cmd:"" group:"configure" help:"Make the key pair by which the push services of browsers know this installation, once."`

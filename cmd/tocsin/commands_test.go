@@ -60,7 +60,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	for _, args := range []string{
-		"", "apply", "export", "import", "import pagerduty", "import opsgenie", "import grafana-oncall", "import goalert", "token", "token create", "token list", "token revoke", "enrol", "page", "incidents", "incidents list", "incidents show",
+		"", "apply", "plan", "drift", "export", "import", "import pagerduty", "import opsgenie", "import grafana-oncall", "import goalert", "token", "token create", "token list", "token revoke", "enrol", "page", "incidents", "incidents list", "incidents show",
 		"incidents ack", "incidents resolve", "incidents explain", "incidents watch", "incidents export", "status", "dlq", "dlq list", "dlq retry", "hold", "resume", "backup", "doctor", "simulate", "simulate apns", "simulate fcm", "simulate webpush", "version",
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -75,7 +75,16 @@ func TestOutputs(t *testing.T) {
 	if err := os.WriteFile(apply, []byte("people: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	folder := filepath.Dir(apply)
 	cases := []struct{ name, args string }{
+		{"plan", "plan --owner shop " + folder},
+		{"plan-json", "plan -o json --owner shop " + folder},
+		{"plan-markdown", "plan --markdown --owner shop " + folder},
+		{"plan-no-folder", "plan " + filepath.Join(folder, "none")},
+		{"plan-prune-nobodys", "plan --prune -f " + apply},
+		{"drift", "drift --owner shop " + folder},
+		{"apply-no-plan", "apply --plan " + apply},
+		{"apply-plan-and-folder", "apply --plan x " + folder},
 		{"incidents-list", "incidents list"},
 		{"incidents-list-all", "incidents list --all"},
 		{"incidents-list-none", "incidents list --service none"},
@@ -125,7 +134,7 @@ func TestOutputs(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := serveAdmin(t, &server{})
 			got, _ := command(t, []string{"TOCSIN_DATA_DIR=" + dir}, strings.Fields(c.args)...)
-			golden(t, c.name, strings.ReplaceAll(got, dir, "DATA"))
+			golden(t, c.name, strings.NewReplacer(dir, "DATA", folder, "FOLDER").Replace(got))
 			if strings.Contains(got, "\x1b") {
 				t.Error("an escape sequence of an alert reached the terminal")
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,41 +21,41 @@ import (
 type applyCmd struct {
 	connection
 	output
-	File   string `short:"f" required:"" placeholder:"FILE" help:"YAML file; - is standard input."`
+	source
+	Plan   string `placeholder:"FILE" help:"Carry out the plan that tocsin plan --out wrote, and nothing else; refused if the configuration has changed since."`
 	DryRun bool   `help:"Check and show what would change, and change nothing."`
-	Force  bool   `help:"Take even a policy that can reach nobody at present."`
 	All    bool   `help:"Show what stays as it is, too."`
 }
 
 // Run applies a configuration.
 func (c *applyCmd) Run(ctx context.Context, s *session, g *grammar) error {
-	text, err := readInput(c.File)
+	request, err := c.what()
 	if err != nil {
 		return err
 	}
+	request.ValidateOnly, request.RequestId = c.DryRun, uuid.NewString()
 	return c.call(ctx, s, g, func(ctx context.Context, conn *grpc.ClientConn) error {
-		r, err := api.NewConfigurationServiceClient(conn).ApplyConfiguration(ctx, &api.ApplyConfigurationRequest{
-			Yaml: string(text), ValidateOnly: c.DryRun, Force: c.Force, RequestId: uuid.NewString(),
-		})
+		r, err := api.NewConfigurationServiceClient(conn).ApplyConfiguration(ctx, request)
 		if err != nil {
 			return err
 		}
 		if c.json() {
 			return s.printJSON(r)
 		}
-		return c.print(s, r)
+		c.print(s, r)
+		return nil
 	})
 }
 
-func readInput(name string) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(os.Stdin)
+// what returns the plan, or the files, that are to be applied.
+func (c *applyCmd) what() (*api.ApplyConfigurationRequest, error) {
+	if c.Plan == "" {
+		return c.request()
 	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("read -f: %w", err)
+	if c.source != (source{}) {
+		return nil, usageError{errors.New("--plan says everything: leave out folder, file, --owner, --prune, --take-over and --force")}
 	}
-	return text, nil
+	return readPlan(c.Plan)
 }
 
 var changeSigns = map[api.ApplyConfigurationResponse_Change_Action]string{ //nolint:gochecknoglobals // look-up table
@@ -62,60 +63,99 @@ var changeSigns = map[api.ApplyConfigurationResponse_Change_Action]string{ //nol
 	api.ApplyConfigurationResponse_Change_ACTION_UPDATE: "~",
 	api.ApplyConfigurationResponse_Change_ACTION_DELETE: "-",
 	api.ApplyConfigurationResponse_Change_ACTION_NONE:   "=",
+	api.ApplyConfigurationResponse_Change_ACTION_ORPHAN: "?",
 }
 
-func (c *applyCmd) print(s *session, r *api.ApplyConfigurationResponse) error {
-	count := map[api.ApplyConfigurationResponse_Change_Action]int{}
-	keys := 0
-	for _, ch := range r.GetChanges() {
-		count[ch.GetAction()]++
-		if ch.GetAction() == api.ApplyConfigurationResponse_Change_ACTION_NONE && !c.All {
-			continue
-		}
-		sign := changeSigns[ch.GetAction()]
-		if sign == "" {
-			sign = "~"
-		}
-		fmt.Fprintf(s.out, "%s %s\n", sign, clean(ch.GetName()))
-		if ch.GetAction() == api.ApplyConfigurationResponse_Change_ACTION_UPDATE { // of a new one, all fields are new
-			for _, f := range ch.GetFields() {
-				fmt.Fprintf(s.out, "    %s\n", clean(f))
-			}
-		}
-		for _, w := range ch.GetWarnings() {
-			fmt.Fprintf(s.out, "    warning: %s\n", clean(w))
-		}
-		if ch.GetKey() != "" {
-			keys++
-			fmt.Fprintf(s.out, "    key: %s\n", clean(ch.GetKey()))
-		}
+// counts is how many records each action is for.
+type counts map[api.ApplyConfigurationResponse_Change_Action]int
+
+func (c counts) String() string {
+	text := fmt.Sprintf("%d new, %d changed, %d removed, %d as they were", c[api.ApplyConfigurationResponse_Change_ACTION_CREATE],
+		c[api.ApplyConfigurationResponse_Change_ACTION_UPDATE], c[api.ApplyConfigurationResponse_Change_ACTION_DELETE], c[api.ApplyConfigurationResponse_Change_ACTION_NONE])
+	if n := c[api.ApplyConfigurationResponse_Change_ACTION_ORPHAN]; n > 0 {
+		text += fmt.Sprintf(", %d no longer declared (--prune deletes them)", n)
 	}
+	return text
+}
+
+func (c *applyCmd) print(s *session, r *api.ApplyConfigurationResponse) {
+	count := s.printChanges(r.GetChanges(), c.All)
 	verb := "Applied"
 	if !r.GetApplied() {
 		verb = "Nothing was changed. Applying this would make"
 	}
-	fmt.Fprintf(s.out, "%s: %d new, %d changed, %d removed, %d as they were.\n", verb,
-		count[api.ApplyConfigurationResponse_Change_ACTION_CREATE], count[api.ApplyConfigurationResponse_Change_ACTION_UPDATE],
-		count[api.ApplyConfigurationResponse_Change_ACTION_DELETE], count[api.ApplyConfigurationResponse_Change_ACTION_NONE])
-	if keys > 0 {
-		fmt.Fprintln(s.out, "Keep the keys: they are shown this once.")
+	fmt.Fprintf(s.out, "%s: %s.\n", verb, count)
+	for _, ch := range r.GetChanges() {
+		if ch.GetKey() != "" {
+			fmt.Fprintln(s.out, "Keep the keys: they are shown this once.")
+			return
+		}
 	}
-	return nil
+}
+
+// printChanges shows what happens to each record, and counts it.
+func (s *session) printChanges(changes []*api.ApplyConfigurationResponse_Change, all bool) counts {
+	count := counts{}
+	for _, ch := range changes {
+		count[ch.GetAction()]++
+		if ch.GetAction() == api.ApplyConfigurationResponse_Change_ACTION_NONE && !all {
+			continue
+		}
+		fmt.Fprintf(s.out, "%s %s\n", cmp.Or(changeSigns[ch.GetAction()], "~"), clean(ch.GetName()))
+		for _, line := range detail(ch, s.zone) {
+			fmt.Fprintf(s.out, "    %s\n", clean(line))
+		}
+		if ch.GetKey() != "" {
+			fmt.Fprintf(s.out, "    key: %s\n", clean(ch.GetKey()))
+		}
+	}
+	return count
+}
+
+// changeWord says an action where signs are not known.
+func changeWord(c *api.ApplyConfigurationResponse_Change) string {
+	return cmp.Or(word(c.GetAction()), "change")
+}
+
+// detail says what is to be known about one change, a line each.
+func detail(c *api.ApplyConfigurationResponse_Change, zone *time.Location) []string {
+	var lines []string
+	if c.GetAction() == api.ApplyConfigurationResponse_Change_ACTION_UPDATE { // of a new one, all fields are new
+		lines = append(lines, c.GetFields()...)
+	}
+	if at := c.GetChangedByHandTime(); at != nil {
+		lines = append(lines, "was changed by hand, last on "+day(at, zone))
+	}
+	if c.GetAction() == api.ApplyConfigurationResponse_Change_ACTION_ORPHAN {
+		lines = append(lines, "is no longer declared, and stays without --prune")
+	}
+	for _, w := range c.GetWarnings() {
+		lines = append(lines, "warning: "+w)
+	}
+	return lines
 }
 
 type exportCmd struct {
 	connection
+	Dir string `placeholder:"DIR" help:"Write one file for each kind into this folder, instead of printing one document."`
 }
 
-// Run prints the configuration as YAML.
+// Run prints the configuration as YAML, or writes it.
 func (c *exportCmd) Run(ctx context.Context, s *session, g *grammar) error {
 	return c.call(ctx, s, g, func(ctx context.Context, conn *grpc.ClientConn) error {
-		r, err := api.NewConfigurationServiceClient(conn).ExportConfiguration(ctx, &api.ExportConfigurationRequest{})
+		r, err := api.NewConfigurationServiceClient(conn).ExportConfiguration(ctx, &api.ExportConfigurationRequest{Split: c.Dir != ""})
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(s.out, r.GetYaml())
-		return err
+		if c.Dir == "" {
+			_, err = io.WriteString(s.out, r.GetYaml())
+			return err
+		}
+		if err := writeFolder(c.Dir, r.GetFiles(), ""); err != nil {
+			return err
+		}
+		fmt.Fprintf(s.out, "%d files are in %s. Take it over with tocsin apply %s.\n", len(r.GetFiles()), c.Dir, c.Dir)
+		return nil
 	})
 }
 

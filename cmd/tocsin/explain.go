@@ -51,7 +51,8 @@ func explain(err error) string {
 
 // cures are what helps against some refusals, by reason.
 var cures = map[string]string{ //nolint:gochecknoglobals // look-up table
-	"PAGES_NOBODY": "to set people up before their phones: repeat it with --force, then tocsin enrol each of them",
+	"CONFIGURATION_MOVED": "look at what changed: run tocsin plan again, and review that",
+	"PAGES_NOBODY":        "to set people up before their phones: repeat it with --force, then tocsin enrol each of them",
 }
 
 // statusOf finds the status in the chain of err. status.FromError would put

@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -247,7 +248,37 @@ func (f *server) ApplyConfiguration(ctx context.Context, r *api.ApplyConfigurati
 	}}, nil
 }
 
-func (f *server) ExportConfiguration(context.Context, *api.ExportConfigurationRequest) (*api.ExportConfigurationResponse, error) {
+// PlanConfiguration finds nothing to do for a file that says "same".
+func (f *server) PlanConfiguration(ctx context.Context, r *api.PlanConfigurationRequest) (*api.PlanConfigurationResponse, error) {
+	f.note(ctx, r)
+	in := func(days int) *timestamppb.Timestamp {
+		return timestamppb.New(noon.Add(time.Duration(days) * 24 * time.Hour))
+	}
+	p := &api.PlanConfigurationResponse{Revision: "1-7", WindowStartTime: in(0), WindowEndTime: in(30)}
+	if strings.Contains(r.GetFiles()[0].GetText(), "same") {
+		p.Changes = []*api.ApplyConfigurationResponse_Change{{Name: "users/ann", Action: api.ApplyConfigurationResponse_Change_ACTION_NONE}}
+		return p, nil
+	}
+	p.Changes = []*api.ApplyConfigurationResponse_Change{
+		{Name: "users/ann", Action: api.ApplyConfigurationResponse_Change_ACTION_NONE},
+		{Name: "schedules/primary", Action: api.ApplyConfigurationResponse_Change_ACTION_UPDATE, Fields: []string{"layers", "name: \"a`|b\" -> \"c\""}, ChangedByHandTime: ago(time.Hour)},
+		{Name: "users/bob", Action: api.ApplyConfigurationResponse_Change_ACTION_ORPHAN, Warnings: []string{"1 device(s) go with it"}},
+	}
+	p.PagingChanges = []*api.PlanConfigurationResponse_PagingChange{
+		{Services: []string{"services/a", "services/b", "services/c", "services/d", "services/e", "services/f"}, Level: 1, MoreStretches: 3, Stretches: []*api.PlanConfigurationResponse_PagingChange_Stretch{
+			{StartTime: in(1), EndTime: in(8), Before: []string{"users/ann"}, After: []string{"users/bob", "users/cyd"}},
+			{StartTime: in(15), EndTime: in(22), Before: []string{"users/ann"}},
+		}},
+		{Services: []string{"services/blog"}, Stretches: []*api.PlanConfigurationResponse_PagingChange_Stretch{{StartTime: in(0), EndTime: in(30), After: []string{"users/bob"}}}},
+	}
+	p.MorePagingChanges = 2
+	return p, nil
+}
+
+func (f *server) ExportConfiguration(_ context.Context, r *api.ExportConfigurationRequest) (*api.ExportConfigurationResponse, error) {
+	if r.GetSplit() {
+		return &api.ExportConfigurationResponse{Files: []*api.ConfigurationFile{{Name: "people.yaml", Text: "people:\n  - id: ann\n"}, {Name: "teams.yaml", Text: "teams: []\n"}}}, nil
+	}
 	return &api.ExportConfigurationResponse{Yaml: "people:\n  - id: ann\n"}, nil
 }
 

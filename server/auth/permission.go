@@ -180,6 +180,7 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.TokenService/RevokeToken": own("name", ScopeConfigure),
 
 	"/tocsin.v1.ConfigurationService/ApplyConfiguration":  configures,
+	"/tocsin.v1.ConfigurationService/PlanConfiguration":   {Role: roster.Admin, Scope: ScopeRead}, // changes nothing: for CI of a pull request
 	"/tocsin.v1.ConfigurationService/ExportConfiguration": {Role: roster.Admin, Scope: ScopeRead},
 	"/tocsin.v1.ConfigurationService/GetSettings":         looks,
 	"/tocsin.v1.ConfigurationService/UpdateSettings":      configures,

@@ -123,6 +123,8 @@ func TestPermit(t *testing.T) {
 		{"TokenService/CreateToken", "console admin responder stakeholder manager"},
 		{"OperatorService/HoldPaging", "console admin"},
 		{"ConfigurationService/ExportConfiguration", "console admin reader"},
+		{"ConfigurationService/PlanConfiguration", "console admin reader"},
+		{"ConfigurationService/ApplyConfiguration", "console admin"},
 		{"NoService/Nothing", ""},
 	} {
 		for name, p := range callers() {

@@ -36,9 +36,10 @@ func checkReferences(r Record, next *Snapshot) error {
 	var err error
 	r.refs(func(path string, to Key) {
 		if err == nil && !next.Exists(to) {
+			fix := "there is no " + Words(to.String()) + suggestion(to.ID, next.ids(to.Kind))
 			f := notFound(to).With("field", path)
-			f.Message = path + ": there is no " + Words(to.String())
-			f.Fields = []fault.Field{{Path: path, Fix: "there is no " + Words(to.String())}}
+			f.Message = path + ": " + fix
+			f.Fields = []fault.Field{{Path: path, Fix: fix}}
 			err = f
 		}
 	})

@@ -166,12 +166,13 @@ type (
 		Organization string    `json:"organization,omitempty"` // of settings
 		Hint         string    `json:"hint,omitempty"`         // of a token
 		Deleted      time.Time `json:"deleted,omitzero"`
+		Mark         Mark      `json:"mark,omitzero"`
 	}
 )
 
 // encode returns the payload of a record.
 func encode(r Record) ([]byte, error) {
-	e := envelope{Deleted: r.meta().Deleted}
+	e := envelope{Deleted: r.meta().Deleted, Mark: r.meta().Mark}
 	switch r := r.(type) {
 	case *User:
 		e.Value = storedUser(r.User)
@@ -230,7 +231,7 @@ func decode(s Stored) (Record, error) {
 	case *Token:
 		r.Hint = e.Hint
 	}
-	*r.meta() = Meta{Created: s.Created.UTC(), Updated: s.Updated.UTC(), Revision: s.Revision, Deleted: e.Deleted}
+	*r.meta() = Meta{Created: s.Created.UTC(), Updated: s.Updated.UTC(), Revision: s.Revision, Deleted: e.Deleted, Mark: e.Mark}
 	return r, nil
 }
 

@@ -40,7 +40,7 @@ func reload(t tb, r Record) Record {
 // full returns one record of each kind with every field set.
 func full() []Record {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	meta := Meta{Created: at, Updated: at.Add(time.Hour), Revision: 7}
+	meta := Meta{Created: at, Updated: at.Add(time.Hour), Revision: 7, Mark: Mark{Owner: "shop", Applied: at}}
 	address := Address{Kind: WebPush, Sealed: []byte{1, 2}, Lookup: LookupOf(WebPush, "x"), Hint: "abcdef", At: at}
 	return []Record{
 		&User{User: roster.User{

@@ -43,6 +43,7 @@ var fields = map[string]field{ //nolint:gochecknoglobals // look-up table
 		roster.DeviceDead: "dead", roster.DeviceRevoked: "revoked",
 	})},
 	"install": {"install_id", nil}, "app": {"app_id", asIs}, "env": {"environment", nil}, "confirmed": {"environment_confirmed", asIs}, "can": {"capabilities", nil},
+	"mark":       {"declared_by", markOwner},
 	"permission": {"", nil}, "state_reason": {"", asIs}, "epoch": {"", asIs},
 }
 
@@ -58,7 +59,7 @@ func differences(old, now Record) []string {
 	var out []string
 	for stored, a := range before {
 		b := after[stored]
-		if string(a) == string(b) || slices.Contains(hidden, stored) {
+		if string(a) == string(b) || slices.Contains(hidden, stored) || stored == "mark" && markOwner(a) == markOwner(b) {
 			continue
 		}
 		f := fields[stored]

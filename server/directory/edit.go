@@ -46,7 +46,12 @@ type Edit struct {
 	puts  map[Key]Record
 	gone  map[Key]bool
 	order []Key
+	known map[Key]bool // of order
 	force bool
+
+	owner    string       // of the document that the edit carries out; empty: none
+	declared map[Key]bool // what the document describes
+	planned  string       // position of the log on which the edit was planned; empty: any
 }
 
 // Force takes policies and a catch-all that can reach nobody at present.
@@ -118,7 +123,8 @@ func (e *Edit) put(k Key, r Record) {
 }
 
 func (e *Edit) remember(k Key) {
-	if !slices.Contains(e.order, k) {
+	if !e.known[k] {
+		e.known[k] = true
 		e.order = append(e.order, k)
 	}
 }
@@ -155,6 +161,9 @@ func (d *Directory) change(ctx context.Context, by By, edit func(*Edit) error, d
 		if err != nil || dry || len(p.changes) == 0 {
 			return p, err
 		}
+		if err := d.still(ctx, p); err != nil {
+			return prepared{}, err
+		}
 		err = d.log.Apply(ctx, p.changes, p.audit)
 		if err == nil {
 			if d.changed != nil {
@@ -190,6 +199,7 @@ type Changed struct {
 // prepared is a change that has passed every rule.
 type prepared struct {
 	before  *Snapshot
+	planned string // see Edit
 	keys    []Key
 	next    *Snapshot
 	changes []Change
@@ -205,7 +215,7 @@ type outcome struct {
 
 func (d *Directory) prepare(ctx context.Context, by By, edit func(*Edit) error) (prepared, error) {
 	base, now := d.Snapshot(), d.now().UTC().Truncate(time.Millisecond)
-	e := &Edit{Snapshot: base, Now: now, puts: map[Key]Record{}, gone: map[Key]bool{}}
+	e := &Edit{Snapshot: base, Now: now, puts: map[Key]Record{}, gone: map[Key]bool{}, known: map[Key]bool{}}
 	if err := edit(e); err != nil {
 		return prepared{}, err
 	}
@@ -278,6 +288,9 @@ func (e *Edit) settle() error {
 				e.puts[v.key()] = v
 				order = append(order, v.key())
 			}
+		}
+		if err := e.mark(k, r); err != nil {
+			return err
 		}
 		same, err := e.unchanged(k, r)
 		if err != nil {

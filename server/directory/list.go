@@ -20,6 +20,17 @@ func all[R Record](s *Snapshot, kind Kind) iter.Seq[R] {
 	}
 }
 
+// ids yields the ids of the records of a kind that are in force, in no order.
+func (s *Snapshot) ids(kind Kind) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for id, r := range s.records[kind].all() {
+			if r.meta().Deleted.IsZero() && !yield(id) {
+				return
+			}
+		}
+	}
+}
+
 // Users yields all people, in no order.
 func (s *Snapshot) Users() iter.Seq[*User] { return all[*User](s, KindUser) }
 

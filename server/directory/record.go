@@ -83,6 +83,7 @@ type Meta struct {
 	Updated  time.Time
 	Revision uint64    // from 1; rises with every change
 	Deleted  time.Time // a tombstone: known for what still refers to it, shown to nobody. Zero: in force
+	Mark     Mark      // of the folder that declares it; zero: none does
 }
 
 // ETag returns the version that a caller may insist on.

@@ -29,7 +29,7 @@ func stamp(r Record, was uint64, now time.Time) (Change, error) {
 
 // write turns the edit into changes with guards, and their audit records.
 func (e *Edit) write(next *Snapshot, by By) (prepared, error) {
-	p := prepared{before: e.Snapshot, keys: e.order, next: next, done: make(map[Key]outcome, len(e.order))}
+	p := prepared{before: e.Snapshot, planned: e.planned, keys: e.order, next: next, done: make(map[Key]outcome, len(e.order))}
 	ordered := false
 	for _, k := range e.order {
 		old, existed := e.records[k.Kind].get(k.ID)
@@ -69,6 +69,8 @@ func (e *Edit) write(next *Snapshot, by By) (prepared, error) {
 			p.done[k] = outcome{Created, fields}
 		case "update":
 			p.done[k] = outcome{Updated, fields}
+		case "delete":
+			p.done[k] = outcome{action: Deleted}
 		}
 		line, err := json.Marshal(auth.Audit{
 			At: e.Now, Actor: by.Principal.String(), Method: by.Method, Resource: k.String(), Action: action,

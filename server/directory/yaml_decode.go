@@ -1,7 +1,9 @@
 package directory
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
 	"strconv"
@@ -15,42 +17,88 @@ import (
 
 // Limits of a document.
 const (
-	MaxDocument = 4 << 20 // bytes
-	maxNodes    = 500_000 // values, aliases counted each time they are used
+	MaxDocument = 4_000_000 // bytes, of all files together: a request has to have room for them
+	maxNodes    = 500_000   // values, aliases counted each time they are used
 	maxDepth    = 20
 	maxProblems = 20 // told at once
 )
+
+// File is one YAML file of a folder. The name is how faults tell it; empty: the
+// only text there is.
+type File struct {
+	Name string
+	Text []byte
+}
+
+// parsed is one file as it was read.
+type parsed struct {
+	prefix string // of the paths of its fields
+	doc    *Document
+}
 
 // ParseDocument reads a document strictly: a key that it does not know, a value
 // of the wrong type and a key given twice are refused, all that it finds at
 // once, each with its line. Nothing of what the values mean is checked here.
 func ParseDocument(text []byte) (*Document, *Lines, error) {
-	if len(text) > MaxDocument {
-		return nil, nil, fault.InvalidField("yaml", "has %d bytes; at most %d are allowed", len(text), MaxDocument)
+	docs, lines, err := parseFiles([]File{{Text: text}})
+	if len(docs) == 0 {
+		return nil, lines, err
+	}
+	return docs[0].doc, lines, err
+}
+
+// parseFiles is ParseDocument for files that are one document together.
+func parseFiles(files []File) ([]parsed, *Lines, error) {
+	size := 0
+	for _, f := range files {
+		size += len(f.Text)
+	}
+	if size > MaxDocument {
+		return nil, nil, fault.InvalidField("yaml", "has %d bytes; at most %d are allowed: split it, and apply the parts one by one", size, MaxDocument)
 	}
 	d := &decoder{lines: &Lines{at: map[string]int{}}}
-	doc := &Document{}
-	var root yaml.Node
-	if err := yaml.Load(text, &root); err != nil {
-		if len(strings.TrimSpace(string(text))) == 0 {
-			return doc, d.lines, nil
+	docs := make([]parsed, len(files))
+	for i, f := range files {
+		docs[i] = parsed{doc: &Document{}}
+		if f.Name != "" {
+			d.lines.named = true
+			docs[i].prefix = f.Name + fileMark
 		}
-		return nil, nil, fault.InvalidField("yaml", "is no YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+		if err := d.file(f, docs[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return docs, d.lines, d.lines.err()
+}
+
+// file reads one file into its document.
+func (d *decoder) file(f File, p parsed) error {
+	var root yaml.Node
+	if err := yaml.Load(f.Text, &root); err != nil {
+		if len(strings.TrimSpace(string(f.Text))) == 0 {
+			return nil
+		}
+		return fault.InvalidField(cmp.Or(f.Name, "yaml"), "is no YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	top := &root
 	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
 		top = root.Content[0]
 	}
 	if root.Kind != 0 && !null(top) {
-		d.value(top, reflect.ValueOf(doc).Elem(), "", 0)
+		d.value(top, reflect.ValueOf(p.doc).Elem(), p.prefix, 0)
 	}
-	return doc, d.lines, d.lines.err()
+	return nil
 }
+
+// fileMark stands in a path between the name of the file and the field.
+const fileMark = ":"
 
 // Lines knows where in a document a field stands, and gathers what is wrong.
 type Lines struct {
 	at       map[string]int
+	named    bool // paths begin with the name of a file
 	problems []fault.Field
+	messages []string
 	more     int
 }
 
@@ -65,15 +113,41 @@ func (l *Lines) of(path string) int {
 	return 0
 }
 
-func (l *Lines) bad(path, format string, args ...any) {
-	fix := fmt.Sprintf(format, args...)
-	if line := l.of(path); line > 0 {
-		fix = "line " + strconv.Itoa(line) + ": " + fix
+// place returns the file of a path and the path within it.
+func (l *Lines) place(path string) (file, field string) {
+	if l.named {
+		if file, field, ok := strings.Cut(path, fileMark); ok {
+			return file, field
+		}
 	}
+	return "", path
+}
+
+// where says in words where the field stands: "line 3", or "team.yaml:3".
+func (l *Lines) where(path string) string {
+	file, _ := l.place(path)
+	if file == "" {
+		return "line " + strconv.Itoa(l.of(path))
+	}
+	return file + ":" + strconv.Itoa(l.of(path))
+}
+
+func (l *Lines) bad(path, format string, args ...any) {
 	if len(l.problems) == maxProblems {
 		l.more++
 		return
 	}
+	fix := fmt.Sprintf(format, args...)
+	file, field := l.place(path)
+	if file != "" { // as compilers say it, so that editors and CI find the line
+		l.messages = append(l.messages, l.where(path)+": "+field+": "+fix)
+		l.problems = append(l.problems, fault.Field{Path: field, Fix: l.where(path) + ": " + fix})
+		return
+	}
+	if l.of(path) > 0 {
+		fix = l.where(path) + ": " + fix
+	}
+	l.messages = append(l.messages, path+": "+fix)
 	l.problems = append(l.problems, fault.Field{Path: path, Fix: fix})
 }
 
@@ -82,12 +156,9 @@ func (l *Lines) err() error {
 	if len(l.problems) == 0 {
 		return nil
 	}
-	lines := make([]string, len(l.problems))
-	for i, p := range l.problems {
-		lines[i] = p.Path + ": " + p.Fix
-	}
+	lines := l.messages
 	if l.more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more", l.more))
+		lines = append(slices.Clone(lines), fmt.Sprintf("and %d more", l.more))
 	}
 	return &fault.Error{Kind: fault.Invalid, Reason: "INVALID_FIELD", Message: strings.Join(lines, "; "), Fields: l.problems}
 }
@@ -107,7 +178,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, depth int) {
 		}
 		return
 	}
-	if path != "" {
+	if path != "" && !strings.HasSuffix(path, fileMark) {
 		d.lines.at[path] = n.Line
 	}
 	if n.Kind == yaml.AliasNode {
@@ -213,8 +284,8 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 }
 
 func join(path, name string) string {
-	if path == "" {
-		return name
+	if path == "" || strings.HasSuffix(path, fileMark) {
+		return path + name
 	}
 	return path + "." + name
 }
@@ -240,14 +311,22 @@ func fieldNames(t reflect.Type) []string {
 
 // nearest says which of the names was probably meant.
 func nearest(name string, names []string) string {
+	if s := suggestion(name, slices.Values(names)); s != "" {
+		return s
+	}
+	return "; known are " + strings.Join(names, ", ")
+}
+
+// suggestion is "; did you mean x?" when one of the names is near, and otherwise empty.
+func suggestion(name string, names iter.Seq[string]) string {
 	best, distance := "", max(2, len(name)/3)+1
-	for _, n := range names {
-		if d := levenshtein.ComputeDistance(strings.ToLower(name), n); d < distance {
+	for n := range names {
+		if d := levenshtein.ComputeDistance(strings.ToLower(name), n); d < distance || d == distance && best != "" && n < best {
 			best, distance = n, d
 		}
 	}
 	if best == "" {
-		return "; known are " + strings.Join(names, ", ")
+		return ""
 	}
 	return "; did you mean " + best + "?"
 }

@@ -6,10 +6,11 @@ package directory
 // display name. Durations are written as "5m", times of day as "22:00", people
 // and other records by their id.
 //
-// What a document does not name stays as it is: applying one never deletes.
-// Of a person, every key that is left out keeps what the person has, because
-// people change how they are woken themselves; of everything else, a key that
-// is left out means its default.
+// What a document does not name stays as it is: only pruning deletes, and only
+// what its own folder has declared (see Mark). Of a person, every key that is
+// left out keeps what the person has, and so does every contact method that is,
+// because people change how they are woken themselves; of everything else, a
+// key that is left out means its default.
 type Document struct {
 	People    []PersonDoc   `yaml:"people,omitempty"`
 	Teams     []TeamDoc     `yaml:"teams,omitempty"`

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"iter"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -13,6 +14,33 @@ import (
 // Export returns the configuration as the document that would bring it about,
 // everything in the order of its id. It holds no keys, no devices and no tokens.
 func (s *Snapshot) Export() ([]byte, error) { return s.document().YAML() }
+
+// ExportFiles is Export as one file for each part that has something in it.
+func (s *Snapshot) ExportFiles() ([]File, error) {
+	all := s.document()
+	var out []File
+	for _, part := range []struct {
+		name string
+		doc  Document
+	}{
+		{"people.yaml", Document{People: all.People}},
+		{"teams.yaml", Document{Teams: all.Teams}},
+		{"schedules.yaml", Document{Schedules: all.Schedules}},
+		{"policies.yaml", Document{Policies: all.Policies}},
+		{"services.yaml", Document{Services: all.Services}},
+		{"settings.yaml", Document{Settings: all.Settings}},
+	} {
+		if reflect.ValueOf(part.doc).IsZero() {
+			continue
+		}
+		text, err := part.doc.YAML()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, File{Name: part.name, Text: text})
+	}
+	return out, nil
+}
 
 func (s *Snapshot) document() *Document {
 	doc := &Document{}

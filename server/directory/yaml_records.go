@@ -25,23 +25,30 @@ type reader struct {
 	l    *Lines
 	seal auth.Sealer
 	out  []named
-	err  error // of sealing, not of the document
+	has  map[Key]int // places in out
+	err  error       // of sealing, not of the document
 }
 
 func (r *reader) add(record Record, path, secret string) {
 	k := record.key()
-	if i := slices.IndexFunc(r.out, func(n named) bool { return n.record.key() == k }); i >= 0 {
-		r.l.bad(path+".id", "%s is on line %d already", k, r.l.of(r.out[i].path))
+	if i, twice := r.has[k]; twice {
+		at := path + ".id"
+		if k.Kind == KindSettings {
+			at = path
+		}
+		r.l.bad(at, "%s is on %s already", k, r.l.where(r.out[i].path))
 		return
 	}
+	r.has[k] = len(r.out)
 	r.out = append(r.out, named{record, path, secret})
 }
 
-// records returns the records of the document. What is wrong is in r.l.
-func (r *reader) records(doc *Document) []named {
-	for i, p := range doc.People {
-		path := fmt.Sprintf("people[%d]", i)
-		r.add(r.person(path, p), path, "")
+// records adds the records of one file. What is wrong is in r.l.
+func (r *reader) records(p parsed) {
+	doc := p.doc
+	for i, person := range doc.People {
+		path := fmt.Sprintf("%speople[%d]", p.prefix, i)
+		r.add(r.person(path, person), path, "")
 	}
 	for i, t := range doc.Teams {
 		team := &Team{Team: roster.Team{ID: roster.TeamID(t.ID), Name: t.Name}}
@@ -51,19 +58,19 @@ func (r *reader) records(doc *Document) []named {
 		for _, m := range t.Managers {
 			team.Managers = append(team.Managers, roster.UserID(bare(m, "users/")))
 		}
-		path := fmt.Sprintf("teams[%d]", i)
+		path := fmt.Sprintf("%steams[%d]", p.prefix, i)
 		r.add(team, path, "")
 	}
 	for i, s := range doc.Schedules {
-		path := fmt.Sprintf("schedules[%d]", i)
+		path := fmt.Sprintf("%sschedules[%d]", p.prefix, i)
 		r.add(r.schedule(path, s), path, "")
 	}
-	for i, p := range doc.Policies {
-		path := fmt.Sprintf("policies[%d]", i)
-		r.add(r.policy(path, p), path, "")
+	for i, policy := range doc.Policies {
+		path := fmt.Sprintf("%spolicies[%d]", p.prefix, i)
+		r.add(r.policy(path, policy), path, "")
 	}
 	for i, s := range doc.Services {
-		path := fmt.Sprintf("services[%d]", i)
+		path := fmt.Sprintf("%sservices[%d]", p.prefix, i)
 		r.add(r.service(path, s), path, "")
 		for j, in := range s.Integrations {
 			at := fmt.Sprintf("%s.integrations[%d]", path, j)
@@ -72,9 +79,8 @@ func (r *reader) records(doc *Document) []named {
 		}
 	}
 	if doc.Settings != nil {
-		r.add(r.settings(doc.Settings), "settings", "")
+		r.add(r.settings(p.prefix+"settings", doc.Settings), p.prefix+"settings", "")
 	}
-	return r.out
 }
 
 func (r *reader) person(path string, p PersonDoc) *User {
@@ -102,10 +108,10 @@ func (r *reader) person(path string, p PersonDoc) *User {
 		u.Methods = r.methods(path, u, p.Methods)
 	}
 	if p.High != nil {
-		u.High = r.steps(path+".high_steps", p.High)
+		u.High = r.steps(path+".high_steps", u, u.High, p.High)
 	}
 	if p.Low != nil {
-		u.Low = r.steps(path+".low_steps", p.Low)
+		u.Low = r.steps(path+".low_steps", u, u.Low, p.Low)
 	}
 	if q := p.Quiet; q != nil {
 		u.Quiet = roster.QuietHours{
@@ -119,27 +125,41 @@ func (r *reader) person(path string, p PersonDoc) *User {
 }
 
 // methods keeps what was proven: a method that is there with the same address
-// keeps its marks and its key, whatever the document says.
+// keeps its marks and its key, whatever the document says. What the document
+// does not name is the person's own, and stays.
 func (r *reader) methods(path string, u *User, docs []MethodDoc) []roster.Method {
-	out := make([]roster.Method, len(docs))
+	out := slices.Clone(u.Methods)
 	for i, d := range docs {
 		at := fmt.Sprintf("%s.contact_methods[%d]", path, i)
-		m := roster.Method{
-			ID: roster.MethodID(d.ID), Kind: word[roster.MethodKind](r.l, at+".kind", d.Kind, methodWords),
-			Address: d.Address, Device: roster.DeviceID(bare(d.Device, "devices/")),
+		if j := slices.IndexFunc(docs[:i], func(o MethodDoc) bool { return o.ID == d.ID }); j >= 0 {
+			r.l.bad(at+".id", "%q is on %s already", d.ID, r.l.where(fmt.Sprintf("%s.contact_methods[%d]", path, j)))
+			continue
 		}
-		old, ok := u.Method(m.ID)
-		if same := ok && old.Kind == m.Kind && old.Address == m.Address && old.Device == m.Device; same {
-			m.Verified, m.Bouncing, m.Secret = old.Verified, old.Bouncing, old.Secret
+		m := r.method(at, u, d)
+		if j := slices.IndexFunc(out, func(o roster.Method) bool { return o.ID == m.ID }); j >= 0 {
+			out[j] = m
 		} else {
-			m.Verified = d.Verified || m.Kind == roster.Push // a device has proven itself
+			out = append(out, m)
 		}
-		if m.Kind == roster.Webhook {
-			r.signingKey(at, u.ID, &m, d.SigningKey)
-		}
-		out[i] = m
 	}
 	return out
+}
+
+func (r *reader) method(at string, u *User, d MethodDoc) roster.Method {
+	m := roster.Method{
+		ID: roster.MethodID(d.ID), Kind: word[roster.MethodKind](r.l, at+".kind", d.Kind, methodWords),
+		Address: d.Address, Device: roster.DeviceID(bare(d.Device, "devices/")),
+	}
+	old, ok := u.Method(m.ID)
+	if same := ok && old.Kind == m.Kind && old.Address == m.Address && old.Device == m.Device; same {
+		m.Verified, m.Bouncing, m.Secret = old.Verified, old.Bouncing, old.Secret
+	} else {
+		m.Verified = d.Verified || m.Kind == roster.Push // a device has proven itself
+	}
+	if m.Kind == roster.Webhook {
+		r.signingKey(at, u.ID, &m, d.SigningKey)
+	}
+	return m
 }
 
 func (r *reader) signingKey(path string, user roster.UserID, m *roster.Method, key string) {
@@ -164,11 +184,26 @@ func (r *reader) signingKey(path string, user roster.UserID, m *roster.Method, k
 	m.Secret = sealed
 }
 
-func (r *reader) steps(path string, docs []StepDoc) []roster.Step {
+// steps returns the steps of a document with the person's own beside them: a
+// step by one phone stays, because no document that another server wrote can name it.
+func (r *reader) steps(path string, u *User, old []roster.Step, docs []StepDoc) []roster.Step {
 	out := make([]roster.Step, len(docs))
 	for i, s := range docs {
 		out[i] = roster.Step{
 			Delay: duration(r.l, fmt.Sprintf("%s[%d].delay", path, i), s.Delay), Method: roster.MethodID(s.Method), Loud: s.Loud,
+		}
+	}
+	byPhone := func(s roster.Step) bool {
+		m, ok := u.Method(s.Method)
+		return ok && m.Device != "" && !slices.ContainsFunc(out, func(o roster.Step) bool { return o.Method == s.Method })
+	}
+	shared := slices.DeleteFunc(slices.Clone(old), byPhone)
+	if slices.Equal(shared, byDelay(out)) {
+		return old
+	}
+	for _, s := range old {
+		if byPhone(s) {
+			out = append(out, s)
 		}
 	}
 	return out
@@ -259,10 +294,10 @@ func (i *Integration) SetKey(key string) {
 	i.Hint = key[len(key)-min(4, len(key)):]
 }
 
-func (r *reader) settings(d *SettingsDoc) *Settings {
+func (r *reader) settings(path string, d *SettingsDoc) *Settings {
 	out := *r.s.GetSettings()
 	out.Organization = d.Organization
-	out.Privacy = word[roster.Privacy](r.l, "settings.privacy", d.Privacy, privacyWords)
+	out.Privacy = word[roster.Privacy](r.l, path+".privacy", d.Privacy, privacyWords)
 	out.CatchAll = nil
 	for _, u := range d.CatchAll {
 		out.CatchAll = append(out.CatchAll, roster.UserID(bare(u, "users/")))

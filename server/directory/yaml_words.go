@@ -47,7 +47,7 @@ func word[T ~uint8 | ~int](l *Lines, path, text string, w words) T {
 	i := slices.Index(w, strings.ToLower(text))
 	if i < 0 {
 		names := slices.DeleteFunc(slices.Clone(w), func(s string) bool { return s == "" })
-		l.bad(path, "%q is none of %s", text, strings.Join(names, ", "))
+		l.bad(path, "%q is none of %s%s", text, strings.Join(names, ", "), suggestion(text, slices.Values(names)))
 		return 0
 	}
 	return T(i)

@@ -345,6 +345,7 @@ func TestConfigurationAsADocument(t *testing.T) {
 	if !strings.Contains(s.Message(), "people") {
 		t.Errorf("a misspelt key: %s", s.Message())
 	}
+	planOfFolder(t, r, c, out.GetYaml())
 	set, err := c.GetSettings(r.as(stakeholder), &pb.GetSettingsRequest{Name: "settings"})
 	if err != nil || !slices.Equal(set.GetCatchAll(), []string{"users/ann"}) {
 		t.Fatalf("settings %v (%v)", set, err)
@@ -355,4 +356,42 @@ func TestConfigurationAsADocument(t *testing.T) {
 	}
 	_, err = c.UpdateSettings(r.as(admin), &pb.UpdateSettingsRequest{Settings: &pb.Settings{Name: "settings", CatchAll: []string{"users/cyd"}}})
 	wants(t, err, codes.FailedPrecondition, "PAGES_NOBODY")
+}
+
+// planOfFolder plans a change of files that an owner declares, and carries it out.
+func planOfFolder(t *testing.T, r *rig, c pb.ConfigurationServiceClient, text string) {
+	t.Helper()
+	_, err := c.PlanConfiguration(r.as(responder), &pb.PlanConfigurationRequest{Yaml: text})
+	wants(t, err, codes.PermissionDenied, reasonIn(must(statusOf(err))))
+	_, err = c.PlanConfiguration(r.as(admin), &pb.PlanConfigurationRequest{})
+	wants(t, err, codes.InvalidArgument, "INVALID_FIELD")
+	next := strings.Replace(text, "    - ben\n    delay", "    - ben\n    - cyd\n    delay", 1)
+	if next == text {
+		t.Fatalf("no target ben in\n%s", text)
+	}
+	files := []*pb.ConfigurationFile{{Name: "org.yaml", Text: next}}
+	plan, err := c.PlanConfiguration(r.as(admin), &pb.PlanConfigurationRequest{Files: files, Owner: "org", Force: true})
+	if err != nil || plan.GetRevision() == "" {
+		t.Fatalf("planned %v (%v)", plan, err)
+	}
+	if len(plan.GetPagingChanges()) == 0 || !slices.Contains(plan.GetPagingChanges()[0].GetStretches()[0].GetAfter(), "users/cyd") {
+		t.Errorf("paged differently: %v", plan.GetPagingChanges())
+	}
+	if d := plan.GetWindowEndTime().AsTime().Sub(plan.GetWindowStartTime().AsTime()); d != 30*24*time.Hour {
+		t.Errorf("the window is %v", d)
+	}
+	request := &pb.ApplyConfigurationRequest{Files: files, Owner: "org", Force: true, Revision: plan.GetRevision()}
+	for range 2 {
+		if done, err := c.ApplyConfiguration(r.as(admin), request); err != nil || !done.GetApplied() {
+			t.Fatalf("applied %v (%v)", done, err)
+		}
+	}
+	request.Files = []*pb.ConfigurationFile{{Name: "org.yaml", Text: text}}
+	_, err = c.ApplyConfiguration(r.as(admin), request)
+	wants(t, err, codes.Aborted, "CONFIGURATION_MOVED")
+	request.Revision, request.Files[0].Text = "", "peple: []\n"
+	_, err = c.ApplyConfiguration(r.as(admin), request)
+	if s := wants(t, err, codes.InvalidArgument, "INVALID_FIELD"); !strings.Contains(s.Message(), "org.yaml:1: peple: unknown key; did you mean people?") {
+		t.Errorf("a misspelt key in a file: %s", s.Message())
+	}
 }

@@ -41,6 +41,9 @@ const (
 	ApplyConfigurationResponse_Change_ACTION_DELETE ApplyConfigurationResponse_Change_Action = 3
 	// It stays as it is.
 	ApplyConfigurationResponse_Change_ACTION_NONE ApplyConfigurationResponse_Change_Action = 4
+	// Its owner has declared it before and does not any more; it stays as it
+	// is, until prune is set.
+	ApplyConfigurationResponse_Change_ACTION_ORPHAN ApplyConfigurationResponse_Change_Action = 5
 )
 
 // Enum value maps for ApplyConfigurationResponse_Change_Action.
@@ -51,6 +54,7 @@ var (
 		2: "ACTION_UPDATE",
 		3: "ACTION_DELETE",
 		4: "ACTION_NONE",
+		5: "ACTION_ORPHAN",
 	}
 	ApplyConfigurationResponse_Change_Action_value = map[string]int32{
 		"ACTION_UNSPECIFIED": 0,
@@ -58,6 +62,7 @@ var (
 		"ACTION_UPDATE":      2,
 		"ACTION_DELETE":      3,
 		"ACTION_NONE":        4,
+		"ACTION_ORPHAN":      5,
 	}
 )
 
@@ -85,7 +90,7 @@ func (x ApplyConfigurationResponse_Change_Action) Number() protoreflect.EnumNumb
 
 // Deprecated: Use ApplyConfigurationResponse_Change_Action.Descriptor instead.
 func (ApplyConfigurationResponse_Change_Action) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{2, 0, 0}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{3, 0, 0}
 }
 
 // What is common to the whole installation.
@@ -171,25 +176,97 @@ func (x *Settings) GetEtag() string {
 	return ""
 }
 
-// Asks to bring the configuration to what a document says.
+// One YAML file of a folder.
+type ConfigurationFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By which faults name it: the path below the folder.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What is in it. All files together have at most 4,000,000 bytes.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigurationFile) Reset() {
+	*x = ConfigurationFile{}
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigurationFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigurationFile) ProtoMessage() {}
+
+func (x *ConfigurationFile) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigurationFile.ProtoReflect.Descriptor instead.
+func (*ConfigurationFile) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ConfigurationFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConfigurationFile) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// Asks to bring the configuration to what a document, or a folder of files, says.
 type ApplyConfigurationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The document, YAML, at most 1 MiB.
+	// The document, YAML, at most 4,000,000 bytes. Either this or files.
 	Yaml string `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// The files of a folder, which are one document together.
+	Files []*ConfigurationFile `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
 	// Whether to check and to plan, and to change nothing. Default: false.
 	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// Whether to take even policies that can reach nobody at present. Default: false.
 	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	// Makes a retry safe: for 24 hours, the server answers a repeated id with
 	// its first answer. Default: none, and a retry is a new call.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Name of the folder that declares what the YAML describes: each record is
+	// marked with it, so that later it can be told what was changed by hand, and
+	// what the folder does not declare any more. Default: nothing is marked.
+	Owner string `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Whether to delete what the owner has declared before and does not any more.
+	// Never deletes anything that somebody else, or a person, has made, but for
+	// what belongs to the deleted: a person's devices, a schedule's overrides.
+	// Default: false.
+	Prune bool `protobuf:"varint,7,opt,name=prune,proto3" json:"prune,omitempty"`
+	// Whether to take over records that another owner declares. Default: false,
+	// and such a record is INVALID_ARGUMENT.
+	TakeOver bool `protobuf:"varint,8,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
+	// The revision of a plan. If set, and the configuration has changed since, the
+	// call fails with ABORTED (CONFIGURATION_MOVED), unless nothing is left to do.
+	Revision      string `protobuf:"bytes,9,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyConfigurationRequest) Reset() {
 	*x = ApplyConfigurationRequest{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[1]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +278,7 @@ func (x *ApplyConfigurationRequest) String() string {
 func (*ApplyConfigurationRequest) ProtoMessage() {}
 
 func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[1]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +291,7 @@ func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{1}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ApplyConfigurationRequest) GetYaml() string {
@@ -222,6 +299,13 @@ func (x *ApplyConfigurationRequest) GetYaml() string {
 		return x.Yaml
 	}
 	return ""
+}
+
+func (x *ApplyConfigurationRequest) GetFiles() []*ConfigurationFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
 }
 
 func (x *ApplyConfigurationRequest) GetValidateOnly() bool {
@@ -245,10 +329,39 @@ func (x *ApplyConfigurationRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *ApplyConfigurationRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ApplyConfigurationRequest) GetPrune() bool {
+	if x != nil {
+		return x.Prune
+	}
+	return false
+}
+
+func (x *ApplyConfigurationRequest) GetTakeOver() bool {
+	if x != nil {
+		return x.TakeOver
+	}
+	return false
+}
+
+func (x *ApplyConfigurationRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
 // What became, or would become, of the configuration.
 type ApplyConfigurationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each resource that the document names, in its order.
+	// One for each resource that the document names, in its order; then those
+	// that the owner does not declare any more.
 	Changes []*ApplyConfigurationResponse_Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
 	// Whether it was done: false for validate_only.
 	Applied       bool `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"`
@@ -258,7 +371,7 @@ type ApplyConfigurationResponse struct {
 
 func (x *ApplyConfigurationResponse) Reset() {
 	*x = ApplyConfigurationResponse{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[2]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +383,7 @@ func (x *ApplyConfigurationResponse) String() string {
 func (*ApplyConfigurationResponse) ProtoMessage() {}
 
 func (x *ApplyConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[2]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +396,7 @@ func (x *ApplyConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{2}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ApplyConfigurationResponse) GetChanges() []*ApplyConfigurationResponse_Change {
@@ -300,16 +413,203 @@ func (x *ApplyConfigurationResponse) GetApplied() bool {
 	return false
 }
 
+// Asks what a document, or a folder of files, would change. The fields are
+// those of ApplyConfigurationRequest.
+type PlanConfigurationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document, YAML. Either this or files.
+	Yaml string `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// The files of a folder.
+	Files []*ConfigurationFile `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	// Whether to take even policies that can reach nobody at present. Default: false.
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Name of the folder that declares what the YAML describes.
+	Owner string `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Whether what the owner does not declare any more would be deleted. Default: false.
+	Prune bool `protobuf:"varint,5,opt,name=prune,proto3" json:"prune,omitempty"`
+	// Whether records of another owner would be taken over. Default: false.
+	TakeOver      bool `protobuf:"varint,6,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanConfigurationRequest) Reset() {
+	*x = PlanConfigurationRequest{}
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanConfigurationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanConfigurationRequest) ProtoMessage() {}
+
+func (x *PlanConfigurationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanConfigurationRequest.ProtoReflect.Descriptor instead.
+func (*PlanConfigurationRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PlanConfigurationRequest) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
+func (x *PlanConfigurationRequest) GetFiles() []*ConfigurationFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *PlanConfigurationRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *PlanConfigurationRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *PlanConfigurationRequest) GetPrune() bool {
+	if x != nil {
+		return x.Prune
+	}
+	return false
+}
+
+func (x *PlanConfigurationRequest) GetTakeOver() bool {
+	if x != nil {
+		return x.TakeOver
+	}
+	return false
+}
+
+// What would change, and who would be paged differently.
+type PlanConfigurationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each resource that the document names, in its order; then those
+	// that the owner does not declare any more.
+	Changes []*ApplyConfigurationResponse_Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Who would be paged differently within the window, at most 500.
+	PagingChanges []*PlanConfigurationResponse_PagingChange `protobuf:"bytes,2,rep,name=paging_changes,json=pagingChanges,proto3" json:"paging_changes,omitempty"`
+	// How many more paging changes there are.
+	MorePagingChanges int32 `protobuf:"varint,3,opt,name=more_paging_changes,json=morePagingChanges,proto3" json:"more_paging_changes,omitempty"`
+	// The revision of the configuration that was planned on, for ApplyConfiguration.
+	Revision string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Begin of the window: now.
+	WindowStartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=window_start_time,json=windowStartTime,proto3" json:"window_start_time,omitempty"`
+	// Its end: 30 days later.
+	WindowEndTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=window_end_time,json=windowEndTime,proto3" json:"window_end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanConfigurationResponse) Reset() {
+	*x = PlanConfigurationResponse{}
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanConfigurationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanConfigurationResponse) ProtoMessage() {}
+
+func (x *PlanConfigurationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanConfigurationResponse.ProtoReflect.Descriptor instead.
+func (*PlanConfigurationResponse) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PlanConfigurationResponse) GetChanges() []*ApplyConfigurationResponse_Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *PlanConfigurationResponse) GetPagingChanges() []*PlanConfigurationResponse_PagingChange {
+	if x != nil {
+		return x.PagingChanges
+	}
+	return nil
+}
+
+func (x *PlanConfigurationResponse) GetMorePagingChanges() int32 {
+	if x != nil {
+		return x.MorePagingChanges
+	}
+	return 0
+}
+
+func (x *PlanConfigurationResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *PlanConfigurationResponse) GetWindowStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WindowStartTime
+	}
+	return nil
+}
+
+func (x *PlanConfigurationResponse) GetWindowEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WindowEndTime
+	}
+	return nil
+}
+
 // Asks for the configuration as a document.
 type ExportConfigurationRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether to return one file for each kind of resource. Default: false, and
+	// one document.
+	Split         bool `protobuf:"varint,1,opt,name=split,proto3" json:"split,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExportConfigurationRequest) Reset() {
 	*x = ExportConfigurationRequest{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[3]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +621,7 @@ func (x *ExportConfigurationRequest) String() string {
 func (*ExportConfigurationRequest) ProtoMessage() {}
 
 func (x *ExportConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[3]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,21 +634,30 @@ func (x *ExportConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ExportConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{3}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ExportConfigurationRequest) GetSplit() bool {
+	if x != nil {
+		return x.Split
+	}
+	return false
 }
 
 // The configuration as a document.
 type ExportConfigurationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The document, YAML.
-	Yaml          string `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// The document, YAML; empty when split was set.
+	Yaml string `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// When split was set, the files.
+	Files         []*ConfigurationFile `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExportConfigurationResponse) Reset() {
 	*x = ExportConfigurationResponse{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[4]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +669,7 @@ func (x *ExportConfigurationResponse) String() string {
 func (*ExportConfigurationResponse) ProtoMessage() {}
 
 func (x *ExportConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[4]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +682,7 @@ func (x *ExportConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ExportConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{4}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ExportConfigurationResponse) GetYaml() string {
@@ -381,6 +690,13 @@ func (x *ExportConfigurationResponse) GetYaml() string {
 		return x.Yaml
 	}
 	return ""
+}
+
+func (x *ExportConfigurationResponse) GetFiles() []*ConfigurationFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
 }
 
 // Asks for the settings.
@@ -394,7 +710,7 @@ type GetSettingsRequest struct {
 
 func (x *GetSettingsRequest) Reset() {
 	*x = GetSettingsRequest{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[5]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +722,7 @@ func (x *GetSettingsRequest) String() string {
 func (*GetSettingsRequest) ProtoMessage() {}
 
 func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[5]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +735,7 @@ func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{5}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetSettingsRequest) GetName() string {
@@ -446,7 +762,7 @@ type UpdateSettingsRequest struct {
 
 func (x *UpdateSettingsRequest) Reset() {
 	*x = UpdateSettingsRequest{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[6]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +774,7 @@ func (x *UpdateSettingsRequest) String() string {
 func (*UpdateSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[6]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +787,7 @@ func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{6}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateSettingsRequest) GetSettings() *Settings {
@@ -507,14 +823,17 @@ type ApplyConfigurationResponse_Change struct {
 	// Of a new integration, its key; shown this once, and not by validate_only.
 	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	// What is doubtful about it, one sentence each.
-	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Warnings []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// When it was last changed, if that was after its owner had been applied:
+	// somebody has changed it by hand. Not set: nobody has.
+	ChangedByHandTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=changed_by_hand_time,json=changedByHandTime,proto3" json:"changed_by_hand_time,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ApplyConfigurationResponse_Change) Reset() {
 	*x = ApplyConfigurationResponse_Change{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[7]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +845,7 @@ func (x *ApplyConfigurationResponse_Change) String() string {
 func (*ApplyConfigurationResponse_Change) ProtoMessage() {}
 
 func (x *ApplyConfigurationResponse_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[7]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +858,7 @@ func (x *ApplyConfigurationResponse_Change) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use ApplyConfigurationResponse_Change.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationResponse_Change) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{2, 0}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{3, 0}
 }
 
 func (x *ApplyConfigurationResponse_Change) GetName() string {
@@ -577,6 +896,159 @@ func (x *ApplyConfigurationResponse_Change) GetWarnings() []string {
 	return nil
 }
 
+func (x *ApplyConfigurationResponse_Change) GetChangedByHandTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedByHandTime
+	}
+	return nil
+}
+
+// Services that would ask other people than now at one level.
+type PlanConfigurationResponse_PagingChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which services.
+	Services []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	// The level, from 1; 0 is the fallback of the policy.
+	Level int32 `protobuf:"varint,2,opt,name=level,proto3" json:"level,omitempty"`
+	// In order, at most 100.
+	Stretches []*PlanConfigurationResponse_PagingChange_Stretch `protobuf:"bytes,3,rep,name=stretches,proto3" json:"stretches,omitempty"`
+	// How many more there are.
+	MoreStretches int32 `protobuf:"varint,4,opt,name=more_stretches,json=moreStretches,proto3" json:"more_stretches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanConfigurationResponse_PagingChange) Reset() {
+	*x = PlanConfigurationResponse_PagingChange{}
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanConfigurationResponse_PagingChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanConfigurationResponse_PagingChange) ProtoMessage() {}
+
+func (x *PlanConfigurationResponse_PagingChange) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanConfigurationResponse_PagingChange.ProtoReflect.Descriptor instead.
+func (*PlanConfigurationResponse_PagingChange) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{5, 0}
+}
+
+func (x *PlanConfigurationResponse_PagingChange) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *PlanConfigurationResponse_PagingChange) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *PlanConfigurationResponse_PagingChange) GetStretches() []*PlanConfigurationResponse_PagingChange_Stretch {
+	if x != nil {
+		return x.Stretches
+	}
+	return nil
+}
+
+func (x *PlanConfigurationResponse_PagingChange) GetMoreStretches() int32 {
+	if x != nil {
+		return x.MoreStretches
+	}
+	return 0
+}
+
+// How long one such difference holds.
+type PlanConfigurationResponse_PagingChange_Stretch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From when on.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Until when.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Who is asked by the present configuration; empty: nobody.
+	Before []string `protobuf:"bytes,3,rep,name=before,proto3" json:"before,omitempty"`
+	// Who would be asked; empty: nobody.
+	After         []string `protobuf:"bytes,4,rep,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanConfigurationResponse_PagingChange_Stretch) Reset() {
+	*x = PlanConfigurationResponse_PagingChange_Stretch{}
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanConfigurationResponse_PagingChange_Stretch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanConfigurationResponse_PagingChange_Stretch) ProtoMessage() {}
+
+func (x *PlanConfigurationResponse_PagingChange_Stretch) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanConfigurationResponse_PagingChange_Stretch.ProtoReflect.Descriptor instead.
+func (*PlanConfigurationResponse_PagingChange_Stretch) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{5, 0, 0}
+}
+
+func (x *PlanConfigurationResponse_PagingChange_Stretch) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *PlanConfigurationResponse_PagingChange_Stretch) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *PlanConfigurationResponse_PagingChange_Stretch) GetBefore() []string {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *PlanConfigurationResponse_PagingChange_Stretch) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
 var File_tocsin_v1_configuration_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_configuration_proto_rawDesc = "" +
@@ -592,31 +1064,68 @@ const file_tocsin_v1_configuration_proto_rawDesc = "" +
 	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
 	"\x04etag\x18\x05 \x01(\tB\x03\xe0A\x01R\x04etag:6\xeaA3\n" +
-	"\x13tocsin.dev/Settings\x12\bsettings*\bsettings2\bsettings\"\xbb\x01\n" +
-	"\x19ApplyConfigurationRequest\x12\"\n" +
-	"\x04yaml\x18\x01 \x01(\tB\x0e\xe0A\x02\xbaH\br\x06\x10\x01(\x80\x80@R\x04yaml\x12(\n" +
+	"\x13tocsin.dev/Settings\x12\bsettings*\bsettings2\bsettings\"\x81\x01\n" +
+	"\x11ConfigurationFile\x12I\n" +
+	"\x04name\x18\x01 \x01(\tB5\xe0A\x02\xbaH/r-\x18\xff\x012(^[A-Za-z0-9._ -]+([/][A-Za-z0-9._ -]+)*$R\x04name\x12!\n" +
+	"\x04text\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05(\x80\x92\xf4\x01R\x04text\"\xa2\x03\n" +
+	"\x19ApplyConfigurationRequest\x12!\n" +
+	"\x04yaml\x18\x01 \x01(\tB\r\xe0A\x01\xbaH\ar\x05(\x80\x92\xf4\x01R\x04yaml\x12@\n" +
+	"\x05files\x18\x05 \x03(\v2\x1c.tocsin.v1.ConfigurationFileB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05files\x12(\n" +
 	"\rvalidate_only\x18\x02 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12\x19\n" +
 	"\x05force\x18\x03 \x01(\bB\x03\xe0A\x01R\x05force\x125\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"\xbf\x03\n" +
+	"request_id\x18\x04 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\x12>\n" +
+	"\x05owner\x18\x06 \x01(\tB(\xe0A\x01\xbaH\"r 2\x1e^([a-z0-9][a-z0-9._-]{0,62})?$R\x05owner\x12\x19\n" +
+	"\x05prune\x18\a \x01(\bB\x03\xe0A\x01R\x05prune\x12 \n" +
+	"\ttake_over\x18\b \x01(\bB\x03\xe0A\x01R\btakeOver\x12'\n" +
+	"\brevision\x18\t \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\brevision\"\xa4\x04\n" +
 	"\x1aApplyConfigurationResponse\x12K\n" +
 	"\achanges\x18\x01 \x03(\v2,.tocsin.v1.ApplyConfigurationResponse.ChangeB\x03\xe0A\x03R\achanges\x12\x1d\n" +
-	"\aapplied\x18\x02 \x01(\bB\x03\xe0A\x03R\aapplied\x1a\xb4\x02\n" +
+	"\aapplied\x18\x02 \x01(\bB\x03\xe0A\x03R\aapplied\x1a\x99\x03\n" +
 	"\x06Change\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12P\n" +
 	"\x06action\x18\x02 \x01(\x0e23.tocsin.v1.ApplyConfigurationResponse.Change.ActionB\x03\xe0A\x03R\x06action\x12\x1b\n" +
 	"\x06fields\x18\x03 \x03(\tB\x03\xe0A\x03R\x06fields\x12\x15\n" +
 	"\x03key\x18\x04 \x01(\tB\x03\xe0A\x03R\x03key\x12\x1f\n" +
-	"\bwarnings\x18\x05 \x03(\tB\x03\xe0A\x03R\bwarnings\"j\n" +
+	"\bwarnings\x18\x05 \x03(\tB\x03\xe0A\x03R\bwarnings\x12P\n" +
+	"\x14changed_by_hand_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x11changedByHandTime\"}\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rACTION_CREATE\x10\x01\x12\x11\n" +
 	"\rACTION_UPDATE\x10\x02\x12\x11\n" +
 	"\rACTION_DELETE\x10\x03\x12\x0f\n" +
-	"\vACTION_NONE\x10\x04\"\x1c\n" +
-	"\x1aExportConfigurationRequest\"6\n" +
+	"\vACTION_NONE\x10\x04\x12\x11\n" +
+	"\rACTION_ORPHAN\x10\x05\"\x97\x02\n" +
+	"\x18PlanConfigurationRequest\x12!\n" +
+	"\x04yaml\x18\x01 \x01(\tB\r\xe0A\x01\xbaH\ar\x05(\x80\x92\xf4\x01R\x04yaml\x12@\n" +
+	"\x05files\x18\x02 \x03(\v2\x1c.tocsin.v1.ConfigurationFileB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05files\x12\x19\n" +
+	"\x05force\x18\x03 \x01(\bB\x03\xe0A\x01R\x05force\x12>\n" +
+	"\x05owner\x18\x04 \x01(\tB(\xe0A\x01\xbaH\"r 2\x1e^([a-z0-9][a-z0-9._-]{0,62})?$R\x05owner\x12\x19\n" +
+	"\x05prune\x18\x05 \x01(\bB\x03\xe0A\x01R\x05prune\x12 \n" +
+	"\ttake_over\x18\x06 \x01(\bB\x03\xe0A\x01R\btakeOver\"\xca\x06\n" +
+	"\x19PlanConfigurationResponse\x12K\n" +
+	"\achanges\x18\x01 \x03(\v2,.tocsin.v1.ApplyConfigurationResponse.ChangeB\x03\xe0A\x03R\achanges\x12]\n" +
+	"\x0epaging_changes\x18\x02 \x03(\v21.tocsin.v1.PlanConfigurationResponse.PagingChangeB\x03\xe0A\x03R\rpagingChanges\x123\n" +
+	"\x13more_paging_changes\x18\x03 \x01(\x05B\x03\xe0A\x03R\x11morePagingChanges\x12\x1f\n" +
+	"\brevision\x18\x04 \x01(\tB\x03\xe0A\x03R\brevision\x12K\n" +
+	"\x11window_start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x0fwindowStartTime\x12G\n" +
+	"\x0fwindow_end_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\rwindowEndTime\x1a\x94\x03\n" +
+	"\fPagingChange\x12\x1f\n" +
+	"\bservices\x18\x01 \x03(\tB\x03\xe0A\x03R\bservices\x12\x19\n" +
+	"\x05level\x18\x02 \x01(\x05B\x03\xe0A\x03R\x05level\x12\\\n" +
+	"\tstretches\x18\x03 \x03(\v29.tocsin.v1.PlanConfigurationResponse.PagingChange.StretchB\x03\xe0A\x03R\tstretches\x12*\n" +
+	"\x0emore_stretches\x18\x04 \x01(\x05B\x03\xe0A\x03R\rmoreStretches\x1a\xbd\x01\n" +
+	"\aStretch\x12>\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x12\x1b\n" +
+	"\x06before\x18\x03 \x03(\tB\x03\xe0A\x03R\x06before\x12\x19\n" +
+	"\x05after\x18\x04 \x03(\tB\x03\xe0A\x03R\x05after\"7\n" +
+	"\x1aExportConfigurationRequest\x12\x19\n" +
+	"\x05split\x18\x01 \x01(\bB\x03\xe0A\x01R\x05split\"o\n" +
 	"\x1bExportConfigurationResponse\x12\x17\n" +
-	"\x04yaml\x18\x01 \x01(\tB\x03\xe0A\x03R\x04yaml\"T\n" +
+	"\x04yaml\x18\x01 \x01(\tB\x03\xe0A\x03R\x04yaml\x127\n" +
+	"\x05files\x18\x02 \x03(\v2\x1c.tocsin.v1.ConfigurationFileB\x03\xe0A\x03R\x05files\"T\n" +
 	"\x12GetSettingsRequest\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xe0A\x02\xfaA\x15\n" +
 	"\x13tocsin.dev/Settings\xbaH\fr\n" +
@@ -627,9 +1136,10 @@ const file_tocsin_v1_configuration_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x125\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\x80\x04\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\x84\x05\n" +
 	"\x14ConfigurationService\x12\x85\x01\n" +
-	"\x12ApplyConfiguration\x12$.tocsin.v1.ApplyConfigurationRequest\x1a%.tocsin.v1.ApplyConfigurationResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/configuration:apply\x12\x86\x01\n" +
+	"\x12ApplyConfiguration\x12$.tocsin.v1.ApplyConfigurationRequest\x1a%.tocsin.v1.ApplyConfigurationResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/configuration:apply\x12\x81\x01\n" +
+	"\x11PlanConfiguration\x12#.tocsin.v1.PlanConfigurationRequest\x1a$.tocsin.v1.PlanConfigurationResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/configuration:plan\x12\x86\x01\n" +
 	"\x13ExportConfiguration\x12%.tocsin.v1.ExportConfigurationRequest\x1a&.tocsin.v1.ExportConfigurationResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/configuration:export\x12^\n" +
 	"\vGetSettings\x12\x1d.tocsin.v1.GetSettingsRequest\x1a\x13.tocsin.v1.Settings\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=settings}\x12w\n" +
 	"\x0eUpdateSettings\x12 .tocsin.v1.UpdateSettingsRequest\x1a\x13.tocsin.v1.Settings\".\x82\xd3\xe4\x93\x02(:\bsettings2\x1c/v1/{settings.name=settings}B8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
@@ -647,41 +1157,59 @@ func file_tocsin_v1_configuration_proto_rawDescGZIP() []byte {
 }
 
 var file_tocsin_v1_configuration_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tocsin_v1_configuration_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_tocsin_v1_configuration_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_tocsin_v1_configuration_proto_goTypes = []any{
 	(ApplyConfigurationResponse_Change_Action)(0), // 0: tocsin.v1.ApplyConfigurationResponse.Change.Action
-	(*Settings)(nil),                          // 1: tocsin.v1.Settings
-	(*ApplyConfigurationRequest)(nil),         // 2: tocsin.v1.ApplyConfigurationRequest
-	(*ApplyConfigurationResponse)(nil),        // 3: tocsin.v1.ApplyConfigurationResponse
-	(*ExportConfigurationRequest)(nil),        // 4: tocsin.v1.ExportConfigurationRequest
-	(*ExportConfigurationResponse)(nil),       // 5: tocsin.v1.ExportConfigurationResponse
-	(*GetSettingsRequest)(nil),                // 6: tocsin.v1.GetSettingsRequest
-	(*UpdateSettingsRequest)(nil),             // 7: tocsin.v1.UpdateSettingsRequest
-	(*ApplyConfigurationResponse_Change)(nil), // 8: tocsin.v1.ApplyConfigurationResponse.Change
-	(Privacy)(0),                  // 9: tocsin.v1.Privacy
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
+	(*Settings)(nil),                                       // 1: tocsin.v1.Settings
+	(*ConfigurationFile)(nil),                              // 2: tocsin.v1.ConfigurationFile
+	(*ApplyConfigurationRequest)(nil),                      // 3: tocsin.v1.ApplyConfigurationRequest
+	(*ApplyConfigurationResponse)(nil),                     // 4: tocsin.v1.ApplyConfigurationResponse
+	(*PlanConfigurationRequest)(nil),                       // 5: tocsin.v1.PlanConfigurationRequest
+	(*PlanConfigurationResponse)(nil),                      // 6: tocsin.v1.PlanConfigurationResponse
+	(*ExportConfigurationRequest)(nil),                     // 7: tocsin.v1.ExportConfigurationRequest
+	(*ExportConfigurationResponse)(nil),                    // 8: tocsin.v1.ExportConfigurationResponse
+	(*GetSettingsRequest)(nil),                             // 9: tocsin.v1.GetSettingsRequest
+	(*UpdateSettingsRequest)(nil),                          // 10: tocsin.v1.UpdateSettingsRequest
+	(*ApplyConfigurationResponse_Change)(nil),              // 11: tocsin.v1.ApplyConfigurationResponse.Change
+	(*PlanConfigurationResponse_PagingChange)(nil),         // 12: tocsin.v1.PlanConfigurationResponse.PagingChange
+	(*PlanConfigurationResponse_PagingChange_Stretch)(nil), // 13: tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch
+	(Privacy)(0),                  // 14: tocsin.v1.Privacy
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 16: google.protobuf.FieldMask
 }
 var file_tocsin_v1_configuration_proto_depIdxs = []int32{
-	9,  // 0: tocsin.v1.Settings.privacy:type_name -> tocsin.v1.Privacy
-	10, // 1: tocsin.v1.Settings.update_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: tocsin.v1.ApplyConfigurationResponse.changes:type_name -> tocsin.v1.ApplyConfigurationResponse.Change
-	1,  // 3: tocsin.v1.UpdateSettingsRequest.settings:type_name -> tocsin.v1.Settings
-	11, // 4: tocsin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 5: tocsin.v1.ApplyConfigurationResponse.Change.action:type_name -> tocsin.v1.ApplyConfigurationResponse.Change.Action
-	2,  // 6: tocsin.v1.ConfigurationService.ApplyConfiguration:input_type -> tocsin.v1.ApplyConfigurationRequest
-	4,  // 7: tocsin.v1.ConfigurationService.ExportConfiguration:input_type -> tocsin.v1.ExportConfigurationRequest
-	6,  // 8: tocsin.v1.ConfigurationService.GetSettings:input_type -> tocsin.v1.GetSettingsRequest
-	7,  // 9: tocsin.v1.ConfigurationService.UpdateSettings:input_type -> tocsin.v1.UpdateSettingsRequest
-	3,  // 10: tocsin.v1.ConfigurationService.ApplyConfiguration:output_type -> tocsin.v1.ApplyConfigurationResponse
-	5,  // 11: tocsin.v1.ConfigurationService.ExportConfiguration:output_type -> tocsin.v1.ExportConfigurationResponse
-	1,  // 12: tocsin.v1.ConfigurationService.GetSettings:output_type -> tocsin.v1.Settings
-	1,  // 13: tocsin.v1.ConfigurationService.UpdateSettings:output_type -> tocsin.v1.Settings
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	14, // 0: tocsin.v1.Settings.privacy:type_name -> tocsin.v1.Privacy
+	15, // 1: tocsin.v1.Settings.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 2: tocsin.v1.ApplyConfigurationRequest.files:type_name -> tocsin.v1.ConfigurationFile
+	11, // 3: tocsin.v1.ApplyConfigurationResponse.changes:type_name -> tocsin.v1.ApplyConfigurationResponse.Change
+	2,  // 4: tocsin.v1.PlanConfigurationRequest.files:type_name -> tocsin.v1.ConfigurationFile
+	11, // 5: tocsin.v1.PlanConfigurationResponse.changes:type_name -> tocsin.v1.ApplyConfigurationResponse.Change
+	12, // 6: tocsin.v1.PlanConfigurationResponse.paging_changes:type_name -> tocsin.v1.PlanConfigurationResponse.PagingChange
+	15, // 7: tocsin.v1.PlanConfigurationResponse.window_start_time:type_name -> google.protobuf.Timestamp
+	15, // 8: tocsin.v1.PlanConfigurationResponse.window_end_time:type_name -> google.protobuf.Timestamp
+	2,  // 9: tocsin.v1.ExportConfigurationResponse.files:type_name -> tocsin.v1.ConfigurationFile
+	1,  // 10: tocsin.v1.UpdateSettingsRequest.settings:type_name -> tocsin.v1.Settings
+	16, // 11: tocsin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 12: tocsin.v1.ApplyConfigurationResponse.Change.action:type_name -> tocsin.v1.ApplyConfigurationResponse.Change.Action
+	15, // 13: tocsin.v1.ApplyConfigurationResponse.Change.changed_by_hand_time:type_name -> google.protobuf.Timestamp
+	13, // 14: tocsin.v1.PlanConfigurationResponse.PagingChange.stretches:type_name -> tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch
+	15, // 15: tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch.start_time:type_name -> google.protobuf.Timestamp
+	15, // 16: tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 17: tocsin.v1.ConfigurationService.ApplyConfiguration:input_type -> tocsin.v1.ApplyConfigurationRequest
+	5,  // 18: tocsin.v1.ConfigurationService.PlanConfiguration:input_type -> tocsin.v1.PlanConfigurationRequest
+	7,  // 19: tocsin.v1.ConfigurationService.ExportConfiguration:input_type -> tocsin.v1.ExportConfigurationRequest
+	9,  // 20: tocsin.v1.ConfigurationService.GetSettings:input_type -> tocsin.v1.GetSettingsRequest
+	10, // 21: tocsin.v1.ConfigurationService.UpdateSettings:input_type -> tocsin.v1.UpdateSettingsRequest
+	4,  // 22: tocsin.v1.ConfigurationService.ApplyConfiguration:output_type -> tocsin.v1.ApplyConfigurationResponse
+	6,  // 23: tocsin.v1.ConfigurationService.PlanConfiguration:output_type -> tocsin.v1.PlanConfigurationResponse
+	8,  // 24: tocsin.v1.ConfigurationService.ExportConfiguration:output_type -> tocsin.v1.ExportConfigurationResponse
+	1,  // 25: tocsin.v1.ConfigurationService.GetSettings:output_type -> tocsin.v1.Settings
+	1,  // 26: tocsin.v1.ConfigurationService.UpdateSettings:output_type -> tocsin.v1.Settings
+	22, // [22:27] is the sub-list for method output_type
+	17, // [17:22] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_configuration_proto_init() }
@@ -696,7 +1224,7 @@ func file_tocsin_v1_configuration_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_configuration_proto_rawDesc), len(file_tocsin_v1_configuration_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

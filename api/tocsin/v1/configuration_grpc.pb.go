@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ConfigurationService_ApplyConfiguration_FullMethodName  = "/tocsin.v1.ConfigurationService/ApplyConfiguration"
+	ConfigurationService_PlanConfiguration_FullMethodName   = "/tocsin.v1.ConfigurationService/PlanConfiguration"
 	ConfigurationService_ExportConfiguration_FullMethodName = "/tocsin.v1.ConfigurationService/ExportConfiguration"
 	ConfigurationService_GetSettings_FullMethodName         = "/tocsin.v1.ConfigurationService/GetSettings"
 	ConfigurationService_UpdateSettings_FullMethodName      = "/tocsin.v1.ConfigurationService/UpdateSettings"
@@ -37,14 +38,23 @@ const (
 // administrator); INVALID_ARGUMENT with a BadRequest that names the field and
 // its limit; RESOURCE_EXHAUSTED and UNAVAILABLE with RetryInfo.
 type ConfigurationServiceClient interface {
-	// Brings people, teams, services, policies and settings to what a YAML
-	// document says: all of it or nothing. What the document does not name stays.
-	// Applying the same document again changes nothing.
+	// Brings people, teams, schedules, services, policies and settings to what
+	// YAML says: all of it or nothing. What it does not name stays, unless prune
+	// is set. Applying the same again changes nothing.
 	//
-	// Errors: as for the service; the BadRequest names the line of the document;
-	// ABORTED (REVISION_MOVED) when somebody changed the same thing meanwhile:
-	// apply again; FAILED_PRECONDITION (PAGES_NOBODY) unless force is set.
+	// Errors: as for the service; the BadRequest names file and line; ABORTED
+	// (REVISION_MOVED) when somebody changed the same thing meanwhile: apply
+	// again; ABORTED (CONFIGURATION_MOVED) when revision is set, something has
+	// changed since, and there is something left to do: plan again;
+	// FAILED_PRECONDITION (PAGES_NOBODY) unless force is set; (IN_USE) when
+	// something that would be pruned is still needed.
 	ApplyConfiguration(ctx context.Context, in *ApplyConfigurationRequest, opts ...grpc.CallOption) (*ApplyConfigurationResponse, error)
+	// Says what ApplyConfiguration would change, and who would be paged
+	// differently because of it. Changes nothing, and needs no right to. Needs an
+	// administrator, or a token of one with the scope to read.
+	//
+	// Errors: as for ApplyConfiguration.
+	PlanConfiguration(ctx context.Context, in *PlanConfigurationRequest, opts ...grpc.CallOption) (*PlanConfigurationResponse, error)
 	// Returns the configuration as the YAML document that would bring it about.
 	// Holds no keys, no devices and nothing secret.
 	//
@@ -74,6 +84,16 @@ func (c *configurationServiceClient) ApplyConfiguration(ctx context.Context, in 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyConfigurationResponse)
 	err := c.cc.Invoke(ctx, ConfigurationService_ApplyConfiguration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configurationServiceClient) PlanConfiguration(ctx context.Context, in *PlanConfigurationRequest, opts ...grpc.CallOption) (*PlanConfigurationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanConfigurationResponse)
+	err := c.cc.Invoke(ctx, ConfigurationService_PlanConfiguration_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -120,14 +140,23 @@ func (c *configurationServiceClient) UpdateSettings(ctx context.Context, in *Upd
 // administrator); INVALID_ARGUMENT with a BadRequest that names the field and
 // its limit; RESOURCE_EXHAUSTED and UNAVAILABLE with RetryInfo.
 type ConfigurationServiceServer interface {
-	// Brings people, teams, services, policies and settings to what a YAML
-	// document says: all of it or nothing. What the document does not name stays.
-	// Applying the same document again changes nothing.
+	// Brings people, teams, schedules, services, policies and settings to what
+	// YAML says: all of it or nothing. What it does not name stays, unless prune
+	// is set. Applying the same again changes nothing.
 	//
-	// Errors: as for the service; the BadRequest names the line of the document;
-	// ABORTED (REVISION_MOVED) when somebody changed the same thing meanwhile:
-	// apply again; FAILED_PRECONDITION (PAGES_NOBODY) unless force is set.
+	// Errors: as for the service; the BadRequest names file and line; ABORTED
+	// (REVISION_MOVED) when somebody changed the same thing meanwhile: apply
+	// again; ABORTED (CONFIGURATION_MOVED) when revision is set, something has
+	// changed since, and there is something left to do: plan again;
+	// FAILED_PRECONDITION (PAGES_NOBODY) unless force is set; (IN_USE) when
+	// something that would be pruned is still needed.
 	ApplyConfiguration(context.Context, *ApplyConfigurationRequest) (*ApplyConfigurationResponse, error)
+	// Says what ApplyConfiguration would change, and who would be paged
+	// differently because of it. Changes nothing, and needs no right to. Needs an
+	// administrator, or a token of one with the scope to read.
+	//
+	// Errors: as for ApplyConfiguration.
+	PlanConfiguration(context.Context, *PlanConfigurationRequest) (*PlanConfigurationResponse, error)
 	// Returns the configuration as the YAML document that would bring it about.
 	// Holds no keys, no devices and nothing secret.
 	//
@@ -155,6 +184,9 @@ type UnimplementedConfigurationServiceServer struct{}
 
 func (UnimplementedConfigurationServiceServer) ApplyConfiguration(context.Context, *ApplyConfigurationRequest) (*ApplyConfigurationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ApplyConfiguration not implemented")
+}
+func (UnimplementedConfigurationServiceServer) PlanConfiguration(context.Context, *PlanConfigurationRequest) (*PlanConfigurationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanConfiguration not implemented")
 }
 func (UnimplementedConfigurationServiceServer) ExportConfiguration(context.Context, *ExportConfigurationRequest) (*ExportConfigurationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportConfiguration not implemented")
@@ -200,6 +232,24 @@ func _ConfigurationService_ApplyConfiguration_Handler(srv interface{}, ctx conte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ConfigurationServiceServer).ApplyConfiguration(ctx, req.(*ApplyConfigurationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigurationService_PlanConfiguration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanConfigurationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigurationServiceServer).PlanConfiguration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigurationService_PlanConfiguration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigurationServiceServer).PlanConfiguration(ctx, req.(*PlanConfigurationRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -268,6 +318,10 @@ var ConfigurationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ApplyConfiguration",
 			Handler:    _ConfigurationService_ApplyConfiguration_Handler,
+		},
+		{
+			MethodName: "PlanConfiguration",
+			Handler:    _ConfigurationService_PlanConfiguration_Handler,
 		},
 		{
 			MethodName: "ExportConfiguration",
