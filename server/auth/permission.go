@@ -58,6 +58,12 @@ func manages(fields ...string) Rule {
 	return Rule{Role: roster.Admin, Scope: ScopeConfigure, Team: fields}
 }
 
+// passesOn is a rule for what a responder does with turns of his own, and a
+// manager with those of his team.
+func passesOn(field string) Rule {
+	return Rule{Role: roster.Responder, Scope: ScopeRespond, Device: true, Team: []string{field}}
+}
+
 // own is a rule for what a person does to what is his.
 func own(field string, scope Scope) Rule {
 	return Rule{Role: roster.Stakeholder, Scope: scope, Own: field}
@@ -156,18 +162,23 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.ScheduleService/PreviewSchedule": manages("schedule.name", "schedule.team"),
 	"/tocsin.v1.ScheduleService/ExplainSchedule": looks,
 	"/tocsin.v1.ScheduleService/ReviewSchedule":  looks,
-	"/tocsin.v1.ScheduleService/CreateOverride":  {Role: roster.Responder, Scope: ScopeRespond, Device: true, Team: []string{"override.schedule"}}, // for the caller; for anybody for an administrator and a manager
+	"/tocsin.v1.ScheduleService/CreateOverride":  passesOn("override.schedule"), // for the caller; for anybody for an administrator and a manager
 	"/tocsin.v1.ScheduleService/GetOverride":     looks,
 	"/tocsin.v1.ScheduleService/ListOverrides":   looks,
-	"/tocsin.v1.ScheduleService/DeleteOverride":  {Role: roster.Responder, Scope: ScopeRespond, Device: true, Team: []string{"name"}}, // the caller's own; any for an administrator and a manager
+	"/tocsin.v1.ScheduleService/DeleteOverride":  passesOn("name"), // the caller's own; any for an administrator and a manager
 	"/tocsin.v1.ScheduleService/CreateShadow":    manages("shadow.schedule"),
 	"/tocsin.v1.ScheduleService/ListShadows":     looks,
 	"/tocsin.v1.ScheduleService/DeleteShadow":    manages("name"),
 
-	"/tocsin.v1.OnCallService/ListOnCall":    looks,
-	"/tocsin.v1.OnCallService/ListShifts":    looks,
-	"/tocsin.v1.OnCallService/ListReadiness": looks,
-	"/tocsin.v1.OnCallService/TakeOnCall":    responds,
+	"/tocsin.v1.OnCallService/ListOnCall":         looks,
+	"/tocsin.v1.OnCallService/ListShifts":         looks,
+	"/tocsin.v1.OnCallService/ListReadiness":      looks,
+	"/tocsin.v1.OnCallService/TakeOnCall":         responds,
+	"/tocsin.v1.OnCallService/CreateCoverRequest": passesOn("cover_request.schedule"), // for the caller; for anybody for an administrator and a manager
+	"/tocsin.v1.OnCallService/GetCoverRequest":    looks,
+	"/tocsin.v1.OnCallService/ListCoverRequests":  looks,
+	"/tocsin.v1.OnCallService/AcceptCoverRequest": responds,         // who takes turns in the schedule, by himself
+	"/tocsin.v1.OnCallService/CancelCoverRequest": passesOn("name"), // the caller's own; any for an administrator and a manager
 
 	"/tocsin.v1.CalendarService/ListCalendarFeeds":  looks,                                                           // the caller's own, or all for an administrator
 	"/tocsin.v1.CalendarService/CreateCalendarFeed": {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // of himself, or of what everybody may see

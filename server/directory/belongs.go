@@ -19,7 +19,7 @@ func (s *Snapshot) TeamOf(name string) (roster.TeamID, bool) {
 	collection, id, _ := strings.Cut(name, "/")
 	kind, ok := map[string]Kind{
 		"teams": KindTeam, "services": KindService, "integrations": KindIntegration, "escalationPolicies": KindPolicy,
-		"schedules": KindSchedule, "overrides": KindOverride, "shadows": KindShadow,
+		"schedules": KindSchedule, "overrides": KindOverride, "shadows": KindShadow, "coverRequests": KindCover,
 	}[collection]
 	if !ok || !s.Exists(Key{kind, id}) {
 		return "", false
@@ -30,7 +30,7 @@ func (s *Snapshot) TeamOf(name string) (roster.TeamID, bool) {
 }
 
 // teamOf returns the team that a record belongs to; empty: none. An integration
-// belongs to that of its service, an override and a shadow to that of their schedule.
+// belongs to that of its service, an override, a shadow and a request for cover to that of their schedule.
 func (s *Snapshot) teamOf(r Record) roster.TeamID {
 	switch r := r.(type) {
 	case *Team:
@@ -50,6 +50,8 @@ func (s *Snapshot) teamOf(r Record) roster.TeamID {
 	case *Override:
 		return s.teamOfSchedule(r.Schedule)
 	case *Shadow:
+		return s.teamOfSchedule(r.Schedule)
+	case *Cover:
 		return s.teamOfSchedule(r.Schedule)
 	}
 	return ""
@@ -136,7 +138,7 @@ func teamField(k Kind) string {
 	switch k {
 	case KindIntegration:
 		return "service"
-	case KindOverride, KindShadow:
+	case KindOverride, KindShadow, KindCover:
 		return "schedule"
 	default:
 		return "team"

@@ -152,7 +152,7 @@ func inForce(devices []*Device) []*Device {
 // Referrers returns what refers to the record and would keep it from being deleted.
 func (s *Snapshot) Referrers(k Key) []Key {
 	var out []Key
-	for _, kind := range []Kind{KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindToken, KindFeed, KindDevice, KindSettings} {
+	for _, kind := range []Kind{KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindCover, KindToken, KindFeed, KindDevice, KindSettings} {
 		if belongs(kind, k.Kind) {
 			continue
 		}

@@ -86,6 +86,12 @@ type (
 		Schedule schedule.ID `json:"schedule,omitempty"`
 		Meta     `json:"-"`
 	}
+	storedCover struct {
+		schedule.Cover
+		Theirs    schedule.Part         `json:"theirs,omitzero"`
+		Overrides []schedule.OverrideID `json:"overrides,omitempty"`
+		Meta      `json:"-"`
+	}
 	storedToken struct {
 		ID      auth.TokenID  `json:"id"`
 		Name    string        `json:"name,omitempty"`
@@ -192,6 +198,8 @@ func encode(r Record) ([]byte, error) {
 		e.Value = storedOverride(*r)
 	case *Shadow:
 		e.Value = storedShadow(*r)
+	case *Cover:
+		e.Value = storedCover(*r)
 	case *Token:
 		e.Value, e.Hint = storedToken(r.Token), r.Hint
 	case *Feed:
@@ -275,6 +283,11 @@ func decodeValue(s Stored, read func(any) error) (Record, error) {
 		err := read(&v)
 		h := Shadow(v)
 		return &h, err
+	case KindCover:
+		var v storedCover
+		err := read(&v)
+		c := Cover(v)
+		return &c, err
 	case KindToken:
 		var v storedToken
 		err := read(&v)

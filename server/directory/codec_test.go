@@ -72,6 +72,10 @@ func full() []Record {
 		&Shadow{Shadow: schedule.Shadow{
 			ID: "s1", User: "ann", Person: "ben", Mode: schedule.Duty, Start: at, End: at.Add(time.Hour),
 		}, Schedule: "primary", Meta: meta},
+		&Cover{Cover: schedule.Cover{
+			ID: "c1", Schedule: "primary", User: "ann", Start: at, End: at.Add(time.Hour), CreatedAt: at, Note: "wedding",
+			Outcome: schedule.Outcome{State: schedule.RequestTaken, By: "ben", At: at},
+		}, Theirs: schedule.Part{User: "ben", Start: at, End: at.Add(time.Hour)}, Overrides: []schedule.OverrideID{"c1-1"}, Meta: meta},
 		&Token{Token: auth.Token{
 			ID: "t1", Name: "ci", Hash: auth.HashSecret("t"), User: "ann", Role: roster.Responder, Scopes: []auth.Scope{auth.ScopeRead},
 			Expires: at, By: "user/ann", Revoked: at,

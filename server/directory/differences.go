@@ -18,7 +18,7 @@ type field struct {
 }
 
 // hidden are stored fields that no record of the API has.
-var hidden = []string{"id", "ID", "hint", "version", "replaced", "CreatedAt", "By", "Request"} //nolint:gochecknoglobals // look-up table
+var hidden = []string{"id", "ID", "hint", "version", "replaced", "CreatedAt", "By", "Request", "At", "overrides"} //nolint:gochecknoglobals // look-up table
 
 // fields are those that are called otherwise than they are stored, or whose
 // values are told: short ones that are no secrets.
@@ -31,6 +31,7 @@ var fields = map[string]field{ //nolint:gochecknoglobals // look-up table
 	"hours": {"support_hours", nil}, "min_severity": {"", enum(severityWords)}, "ack_timeout": {"acknowledge_timeout", lasts},
 	"ack_reminder": {"acknowledge_reminder", lasts}, "auto_resolve": {"", lasts}, "reopen_window": {"", lasts}, "key_scope": {"", enum(scopeWords)},
 	"layers": {"", nil}, "response": {"response_target", lasts}, "Start": {"start_time", asIs}, "End": {"end_time", asIs}, "schedule": {"", asIs},
+	"Note": {"note", nil}, "theirs": {"swap", nil}, "Schedule": {"schedule", asIs},
 	"Person": {"person", asIs}, "Mode": {"mode", enum(modeWords)},
 	"loops": {"", asIs}, "escalate_low": {"", asIs}, "hand_off": {"", enum(handOffWords)},
 	"service": {"", asIs}, "source": {"", asIs}, "hash": {"key", nil},

@@ -22,12 +22,17 @@ type Doubt struct {
 
 // Doubts returns what is doubtful about a schedule between two instants, in
 // order of time: people who are on call by two schedules at once, on two levels
-// of a policy, too long in a row, or who cannot be woken. The resolver stands
+// of a policy, too long in a row, or who cannot be woken (over all of the time). The resolver stands
 // in the place of the schedule of its id, which may be another one as yet.
 func (s *Snapshot) Doubts(turns *schedule.Resolver, from, to time.Time) []Doubt {
 	id, stints := turns.Schedule().ID, turns.Stints(from, to)
 	people := peopleOf(stints)
-	all := s.asleep(people, stints)
+	var all []Doubt
+	for _, u := range people {
+		if dead, ok := s.unreachable([]roster.UserID{u}); !ok {
+			all = append(all, Doubt{u, from, to, dead[0] + " cannot be woken"})
+		}
+	}
 	uses := s.policiesAsking(id)
 	if pagesFirst(uses, id) {
 		plan := schedule.Plan{Stints: append(stints, s.besides(id, people, from, to)...)}
@@ -51,20 +56,6 @@ func peopleOf(stints []schedule.Stint) []roster.UserID {
 	}
 	slices.Sort(people)
 	return slices.Compact(people)
-}
-
-// asleep finds those who cannot be woken, from their first stint on.
-func (s *Snapshot) asleep(people []roster.UserID, stints []schedule.Stint) []Doubt {
-	var all []Doubt
-	for _, u := range people {
-		dead, ok := s.unreachable([]roster.UserID{u})
-		if ok {
-			continue
-		}
-		first := slices.IndexFunc(stints, func(x schedule.Stint) bool { return x.User == u })
-		all = append(all, Doubt{u, stints[first].Start, stints[first].End, dead[0] + " cannot be woken"})
-	}
-	return all
 }
 
 // policiesAsking returns the policies that ask a schedule at one of their levels, by id.

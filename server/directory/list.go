@@ -57,6 +57,9 @@ func (s *Snapshot) Overrides() iter.Seq[*Override] { return all[*Override](s, Ki
 // Shadows yields all shadows made by hand, ended ones too, in no order.
 func (s *Snapshot) Shadows() iter.Seq[*Shadow] { return all[*Shadow](s, KindShadow) }
 
+// Covers yields all requests for cover and swaps, those that are over too, in no order.
+func (s *Snapshot) Covers() iter.Seq[*Cover] { return all[*Cover](s, KindCover) }
+
 // Tokens yields all tokens, of people and of service accounts, in no order.
 func (s *Snapshot) Tokens() iter.Seq[*Token] { return all[*Token](s, KindToken) }
 

@@ -26,6 +26,7 @@ const (
 	KindSchedule    Kind = "schedule" // its planned part
 	KindOverride    Kind = "override"
 	KindShadow      Kind = "shadow"
+	KindCover       Kind = "cover"   // a request for cover or a swap
 	KindVersion     Kind = "version" // one immutable version of a policy
 	KindToken       Kind = "token"
 	KindFeed        Kind = "feed" // a calendar that others read
@@ -64,6 +65,8 @@ func (k Key) String() string {
 		return "overrides/" + k.ID
 	case KindShadow:
 		return "shadows/" + k.ID
+	case KindCover:
+		return "coverRequests/" + k.ID
 	case KindToken:
 		return "tokens/" + k.ID
 	case KindFeed:
@@ -256,14 +259,14 @@ func refTargets(path string, targets []escalation.Target, f func(string, Key)) {
 // belongs reports whether records of the kind end with the record that they
 // refer to, instead of keeping it from being deleted: a person's phones, tokens
 // and calendar feeds go with the person, and so does a phone's own contact
-// method; a schedule's overrides, shadows and feeds with the schedule, a team's
+// method; a schedule's overrides, shadows, requests for cover and feeds with the schedule, a team's
 // feeds with the team.
 func belongs(kind, to Kind) bool {
 	switch to {
 	case KindUser:
 		return kind == KindToken || kind == KindDevice || kind == KindFeed
 	case KindSchedule:
-		return kind == KindOverride || kind == KindShadow || kind == KindFeed
+		return kind == KindOverride || kind == KindShadow || kind == KindCover || kind == KindFeed
 	case KindTeam:
 		return kind == KindFeed
 	default:

@@ -162,6 +162,8 @@ func over(r Record, now time.Time) bool {
 		return !r.End.After(now)
 	case *Shadow:
 		return !r.End.IsZero() && !r.End.After(now)
+	case *Cover:
+		return r.StateAt(now) != schedule.RequestOpen
 	default:
 		return false
 	}

@@ -86,6 +86,11 @@ func (s *Snapshot) outdated(now time.Time) []Record {
 			out = append(out, h)
 		}
 	}
+	for c := range s.Covers() {
+		if now.Sub(c.End) > keepArchive {
+			out = append(out, c)
+		}
+	}
 	for d := range s.AllDevices() {
 		named, _ := s.referrer.get(reference{d.key(), KindUser}) // by a contact method
 		if d.State == roster.DeviceRevoked && now.Sub(d.Updated) > keepDevice && named.size() == 0 {

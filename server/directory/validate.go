@@ -36,6 +36,7 @@ const (
 	maxAuto       = 30 * 24 * time.Hour
 	maxReopen     = 24 * time.Hour
 	maxHeldReason = 255
+	maxNote       = 500 // characters
 )
 
 // The forms of ids, as the API has them.
@@ -131,6 +132,11 @@ func validate(r Record, pace incident.Pace, z *zones) error {
 		c.id(string(r.ID)) // its times are held against the others where it is made
 	case *Shadow:
 		c.id(string(r.ID)) // likewise
+	case *Cover:
+		c.id(string(r.ID)) // likewise
+		if utf8.RuneCountInString(r.Note) > maxNote {
+			c.bad("note", "use at most %d characters", maxNote)
+		}
 	case *Token:
 		c.token(r)
 	case *Feed:

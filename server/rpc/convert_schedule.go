@@ -40,6 +40,7 @@ var (
 
 func scheduleName(id schedule.ID) string         { return inCollection("schedules", id) }
 func overrideName(id schedule.OverrideID) string { return inCollection("overrides", id) }
+func coverName(id schedule.RequestID) string     { return inCollection("coverRequests", id) }
 func shadowName(id schedule.ShadowID) string     { return inCollection("shadows", id) }
 
 func scheduleID(name string) schedule.ID { return schedule.ID(last(name)) }
@@ -133,6 +134,7 @@ func overrideMessage(o *directory.Override) *pb.Override {
 	return &pb.Override{
 		Name: overrideName(o.ID), Schedule: scheduleName(o.Schedule), User: userName(o.User), StartTime: stamp(o.Start), EndTime: stamp(o.End),
 		Creator: userName(o.By), CreateTime: stamp(o.CreatedAt), UpdateTime: stamp(o.Updated), Etag: quote(o.ETag()),
+		CoverRequest: coverName(o.Request),
 	}
 }
 

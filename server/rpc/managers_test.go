@@ -74,6 +74,23 @@ func managed(t *testing.T) *rig {
 	return r
 }
 
+// managersCall is a call about something of core's.
+type managersCall struct {
+	method  string
+	request proto.Message
+}
+
+// onCallCalls are those by which a manager passes Ben's turns on.
+func onCallCalls(r *rig) []managersCall {
+	from := midnight(r.now()).Add(24 * time.Hour)
+	return []managersCall{
+		{"OnCallService/CreateCoverRequest", &pb.CreateCoverRequestRequest{CoverRequestId: "c", CoverRequest: &pb.CoverRequest{
+			Schedule: "schedules/primary", User: "users/ben", StartTime: timestamppb.New(from), EndTime: timestamppb.New(from.Add(time.Hour)),
+		}}},
+		{"OnCallService/CancelCoverRequest", &pb.CancelCoverRequestRequest{Name: "coverRequests/c"}},
+	}
+}
+
 // TestEveryMethodAsManager calls each method that the table opens to managers,
 // about something of core's: first as manager of another team, who is refused
 // and changes nothing, then as manager of core, who is let in. Each call leaves
@@ -87,10 +104,7 @@ func TestEveryMethodAsManager(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := []struct {
-		method  string
-		request proto.Message
-	}{
+	calls := []managersCall{
 		{"ScheduleService/PreviewSchedule", &pb.PreviewScheduleRequest{Schedule: primary}},
 		{"ScheduleService/CreateSchedule", &pb.CreateScheduleRequest{ScheduleId: "second", Schedule: &pb.Schedule{DisplayName: "Second", Team: "teams/core", TimeZone: "UTC"}}},
 		{"ScheduleService/UpdateSchedule", &pb.UpdateScheduleRequest{Schedule: &pb.Schedule{Name: "schedules/second", DisplayName: "The second"}}},
@@ -111,6 +125,7 @@ func TestEveryMethodAsManager(t *testing.T) {
 		{"CatalogService/DeleteService", &pb.DeleteServiceRequest{Name: "services/mail"}},
 		{"TeamService/UpdateTeam", &pb.UpdateTeamRequest{Team: &pb.Team{Name: "teams/core", Members: []string{"users/ann", "users/ben", "users/dan", "users/eve"}}, UpdateMask: mask("members")}},
 	}
+	calls = append(calls, onCallCalls(r)...)
 	open := map[string]bool{}
 	for _, name := range auth.Methods() {
 		if rule, _ := auth.RuleOf(name); len(rule.Team) > 0 {

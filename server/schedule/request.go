@@ -21,6 +21,19 @@ const (
 	RequestCancelled // by whoever asked
 )
 
+func (s RequestState) String() string {
+	switch s {
+	case RequestTaken:
+		return "taken"
+	case RequestPastDue:
+		return "past_due"
+	case RequestCancelled:
+		return "cancelled"
+	default:
+		return "open"
+	}
+}
+
 // Cover asks that somebody else takes a person's time on call. Of [Start, End)
 // only the parts count in which that person is on call.
 type Cover struct {
@@ -134,7 +147,7 @@ func (s Schedule) Members() []roster.UserID {
 
 // Take gives the time to somebody else: the request as taken, and the overrides
 // to add with WithOverrides, all or none. To take again what one has taken
-// changes nothing. A race is lost with a Conflict that names the winner.
+// changes nothing. A race is lost with a Precondition that names the winner.
 func (c Cover) Take(by roster.UserID, r *Resolver, now time.Time) (Cover, []Override, error) {
 	if c.State == RequestTaken && c.By == by {
 		return c, nil, nil
@@ -222,15 +235,16 @@ func (o Outcome) cancel(id RequestID, state RequestState, by roster.UserID, now 
 
 // open returns why a request that is in that state cannot be acted on.
 func (o Outcome) open(id RequestID, state RequestState) error {
-	switch state {
-	case RequestTaken:
-		return fault.New(fault.Conflict, "REQUEST_TAKEN", "somebody else was faster", "request", string(id), "taken_by", string(o.By))
-	case RequestCancelled:
-		return fault.New(fault.Precondition, "REQUEST_CANCELLED", "the request was taken back", "request", string(id))
-	case RequestPastDue:
-		return fault.New(fault.Precondition, "REQUEST_PAST_DUE",
-			"the time has begun, and whoever asked is on call; make an override from now on instead", "request", string(id))
-	case RequestOpen:
+	why := map[RequestState]string{
+		RequestTaken: "somebody else was faster", RequestCancelled: "the request was taken back",
+		RequestPastDue: "the time has begun, and whoever asked is on call; make an override from now on instead",
+	}[state]
+	if why == "" {
+		return nil
 	}
-	return nil
+	f := fault.New(fault.Precondition, "NOT_OPEN", why, "request", string(id), "state", state.String())
+	if state == RequestTaken {
+		f = f.With("taken_by", string(o.By))
+	}
+	return f
 }

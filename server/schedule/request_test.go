@@ -123,23 +123,23 @@ func TestCoverStates(t *testing.T) {
 		t.Errorf("taken by A again: %+v, %v, want no change", overrides, err)
 	}
 	_, _, err = taken.Take("C", r, now)
-	if f, _ := errors.AsType[*fault.Error](err); f == nil || f.Kind != fault.Conflict || f.Meta["taken_by"] != "A" {
+	if f, _ := errors.AsType[*fault.Error](err); f == nil || f.Kind != fault.Precondition || f.Meta["state"] != "taken" || f.Meta["taken_by"] != "A" {
 		t.Errorf("taken by C after A: %v, want a conflict that names A", err)
 	}
-	if _, err := taken.Cancel("B", now); reason(err) != "REQUEST_TAKEN" {
+	if _, err := taken.Cancel("B", now); reason(err) != "NOT_OPEN" {
 		t.Errorf("cancelled after it was taken: %v", err)
 	}
 	cancelled, err := cover.Cancel("B", now)
 	if err != nil || cancelled.StateAt(cover.End) != RequestCancelled {
 		t.Errorf("cancelled: %+v, %v", cancelled, err)
 	}
-	if _, _, err := cancelled.Take("A", r, now); reason(err) != "REQUEST_CANCELLED" {
+	if _, _, err := cancelled.Take("A", r, now); reason(err) != "NOT_OPEN" {
 		t.Errorf("taken after it was cancelled: %v", err)
 	}
 	if cover.StateAt(cover.Start.Add(-1)) != RequestOpen || cover.StateAt(cover.Start) != RequestPastDue {
 		t.Error("an open request is past due from its start on, and not before")
 	}
-	if _, _, err := cover.Take("A", r, cover.Start); reason(err) != "REQUEST_PAST_DUE" {
+	if _, _, err := cover.Take("A", r, cover.Start); reason(err) != "NOT_OPEN" {
 		t.Errorf("taken when it had begun: %v", err)
 	}
 	if got := r.At(cover.Start).User; got != "B" {
@@ -197,7 +197,7 @@ func TestSwap(t *testing.T) {
 	if _, overrides, err := swap.Accept("C", compiled(t, gone), now); reason(err) != "NOT_ON_CALL" || len(overrides) != 0 {
 		t.Errorf("accepted when C's time was not C's any more: %+v, %v; want neither side", overrides, err)
 	}
-	if _, _, err := swap.Accept("C", r, b); reason(err) != "REQUEST_PAST_DUE" {
+	if _, _, err := swap.Accept("C", r, b); reason(err) != "NOT_OPEN" {
 		t.Errorf("accepted when the first part had begun: %v", err)
 	}
 	swap.Theirs.User = "B"

@@ -27,6 +27,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// How far it has come.
+type CoverRequest_State int32
+
+const (
+	// Not used.
+	CoverRequest_STATE_UNSPECIFIED CoverRequest_State = 0
+	// Waits for somebody.
+	CoverRequest_STATE_OPEN CoverRequest_State = 1
+	// Somebody has it.
+	CoverRequest_STATE_TAKEN CoverRequest_State = 2
+	// Began without anybody: the person who asked is on call.
+	CoverRequest_STATE_PAST_DUE CoverRequest_State = 3
+	// Was taken back.
+	CoverRequest_STATE_CANCELLED CoverRequest_State = 4
+)
+
+// Enum value maps for CoverRequest_State.
+var (
+	CoverRequest_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_OPEN",
+		2: "STATE_TAKEN",
+		3: "STATE_PAST_DUE",
+		4: "STATE_CANCELLED",
+	}
+	CoverRequest_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_OPEN":        1,
+		"STATE_TAKEN":       2,
+		"STATE_PAST_DUE":    3,
+		"STATE_CANCELLED":   4,
+	}
+)
+
+func (x CoverRequest_State) Enum() *CoverRequest_State {
+	p := new(CoverRequest_State)
+	*p = x
+	return p
+}
+
+func (x CoverRequest_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CoverRequest_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_tocsin_v1_on_call_proto_enumTypes[0].Descriptor()
+}
+
+func (CoverRequest_State) Type() protoreflect.EnumType {
+	return &file_tocsin_v1_on_call_proto_enumTypes[0]
+}
+
+func (x CoverRequest_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CoverRequest_State.Descriptor instead.
+func (CoverRequest_State) EnumDescriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // Whether he could be woken. An unknown value is shown as doubtful.
 type Readiness_Verdict int32
 
@@ -68,11 +129,11 @@ func (x Readiness_Verdict) String() string {
 }
 
 func (Readiness_Verdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_tocsin_v1_on_call_proto_enumTypes[0].Descriptor()
+	return file_tocsin_v1_on_call_proto_enumTypes[1].Descriptor()
 }
 
 func (Readiness_Verdict) Type() protoreflect.EnumType {
-	return &file_tocsin_v1_on_call_proto_enumTypes[0]
+	return &file_tocsin_v1_on_call_proto_enumTypes[1]
 }
 
 func (x Readiness_Verdict) Number() protoreflect.EnumNumber {
@@ -81,7 +142,7 @@ func (x Readiness_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Readiness_Verdict.Descriptor instead.
 func (Readiness_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{3, 0}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // Somebody who is on call.
@@ -193,6 +254,235 @@ func (x *OnCall) GetResponseTarget() *durationpb.Duration {
 	return nil
 }
 
+// Asks the others of a schedule to take over a time.
+type CoverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format: coverRequests/{cover_request}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Of which schedule.
+	Schedule string `protobuf:"bytes,2,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// Who is to be relieved. Default: the caller; another needs a manager of the team.
+	User string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	// When it begins; in the future. Of the time, only those parts change hands in
+	// which the person is on call.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Why, at most 500 characters.
+	Note string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
+	// What is offered in return, which makes it a swap. Default: nothing.
+	Swap *Swap `protobuf:"bytes,7,opt,name=swap,proto3" json:"swap,omitempty"`
+	// How far it has come.
+	State CoverRequest_State `protobuf:"varint,8,opt,name=state,proto3,enum=tocsin.v1.CoverRequest_State" json:"state,omitempty"`
+	// Who has it; empty while nobody has.
+	Taker string `protobuf:"bytes,9,opt,name=taker,proto3" json:"taker,omitempty"`
+	// The overrides that it has become.
+	Overrides []string `protobuf:"bytes,10,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	// What is doubtful about it, one sentence each: of an open one, what would be if the
+	// caller took it; of one that was just made, if any of the others did. Not in lists.
+	Warnings []string `protobuf:"bytes,11,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// When it was added.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it last changed.
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The version that a caller may insist on.
+	Etag          string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverRequest) Reset() {
+	*x = CoverRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverRequest) ProtoMessage() {}
+
+func (x *CoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverRequest.ProtoReflect.Descriptor instead.
+func (*CoverRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CoverRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CoverRequest) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *CoverRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *CoverRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *CoverRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *CoverRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *CoverRequest) GetSwap() *Swap {
+	if x != nil {
+		return x.Swap
+	}
+	return nil
+}
+
+func (x *CoverRequest) GetState() CoverRequest_State {
+	if x != nil {
+		return x.State
+	}
+	return CoverRequest_STATE_UNSPECIFIED
+}
+
+func (x *CoverRequest) GetTaker() string {
+	if x != nil {
+		return x.Taker
+	}
+	return ""
+}
+
+func (x *CoverRequest) GetOverrides() []string {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+func (x *CoverRequest) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *CoverRequest) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *CoverRequest) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *CoverRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// What is taken in return.
+type Swap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose time.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// When it begins; in the future.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Swap) Reset() {
+	*x = Swap{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Swap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Swap) ProtoMessage() {}
+
+func (x *Swap) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Swap.ProtoReflect.Descriptor instead.
+func (*Swap) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Swap) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Swap) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Swap) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
 // Asks who is on call.
 type ListOnCallRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -220,7 +510,7 @@ type ListOnCallRequest struct {
 
 func (x *ListOnCallRequest) Reset() {
 	*x = ListOnCallRequest{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[1]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +522,7 @@ func (x *ListOnCallRequest) String() string {
 func (*ListOnCallRequest) ProtoMessage() {}
 
 func (x *ListOnCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[1]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +535,7 @@ func (x *ListOnCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOnCallRequest.ProtoReflect.Descriptor instead.
 func (*ListOnCallRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{1}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListOnCallRequest) GetTime() *timestamppb.Timestamp {
@@ -318,7 +608,7 @@ type ListOnCallResponse struct {
 
 func (x *ListOnCallResponse) Reset() {
 	*x = ListOnCallResponse{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[2]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +620,7 @@ func (x *ListOnCallResponse) String() string {
 func (*ListOnCallResponse) ProtoMessage() {}
 
 func (x *ListOnCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[2]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +633,7 @@ func (x *ListOnCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOnCallResponse.ProtoReflect.Descriptor instead.
 func (*ListOnCallResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{2}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListOnCallResponse) GetOnCall() []*OnCall {
@@ -383,7 +673,7 @@ type Readiness struct {
 
 func (x *Readiness) Reset() {
 	*x = Readiness{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[3]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +685,7 @@ func (x *Readiness) String() string {
 func (*Readiness) ProtoMessage() {}
 
 func (x *Readiness) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[3]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +698,7 @@ func (x *Readiness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Readiness.ProtoReflect.Descriptor instead.
 func (*Readiness) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{3}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Readiness) GetUser() string {
@@ -486,7 +776,7 @@ type ListReadinessRequest struct {
 
 func (x *ListReadinessRequest) Reset() {
 	*x = ListReadinessRequest{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[4]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +788,7 @@ func (x *ListReadinessRequest) String() string {
 func (*ListReadinessRequest) ProtoMessage() {}
 
 func (x *ListReadinessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[4]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +801,7 @@ func (x *ListReadinessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReadinessRequest.ProtoReflect.Descriptor instead.
 func (*ListReadinessRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{4}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListReadinessRequest) GetStartTime() *timestamppb.Timestamp {
@@ -577,7 +867,7 @@ type ListReadinessResponse struct {
 
 func (x *ListReadinessResponse) Reset() {
 	*x = ListReadinessResponse{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[5]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +879,7 @@ func (x *ListReadinessResponse) String() string {
 func (*ListReadinessResponse) ProtoMessage() {}
 
 func (x *ListReadinessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[5]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +892,7 @@ func (x *ListReadinessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReadinessResponse.ProtoReflect.Descriptor instead.
 func (*ListReadinessResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{5}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListReadinessResponse) GetReadiness() []*Readiness {
@@ -640,7 +930,7 @@ type ListShiftsRequest struct {
 
 func (x *ListShiftsRequest) Reset() {
 	*x = ListShiftsRequest{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[6]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +942,7 @@ func (x *ListShiftsRequest) String() string {
 func (*ListShiftsRequest) ProtoMessage() {}
 
 func (x *ListShiftsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[6]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +955,7 @@ func (x *ListShiftsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShiftsRequest.ProtoReflect.Descriptor instead.
 func (*ListShiftsRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{6}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListShiftsRequest) GetUser() string {
@@ -715,7 +1005,7 @@ type ListShiftsResponse struct {
 
 func (x *ListShiftsResponse) Reset() {
 	*x = ListShiftsResponse{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[7]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +1017,7 @@ func (x *ListShiftsResponse) String() string {
 func (*ListShiftsResponse) ProtoMessage() {}
 
 func (x *ListShiftsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[7]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +1030,7 @@ func (x *ListShiftsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShiftsResponse.ProtoReflect.Descriptor instead.
 func (*ListShiftsResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{7}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListShiftsResponse) GetShifts() []*Shift {
@@ -766,7 +1056,7 @@ type TakeOnCallRequest struct {
 
 func (x *TakeOnCallRequest) Reset() {
 	*x = TakeOnCallRequest{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[8]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +1068,7 @@ func (x *TakeOnCallRequest) String() string {
 func (*TakeOnCallRequest) ProtoMessage() {}
 
 func (x *TakeOnCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[8]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +1081,7 @@ func (x *TakeOnCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeOnCallRequest.ProtoReflect.Descriptor instead.
 func (*TakeOnCallRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{8}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TakeOnCallRequest) GetSchedule() string {
@@ -815,6 +1105,389 @@ func (x *TakeOnCallRequest) GetRequestId() string {
 	return ""
 }
 
+// Asks for cover.
+type CreateCoverRequestRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last part of the name: 1 to 50 of a to z, 0 to 9, ".", "_" and "-".
+	// Default: a random one.
+	CoverRequestId string `protobuf:"bytes,1,opt,name=cover_request_id,json=coverRequestId,proto3" json:"cover_request_id,omitempty"`
+	// The request; its name is ignored.
+	CoverRequest *CoverRequest `protobuf:"bytes,2,opt,name=cover_request,json=coverRequest,proto3" json:"cover_request,omitempty"`
+	// Makes a retry safe: for 24 hours, the server answers a repeated id with
+	// its first answer. Default: none, and a retry is a new call.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateCoverRequestRequest) Reset() {
+	*x = CreateCoverRequestRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateCoverRequestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateCoverRequestRequest) ProtoMessage() {}
+
+func (x *CreateCoverRequestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateCoverRequestRequest.ProtoReflect.Descriptor instead.
+func (*CreateCoverRequestRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CreateCoverRequestRequest) GetCoverRequestId() string {
+	if x != nil {
+		return x.CoverRequestId
+	}
+	return ""
+}
+
+func (x *CreateCoverRequestRequest) GetCoverRequest() *CoverRequest {
+	if x != nil {
+		return x.CoverRequest
+	}
+	return nil
+}
+
+func (x *CreateCoverRequestRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// Asks for one cover request.
+type GetCoverRequestRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format: coverRequests/{cover_request}
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCoverRequestRequest) Reset() {
+	*x = GetCoverRequestRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCoverRequestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCoverRequestRequest) ProtoMessage() {}
+
+func (x *GetCoverRequestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCoverRequestRequest.ProtoReflect.Descriptor instead.
+func (*GetCoverRequestRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetCoverRequestRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Asks for a page of cover requests.
+type ListCoverRequestsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many; the server may return fewer. Default (0) 50; more than
+	// 200 counts as 200.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before; empty for the first page. A token
+	// is bound to its filters: with others, the call fails with INVALID_ARGUMENT.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those of this schedule. Default: all.
+	Schedule string `protobuf:"bytes,3,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// Only those that this person asks for or could take; "users/me" is the caller.
+	// Default: all.
+	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	// Only those that end after this. Default: now.
+	EndAfter      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_after,json=endAfter,proto3" json:"end_after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCoverRequestsRequest) Reset() {
+	*x = ListCoverRequestsRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCoverRequestsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCoverRequestsRequest) ProtoMessage() {}
+
+func (x *ListCoverRequestsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCoverRequestsRequest.ProtoReflect.Descriptor instead.
+func (*ListCoverRequestsRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListCoverRequestsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListCoverRequestsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListCoverRequestsRequest) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *ListCoverRequestsRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ListCoverRequestsRequest) GetEndAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndAfter
+	}
+	return nil
+}
+
+// A page of cover requests.
+type ListCoverRequestsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cover requests.
+	CoverRequests []*CoverRequest `protobuf:"bytes,1,rep,name=cover_requests,json=coverRequests,proto3" json:"cover_requests,omitempty"`
+	// Pass it to get the next page; empty on the last. A page may be short, even
+	// empty, and still have a next one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCoverRequestsResponse) Reset() {
+	*x = ListCoverRequestsResponse{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCoverRequestsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCoverRequestsResponse) ProtoMessage() {}
+
+func (x *ListCoverRequestsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCoverRequestsResponse.ProtoReflect.Descriptor instead.
+func (*ListCoverRequestsResponse) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListCoverRequestsResponse) GetCoverRequests() []*CoverRequest {
+	if x != nil {
+		return x.CoverRequests
+	}
+	return nil
+}
+
+func (x *ListCoverRequestsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks to take over.
+type AcceptCoverRequestRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format: coverRequests/{cover_request}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// If set and no longer the etag of the request, the call fails with ABORTED.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Makes a retry safe: for 24 hours, the server answers a repeated id with
+	// its first answer. Default: none, and a retry is a new call.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptCoverRequestRequest) Reset() {
+	*x = AcceptCoverRequestRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptCoverRequestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptCoverRequestRequest) ProtoMessage() {}
+
+func (x *AcceptCoverRequestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptCoverRequestRequest.ProtoReflect.Descriptor instead.
+func (*AcceptCoverRequestRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AcceptCoverRequestRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AcceptCoverRequestRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *AcceptCoverRequestRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// Asks to take a cover request back.
+type CancelCoverRequestRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format: coverRequests/{cover_request}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// If set and no longer the etag of the request, the call fails with ABORTED.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Makes a retry safe: for 24 hours, the server answers a repeated id with
+	// its first answer. Default: none, and a retry is a new call.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelCoverRequestRequest) Reset() {
+	*x = CancelCoverRequestRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelCoverRequestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelCoverRequestRequest) ProtoMessage() {}
+
+func (x *CancelCoverRequestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelCoverRequestRequest.ProtoReflect.Descriptor instead.
+func (*CancelCoverRequestRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CancelCoverRequestRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CancelCoverRequestRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *CancelCoverRequestRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // What keeps somebody from being ready.
 type Readiness_Reason struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -830,7 +1503,7 @@ type Readiness_Reason struct {
 
 func (x *Readiness_Reason) Reset() {
 	*x = Readiness_Reason{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[9]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +1515,7 @@ func (x *Readiness_Reason) String() string {
 func (*Readiness_Reason) ProtoMessage() {}
 
 func (x *Readiness_Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[9]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +1528,7 @@ func (x *Readiness_Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Readiness_Reason.ProtoReflect.Descriptor instead.
 func (*Readiness_Reason) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{3, 0}
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{5, 0}
 }
 
 func (x *Readiness_Reason) GetDevice() string {
@@ -896,7 +1569,44 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
 	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x125\n" +
 	"\ashadows\x18\a \x03(\v2\x16.tocsin.v1.ShadowShiftB\x03\xe0A\x03R\ashadows\x12G\n" +
-	"\x0fresponse_target\x18\b \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x0eresponseTarget\"\xa4\x05\n" +
+	"\x0fresponse_target\x18\b \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x0eresponseTarget\"\x90\b\n" +
+	"\fCoverRequest\x12J\n" +
+	"\x04name\x18\x01 \x01(\tB6\xe0A\b\xbaH0\xd8\x01\x01r+2)^coverRequests/[a-z0-9][a-z0-9._-]{0,49}$R\x04name\x12c\n" +
+	"\bschedule\x18\x02 \x01(\tBG\xe0A\x02\xfaA\x15\n" +
+	"\x13tocsin.dev/Schedule\xbaH)r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\bschedule\x12V\n" +
+	"\x04user\x18\x03 \x01(\tBB\xe0A\x01\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH(\xd8\x01\x01r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04user\x12D\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tstartTime\x12@\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aendTime\x12\x1f\n" +
+	"\x04note\x18\x06 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xf4\x03R\x04note\x12(\n" +
+	"\x04swap\x18\a \x01(\v2\x0f.tocsin.v1.SwapB\x03\xe0A\x01R\x04swap\x128\n" +
+	"\x05state\x18\b \x01(\x0e2\x1d.tocsin.v1.CoverRequest.StateB\x03\xe0A\x03R\x05state\x12-\n" +
+	"\x05taker\x18\t \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x05taker\x129\n" +
+	"\toverrides\x18\n" +
+	" \x03(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13tocsin.dev/OverrideR\toverrides\x12\x1f\n" +
+	"\bwarnings\x18\v \x03(\tB\x03\xe0A\x03R\bwarnings\x12@\n" +
+	"\vcreate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12@\n" +
+	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"updateTime\x12\x17\n" +
+	"\x04etag\x18\x0e \x01(\tB\x03\xe0A\x01R\x04etag\"h\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"STATE_OPEN\x10\x01\x12\x0f\n" +
+	"\vSTATE_TAKEN\x10\x02\x12\x12\n" +
+	"\x0eSTATE_PAST_DUE\x10\x03\x12\x13\n" +
+	"\x0fSTATE_CANCELLED\x10\x04:X\xeaAU\n" +
+	"\x17tocsin.dev/CoverRequest\x12\x1dcoverRequests/{cover_request}*\rcoverRequests2\fcoverRequest\"\xe3\x01\n" +
+	"\x04Swap\x12S\n" +
+	"\x04user\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04user\x12D\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tstartTime\x12@\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aendTime\"\xa4\x05\n" +
 	"\x11ListOnCallRequest\x123\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\x04time\x12f\n" +
 	"\bschedule\x18\x02 \x01(\tBJ\xe0A\x01\xfaA\x15\n" +
@@ -972,7 +1682,42 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"\x13tocsin.dev/Schedule\xbaH)r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\bschedule\x12K\n" +
 	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x14\xe0A\x02\xbaH\x0e\xc8\x01\x01\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\bduration\x125\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\xa5\x03\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"\xef\x01\n" +
+	"\x19CreateCoverRequestRequest\x12R\n" +
+	"\x10cover_request_id\x18\x01 \x01(\tB(\xe0A\x01\xbaH\"\xd8\x01\x01r\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,49}$R\x0ecoverRequestId\x12G\n" +
+	"\rcover_request\x18\x02 \x01(\v2\x17.tocsin.v1.CoverRequestB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\fcoverRequest\x125\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"}\n" +
+	"\x16GetCoverRequestRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xe0A\x02\xfaA\x19\n" +
+	"\x17tocsin.dev/CoverRequest\xbaH-r+2)^coverRequests/[a-z0-9][a-z0-9._-]{0,49}$R\x04name\"\xed\x02\n" +
+	"\x18ListCoverRequestsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12f\n" +
+	"\bschedule\x18\x03 \x01(\tBJ\xe0A\x01\xfaA\x15\n" +
+	"\x13tocsin.dev/Schedule\xbaH,\xd8\x01\x01r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\bschedule\x12V\n" +
+	"\x04user\x18\x04 \x01(\tBB\xe0A\x01\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH(\xd8\x01\x01r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04user\x12<\n" +
+	"\tend_after\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\bendAfter\"\x8d\x01\n" +
+	"\x19ListCoverRequestsResponse\x12C\n" +
+	"\x0ecover_requests\x18\x01 \x03(\v2\x17.tocsin.v1.CoverRequestB\x03\xe0A\x03R\rcoverRequests\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xd7\x01\n" +
+	"\x19AcceptCoverRequestRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xe0A\x02\xfaA\x19\n" +
+	"\x17tocsin.dev/CoverRequest\xbaH-r+2)^coverRequests/[a-z0-9][a-z0-9._-]{0,49}$R\x04name\x12\x1e\n" +
+	"\x04etag\x18\x02 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\x125\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"\xd7\x01\n" +
+	"\x19CancelCoverRequestRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xe0A\x02\xfaA\x19\n" +
+	"\x17tocsin.dev/CoverRequest\xbaH-r+2)^coverRequests/[a-z0-9][a-z0-9._-]{0,49}$R\x04name\x12\x1e\n" +
+	"\x04etag\x18\x02 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\x125\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\x9a\b\n" +
 	"\rOnCallService\x12]\n" +
 	"\n" +
 	"ListOnCall\x12\x1c.tocsin.v1.ListOnCallRequest\x1a\x1d.tocsin.v1.ListOnCallResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -982,7 +1727,12 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"/v1/shifts\x12i\n" +
 	"\rListReadiness\x12\x1f.tocsin.v1.ListReadinessRequest\x1a .tocsin.v1.ListReadinessResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/readiness\x12k\n" +
 	"\n" +
-	"TakeOnCall\x12\x1c.tocsin.v1.TakeOnCallRequest\x1a\x13.tocsin.v1.Override\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{schedule=schedules/*}:takeB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"TakeOnCall\x12\x1c.tocsin.v1.TakeOnCallRequest\x1a\x13.tocsin.v1.Override\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{schedule=schedules/*}:take\x12}\n" +
+	"\x12CreateCoverRequest\x12$.tocsin.v1.CreateCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\"(\x82\xd3\xe4\x93\x02\":\rcover_request\"\x11/v1/coverRequests\x12q\n" +
+	"\x0fGetCoverRequest\x12!.tocsin.v1.GetCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=coverRequests/*}\x12y\n" +
+	"\x11ListCoverRequests\x12#.tocsin.v1.ListCoverRequestsRequest\x1a$.tocsin.v1.ListCoverRequestsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/coverRequests\x12\x81\x01\n" +
+	"\x12AcceptCoverRequest\x12$.tocsin.v1.AcceptCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=coverRequests/*}:accept\x12\x81\x01\n" +
+	"\x12CancelCoverRequest\x12$.tocsin.v1.CancelCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=coverRequests/*}:cancelB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_on_call_proto_rawDescOnce sync.Once
@@ -996,56 +1746,86 @@ func file_tocsin_v1_on_call_proto_rawDescGZIP() []byte {
 	return file_tocsin_v1_on_call_proto_rawDescData
 }
 
-var file_tocsin_v1_on_call_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tocsin_v1_on_call_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tocsin_v1_on_call_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tocsin_v1_on_call_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_tocsin_v1_on_call_proto_goTypes = []any{
-	(Readiness_Verdict)(0),        // 0: tocsin.v1.Readiness.Verdict
-	(*OnCall)(nil),                // 1: tocsin.v1.OnCall
-	(*ListOnCallRequest)(nil),     // 2: tocsin.v1.ListOnCallRequest
-	(*ListOnCallResponse)(nil),    // 3: tocsin.v1.ListOnCallResponse
-	(*Readiness)(nil),             // 4: tocsin.v1.Readiness
-	(*ListReadinessRequest)(nil),  // 5: tocsin.v1.ListReadinessRequest
-	(*ListReadinessResponse)(nil), // 6: tocsin.v1.ListReadinessResponse
-	(*ListShiftsRequest)(nil),     // 7: tocsin.v1.ListShiftsRequest
-	(*ListShiftsResponse)(nil),    // 8: tocsin.v1.ListShiftsResponse
-	(*TakeOnCallRequest)(nil),     // 9: tocsin.v1.TakeOnCallRequest
-	(*Readiness_Reason)(nil),      // 10: tocsin.v1.Readiness.Reason
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*ShadowShift)(nil),           // 12: tocsin.v1.ShadowShift
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(*Shift)(nil),                 // 14: tocsin.v1.Shift
-	(*Override)(nil),              // 15: tocsin.v1.Override
+	(CoverRequest_State)(0),           // 0: tocsin.v1.CoverRequest.State
+	(Readiness_Verdict)(0),            // 1: tocsin.v1.Readiness.Verdict
+	(*OnCall)(nil),                    // 2: tocsin.v1.OnCall
+	(*CoverRequest)(nil),              // 3: tocsin.v1.CoverRequest
+	(*Swap)(nil),                      // 4: tocsin.v1.Swap
+	(*ListOnCallRequest)(nil),         // 5: tocsin.v1.ListOnCallRequest
+	(*ListOnCallResponse)(nil),        // 6: tocsin.v1.ListOnCallResponse
+	(*Readiness)(nil),                 // 7: tocsin.v1.Readiness
+	(*ListReadinessRequest)(nil),      // 8: tocsin.v1.ListReadinessRequest
+	(*ListReadinessResponse)(nil),     // 9: tocsin.v1.ListReadinessResponse
+	(*ListShiftsRequest)(nil),         // 10: tocsin.v1.ListShiftsRequest
+	(*ListShiftsResponse)(nil),        // 11: tocsin.v1.ListShiftsResponse
+	(*TakeOnCallRequest)(nil),         // 12: tocsin.v1.TakeOnCallRequest
+	(*CreateCoverRequestRequest)(nil), // 13: tocsin.v1.CreateCoverRequestRequest
+	(*GetCoverRequestRequest)(nil),    // 14: tocsin.v1.GetCoverRequestRequest
+	(*ListCoverRequestsRequest)(nil),  // 15: tocsin.v1.ListCoverRequestsRequest
+	(*ListCoverRequestsResponse)(nil), // 16: tocsin.v1.ListCoverRequestsResponse
+	(*AcceptCoverRequestRequest)(nil), // 17: tocsin.v1.AcceptCoverRequestRequest
+	(*CancelCoverRequestRequest)(nil), // 18: tocsin.v1.CancelCoverRequestRequest
+	(*Readiness_Reason)(nil),          // 19: tocsin.v1.Readiness.Reason
+	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
+	(*ShadowShift)(nil),               // 21: tocsin.v1.ShadowShift
+	(*durationpb.Duration)(nil),       // 22: google.protobuf.Duration
+	(*Shift)(nil),                     // 23: tocsin.v1.Shift
+	(*Override)(nil),                  // 24: tocsin.v1.Override
 }
 var file_tocsin_v1_on_call_proto_depIdxs = []int32{
-	11, // 0: tocsin.v1.OnCall.start_time:type_name -> google.protobuf.Timestamp
-	11, // 1: tocsin.v1.OnCall.end_time:type_name -> google.protobuf.Timestamp
-	12, // 2: tocsin.v1.OnCall.shadows:type_name -> tocsin.v1.ShadowShift
-	13, // 3: tocsin.v1.OnCall.response_target:type_name -> google.protobuf.Duration
-	11, // 4: tocsin.v1.ListOnCallRequest.time:type_name -> google.protobuf.Timestamp
-	1,  // 5: tocsin.v1.ListOnCallResponse.on_call:type_name -> tocsin.v1.OnCall
-	0,  // 6: tocsin.v1.Readiness.verdict:type_name -> tocsin.v1.Readiness.Verdict
-	10, // 7: tocsin.v1.Readiness.reasons:type_name -> tocsin.v1.Readiness.Reason
-	11, // 8: tocsin.v1.Readiness.start_time:type_name -> google.protobuf.Timestamp
-	11, // 9: tocsin.v1.ListReadinessRequest.start_time:type_name -> google.protobuf.Timestamp
-	11, // 10: tocsin.v1.ListReadinessRequest.end_time:type_name -> google.protobuf.Timestamp
-	4,  // 11: tocsin.v1.ListReadinessResponse.readiness:type_name -> tocsin.v1.Readiness
-	11, // 12: tocsin.v1.ListShiftsRequest.start_time:type_name -> google.protobuf.Timestamp
-	11, // 13: tocsin.v1.ListShiftsRequest.end_time:type_name -> google.protobuf.Timestamp
-	14, // 14: tocsin.v1.ListShiftsResponse.shifts:type_name -> tocsin.v1.Shift
-	13, // 15: tocsin.v1.TakeOnCallRequest.duration:type_name -> google.protobuf.Duration
-	2,  // 16: tocsin.v1.OnCallService.ListOnCall:input_type -> tocsin.v1.ListOnCallRequest
-	7,  // 17: tocsin.v1.OnCallService.ListShifts:input_type -> tocsin.v1.ListShiftsRequest
-	5,  // 18: tocsin.v1.OnCallService.ListReadiness:input_type -> tocsin.v1.ListReadinessRequest
-	9,  // 19: tocsin.v1.OnCallService.TakeOnCall:input_type -> tocsin.v1.TakeOnCallRequest
-	3,  // 20: tocsin.v1.OnCallService.ListOnCall:output_type -> tocsin.v1.ListOnCallResponse
-	8,  // 21: tocsin.v1.OnCallService.ListShifts:output_type -> tocsin.v1.ListShiftsResponse
-	6,  // 22: tocsin.v1.OnCallService.ListReadiness:output_type -> tocsin.v1.ListReadinessResponse
-	15, // 23: tocsin.v1.OnCallService.TakeOnCall:output_type -> tocsin.v1.Override
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	20, // 0: tocsin.v1.OnCall.start_time:type_name -> google.protobuf.Timestamp
+	20, // 1: tocsin.v1.OnCall.end_time:type_name -> google.protobuf.Timestamp
+	21, // 2: tocsin.v1.OnCall.shadows:type_name -> tocsin.v1.ShadowShift
+	22, // 3: tocsin.v1.OnCall.response_target:type_name -> google.protobuf.Duration
+	20, // 4: tocsin.v1.CoverRequest.start_time:type_name -> google.protobuf.Timestamp
+	20, // 5: tocsin.v1.CoverRequest.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 6: tocsin.v1.CoverRequest.swap:type_name -> tocsin.v1.Swap
+	0,  // 7: tocsin.v1.CoverRequest.state:type_name -> tocsin.v1.CoverRequest.State
+	20, // 8: tocsin.v1.CoverRequest.create_time:type_name -> google.protobuf.Timestamp
+	20, // 9: tocsin.v1.CoverRequest.update_time:type_name -> google.protobuf.Timestamp
+	20, // 10: tocsin.v1.Swap.start_time:type_name -> google.protobuf.Timestamp
+	20, // 11: tocsin.v1.Swap.end_time:type_name -> google.protobuf.Timestamp
+	20, // 12: tocsin.v1.ListOnCallRequest.time:type_name -> google.protobuf.Timestamp
+	2,  // 13: tocsin.v1.ListOnCallResponse.on_call:type_name -> tocsin.v1.OnCall
+	1,  // 14: tocsin.v1.Readiness.verdict:type_name -> tocsin.v1.Readiness.Verdict
+	19, // 15: tocsin.v1.Readiness.reasons:type_name -> tocsin.v1.Readiness.Reason
+	20, // 16: tocsin.v1.Readiness.start_time:type_name -> google.protobuf.Timestamp
+	20, // 17: tocsin.v1.ListReadinessRequest.start_time:type_name -> google.protobuf.Timestamp
+	20, // 18: tocsin.v1.ListReadinessRequest.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 19: tocsin.v1.ListReadinessResponse.readiness:type_name -> tocsin.v1.Readiness
+	20, // 20: tocsin.v1.ListShiftsRequest.start_time:type_name -> google.protobuf.Timestamp
+	20, // 21: tocsin.v1.ListShiftsRequest.end_time:type_name -> google.protobuf.Timestamp
+	23, // 22: tocsin.v1.ListShiftsResponse.shifts:type_name -> tocsin.v1.Shift
+	22, // 23: tocsin.v1.TakeOnCallRequest.duration:type_name -> google.protobuf.Duration
+	3,  // 24: tocsin.v1.CreateCoverRequestRequest.cover_request:type_name -> tocsin.v1.CoverRequest
+	20, // 25: tocsin.v1.ListCoverRequestsRequest.end_after:type_name -> google.protobuf.Timestamp
+	3,  // 26: tocsin.v1.ListCoverRequestsResponse.cover_requests:type_name -> tocsin.v1.CoverRequest
+	5,  // 27: tocsin.v1.OnCallService.ListOnCall:input_type -> tocsin.v1.ListOnCallRequest
+	10, // 28: tocsin.v1.OnCallService.ListShifts:input_type -> tocsin.v1.ListShiftsRequest
+	8,  // 29: tocsin.v1.OnCallService.ListReadiness:input_type -> tocsin.v1.ListReadinessRequest
+	12, // 30: tocsin.v1.OnCallService.TakeOnCall:input_type -> tocsin.v1.TakeOnCallRequest
+	13, // 31: tocsin.v1.OnCallService.CreateCoverRequest:input_type -> tocsin.v1.CreateCoverRequestRequest
+	14, // 32: tocsin.v1.OnCallService.GetCoverRequest:input_type -> tocsin.v1.GetCoverRequestRequest
+	15, // 33: tocsin.v1.OnCallService.ListCoverRequests:input_type -> tocsin.v1.ListCoverRequestsRequest
+	17, // 34: tocsin.v1.OnCallService.AcceptCoverRequest:input_type -> tocsin.v1.AcceptCoverRequestRequest
+	18, // 35: tocsin.v1.OnCallService.CancelCoverRequest:input_type -> tocsin.v1.CancelCoverRequestRequest
+	6,  // 36: tocsin.v1.OnCallService.ListOnCall:output_type -> tocsin.v1.ListOnCallResponse
+	11, // 37: tocsin.v1.OnCallService.ListShifts:output_type -> tocsin.v1.ListShiftsResponse
+	9,  // 38: tocsin.v1.OnCallService.ListReadiness:output_type -> tocsin.v1.ListReadinessResponse
+	24, // 39: tocsin.v1.OnCallService.TakeOnCall:output_type -> tocsin.v1.Override
+	3,  // 40: tocsin.v1.OnCallService.CreateCoverRequest:output_type -> tocsin.v1.CoverRequest
+	3,  // 41: tocsin.v1.OnCallService.GetCoverRequest:output_type -> tocsin.v1.CoverRequest
+	16, // 42: tocsin.v1.OnCallService.ListCoverRequests:output_type -> tocsin.v1.ListCoverRequestsResponse
+	3,  // 43: tocsin.v1.OnCallService.AcceptCoverRequest:output_type -> tocsin.v1.CoverRequest
+	3,  // 44: tocsin.v1.OnCallService.CancelCoverRequest:output_type -> tocsin.v1.CoverRequest
+	36, // [36:45] is the sub-list for method output_type
+	27, // [27:36] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_on_call_proto_init() }
@@ -1059,8 +1839,8 @@ func file_tocsin_v1_on_call_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_on_call_proto_rawDesc), len(file_tocsin_v1_on_call_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   10,
+			NumEnums:      2,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,17 +21,23 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OnCallService_ListOnCall_FullMethodName    = "/tocsin.v1.OnCallService/ListOnCall"
-	OnCallService_ListShifts_FullMethodName    = "/tocsin.v1.OnCallService/ListShifts"
-	OnCallService_ListReadiness_FullMethodName = "/tocsin.v1.OnCallService/ListReadiness"
-	OnCallService_TakeOnCall_FullMethodName    = "/tocsin.v1.OnCallService/TakeOnCall"
+	OnCallService_ListOnCall_FullMethodName         = "/tocsin.v1.OnCallService/ListOnCall"
+	OnCallService_ListShifts_FullMethodName         = "/tocsin.v1.OnCallService/ListShifts"
+	OnCallService_ListReadiness_FullMethodName      = "/tocsin.v1.OnCallService/ListReadiness"
+	OnCallService_TakeOnCall_FullMethodName         = "/tocsin.v1.OnCallService/TakeOnCall"
+	OnCallService_CreateCoverRequest_FullMethodName = "/tocsin.v1.OnCallService/CreateCoverRequest"
+	OnCallService_GetCoverRequest_FullMethodName    = "/tocsin.v1.OnCallService/GetCoverRequest"
+	OnCallService_ListCoverRequests_FullMethodName  = "/tocsin.v1.OnCallService/ListCoverRequests"
+	OnCallService_AcceptCoverRequest_FullMethodName = "/tocsin.v1.OnCallService/AcceptCoverRequest"
+	OnCallService_CancelCoverRequest_FullMethodName = "/tocsin.v1.OnCallService/CancelCoverRequest"
 )
 
 // OnCallServiceClient is the client API for OnCallService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Answers whose turn it is, and lets people take it.
+// Answers whose turn it is, and passes turns on between people: cover, swaps,
+// taking over.
 //
 // Errors of every call: UNAUTHENTICATED; PERMISSION_DENIED; INVALID_ARGUMENT
 // with a BadRequest that names the field and its limit; NOT_FOUND; ABORTED
@@ -56,6 +62,36 @@ type OnCallServiceClient interface {
 	//
 	// Errors: as for the service.
 	TakeOnCall(ctx context.Context, in *TakeOnCallRequest, opts ...grpc.CallOption) (*Override, error)
+	// Asks the others of a schedule to take over a time, or one of them to swap it
+	// for one of his. Until somebody does, the person who asks stays on call.
+	//
+	// Errors: as for the service; NOT_FOUND for the schedule or person;
+	// INVALID_ARGUMENT when the time does not lie ahead, or the person is not on call
+	// in any of it.
+	CreateCoverRequest(ctx context.Context, in *CreateCoverRequestRequest, opts ...grpc.CallOption) (*CoverRequest, error)
+	// Returns one cover request.
+	//
+	// Errors: as for the service.
+	GetCoverRequest(ctx context.Context, in *GetCoverRequestRequest, opts ...grpc.CallOption) (*CoverRequest, error)
+	// Lists cover requests that end after a time, in the order of their names.
+	//
+	// Errors: as for the service.
+	ListCoverRequests(ctx context.Context, in *ListCoverRequestsRequest, opts ...grpc.CallOption) (*ListCoverRequestsResponse, error)
+	// Takes over what a cover request asks for; of a swap, both sides change at once
+	// or neither does. Of two who accept at once, the first one has it.
+	//
+	// Errors: as for the service; FAILED_PRECONDITION: NOT_OPEN when it was taken,
+	// cancelled or has begun (the metadata says `state`, and by whom it was `taken_by`);
+	// NOT_ON_CALL when what was to be given is no longer so; NOT_A_CANDIDATE for who
+	// takes no turns in the schedule, and of a swap for everybody but the one who is
+	// asked; NO_PERSON for a service account.
+	AcceptCoverRequest(ctx context.Context, in *AcceptCoverRequestRequest, opts ...grpc.CallOption) (*CoverRequest, error)
+	// Takes a cover request back. The person who asked may, of a swap also the one who
+	// is asked, and an administrator or a manager of the team.
+	//
+	// Errors: as for the service; FAILED_PRECONDITION (NOT_OPEN) when it was taken,
+	// cancelled or is past.
+	CancelCoverRequest(ctx context.Context, in *CancelCoverRequestRequest, opts ...grpc.CallOption) (*CoverRequest, error)
 }
 
 type onCallServiceClient struct {
@@ -106,11 +142,62 @@ func (c *onCallServiceClient) TakeOnCall(ctx context.Context, in *TakeOnCallRequ
 	return out, nil
 }
 
+func (c *onCallServiceClient) CreateCoverRequest(ctx context.Context, in *CreateCoverRequestRequest, opts ...grpc.CallOption) (*CoverRequest, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CoverRequest)
+	err := c.cc.Invoke(ctx, OnCallService_CreateCoverRequest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *onCallServiceClient) GetCoverRequest(ctx context.Context, in *GetCoverRequestRequest, opts ...grpc.CallOption) (*CoverRequest, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CoverRequest)
+	err := c.cc.Invoke(ctx, OnCallService_GetCoverRequest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *onCallServiceClient) ListCoverRequests(ctx context.Context, in *ListCoverRequestsRequest, opts ...grpc.CallOption) (*ListCoverRequestsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCoverRequestsResponse)
+	err := c.cc.Invoke(ctx, OnCallService_ListCoverRequests_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *onCallServiceClient) AcceptCoverRequest(ctx context.Context, in *AcceptCoverRequestRequest, opts ...grpc.CallOption) (*CoverRequest, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CoverRequest)
+	err := c.cc.Invoke(ctx, OnCallService_AcceptCoverRequest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *onCallServiceClient) CancelCoverRequest(ctx context.Context, in *CancelCoverRequestRequest, opts ...grpc.CallOption) (*CoverRequest, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CoverRequest)
+	err := c.cc.Invoke(ctx, OnCallService_CancelCoverRequest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OnCallServiceServer is the server API for OnCallService service.
 // All implementations must embed UnimplementedOnCallServiceServer
 // for forward compatibility.
 //
-// Answers whose turn it is, and lets people take it.
+// Answers whose turn it is, and passes turns on between people: cover, swaps,
+// taking over.
 //
 // Errors of every call: UNAUTHENTICATED; PERMISSION_DENIED; INVALID_ARGUMENT
 // with a BadRequest that names the field and its limit; NOT_FOUND; ABORTED
@@ -135,6 +222,36 @@ type OnCallServiceServer interface {
 	//
 	// Errors: as for the service.
 	TakeOnCall(context.Context, *TakeOnCallRequest) (*Override, error)
+	// Asks the others of a schedule to take over a time, or one of them to swap it
+	// for one of his. Until somebody does, the person who asks stays on call.
+	//
+	// Errors: as for the service; NOT_FOUND for the schedule or person;
+	// INVALID_ARGUMENT when the time does not lie ahead, or the person is not on call
+	// in any of it.
+	CreateCoverRequest(context.Context, *CreateCoverRequestRequest) (*CoverRequest, error)
+	// Returns one cover request.
+	//
+	// Errors: as for the service.
+	GetCoverRequest(context.Context, *GetCoverRequestRequest) (*CoverRequest, error)
+	// Lists cover requests that end after a time, in the order of their names.
+	//
+	// Errors: as for the service.
+	ListCoverRequests(context.Context, *ListCoverRequestsRequest) (*ListCoverRequestsResponse, error)
+	// Takes over what a cover request asks for; of a swap, both sides change at once
+	// or neither does. Of two who accept at once, the first one has it.
+	//
+	// Errors: as for the service; FAILED_PRECONDITION: NOT_OPEN when it was taken,
+	// cancelled or has begun (the metadata says `state`, and by whom it was `taken_by`);
+	// NOT_ON_CALL when what was to be given is no longer so; NOT_A_CANDIDATE for who
+	// takes no turns in the schedule, and of a swap for everybody but the one who is
+	// asked; NO_PERSON for a service account.
+	AcceptCoverRequest(context.Context, *AcceptCoverRequestRequest) (*CoverRequest, error)
+	// Takes a cover request back. The person who asked may, of a swap also the one who
+	// is asked, and an administrator or a manager of the team.
+	//
+	// Errors: as for the service; FAILED_PRECONDITION (NOT_OPEN) when it was taken,
+	// cancelled or is past.
+	CancelCoverRequest(context.Context, *CancelCoverRequestRequest) (*CoverRequest, error)
 	mustEmbedUnimplementedOnCallServiceServer()
 }
 
@@ -156,6 +273,21 @@ func (UnimplementedOnCallServiceServer) ListReadiness(context.Context, *ListRead
 }
 func (UnimplementedOnCallServiceServer) TakeOnCall(context.Context, *TakeOnCallRequest) (*Override, error) {
 	return nil, status.Error(codes.Unimplemented, "method TakeOnCall not implemented")
+}
+func (UnimplementedOnCallServiceServer) CreateCoverRequest(context.Context, *CreateCoverRequestRequest) (*CoverRequest, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateCoverRequest not implemented")
+}
+func (UnimplementedOnCallServiceServer) GetCoverRequest(context.Context, *GetCoverRequestRequest) (*CoverRequest, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCoverRequest not implemented")
+}
+func (UnimplementedOnCallServiceServer) ListCoverRequests(context.Context, *ListCoverRequestsRequest) (*ListCoverRequestsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCoverRequests not implemented")
+}
+func (UnimplementedOnCallServiceServer) AcceptCoverRequest(context.Context, *AcceptCoverRequestRequest) (*CoverRequest, error) {
+	return nil, status.Error(codes.Unimplemented, "method AcceptCoverRequest not implemented")
+}
+func (UnimplementedOnCallServiceServer) CancelCoverRequest(context.Context, *CancelCoverRequestRequest) (*CoverRequest, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelCoverRequest not implemented")
 }
 func (UnimplementedOnCallServiceServer) mustEmbedUnimplementedOnCallServiceServer() {}
 func (UnimplementedOnCallServiceServer) testEmbeddedByValue()                       {}
@@ -250,6 +382,96 @@ func _OnCallService_TakeOnCall_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OnCallService_CreateCoverRequest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateCoverRequestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).CreateCoverRequest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_CreateCoverRequest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).CreateCoverRequest(ctx, req.(*CreateCoverRequestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OnCallService_GetCoverRequest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCoverRequestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).GetCoverRequest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_GetCoverRequest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).GetCoverRequest(ctx, req.(*GetCoverRequestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OnCallService_ListCoverRequests_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCoverRequestsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).ListCoverRequests(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_ListCoverRequests_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).ListCoverRequests(ctx, req.(*ListCoverRequestsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OnCallService_AcceptCoverRequest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcceptCoverRequestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).AcceptCoverRequest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_AcceptCoverRequest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).AcceptCoverRequest(ctx, req.(*AcceptCoverRequestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OnCallService_CancelCoverRequest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelCoverRequestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).CancelCoverRequest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_CancelCoverRequest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).CancelCoverRequest(ctx, req.(*CancelCoverRequestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OnCallService_ServiceDesc is the grpc.ServiceDesc for OnCallService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -272,6 +494,26 @@ var OnCallService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TakeOnCall",
 			Handler:    _OnCallService_TakeOnCall_Handler,
+		},
+		{
+			MethodName: "CreateCoverRequest",
+			Handler:    _OnCallService_CreateCoverRequest_Handler,
+		},
+		{
+			MethodName: "GetCoverRequest",
+			Handler:    _OnCallService_GetCoverRequest_Handler,
+		},
+		{
+			MethodName: "ListCoverRequests",
+			Handler:    _OnCallService_ListCoverRequests_Handler,
+		},
+		{
+			MethodName: "AcceptCoverRequest",
+			Handler:    _OnCallService_AcceptCoverRequest_Handler,
+		},
+		{
+			MethodName: "CancelCoverRequest",
+			Handler:    _OnCallService_CancelCoverRequest_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -903,7 +903,10 @@ type Override struct {
 	// When it last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// The version that a caller may insist on.
-	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The request for cover that it comes from; empty when it was made by hand.
+	// Format: coverRequests/{cover_request}
+	CoverRequest  string `protobuf:"bytes,10,opt,name=cover_request,json=coverRequest,proto3" json:"cover_request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -997,6 +1000,13 @@ func (x *Override) GetUpdateTime() *timestamppb.Timestamp {
 func (x *Override) GetEtag() string {
 	if x != nil {
 		return x.Etag
+	}
+	return ""
+}
+
+func (x *Override) GetCoverRequest() string {
+	if x != nil {
+		return x.CoverRequest
 	}
 	return ""
 }
@@ -3148,7 +3158,7 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"updateTime\x12\x17\n" +
 	"\x04etag\x18\n" +
 	" \x01(\tB\x03\xe0A\x01R\x04etag:9\xeaA6\n" +
-	"\x11tocsin.dev/Shadow\x12\x10shadows/{shadow}*\ashadows2\x06shadow\"\xac\x05\n" +
+	"\x11tocsin.dev/Shadow\x12\x10shadows/{shadow}*\ashadows2\x06shadow\"\xd6\x05\n" +
 	"\bOverride\x12F\n" +
 	"\x04name\x18\x01 \x01(\tB2\xe0A\b\xbaH,\xd8\x01\x01r'2%^overrides/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12c\n" +
 	"\bschedule\x18\x02 \x01(\tBG\xe0A\x02\xfaA\x15\n" +
@@ -3164,7 +3174,9 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\t \x01(\tB\x03\xe0A\x01R\x04etag:C\xeaA@\n" +
+	"\x04etag\x18\t \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
+	"\rcover_request\x18\n" +
+	" \x01(\tB\x03\xe0A\x03R\fcoverRequest:C\xeaA@\n" +
 	"\x13tocsin.dev/Override\x12\x14overrides/{override}*\toverrides2\boverride\"\xbd\x02\n" +
 	"\x05Shift\x127\n" +
 	"\bschedule\x18\x01 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
