@@ -72,8 +72,11 @@ func (s *server) publicURL(listen string) string {
 
 // openAPI makes the gRPC server and the gateway to it.
 func (s *server) openAPI(ctx context.Context, listen string) error {
-	var err error
 	acceptor := counted{s.intake, s.vitals.events}
+	fetch, err := calendarFetcher(s.c.Webhooks)
+	if err != nil {
+		return err
+	}
 	s.api, err = rpc.New(rpc.Config{ //nolint:contextcheck // what it starts outlives the start
 		Desk: s.desk, Store: s.store, Directory: s.directory, Auth: s.auth, Signer: auth.NewSigner(s.keys),
 		Acceptor: acceptor, Gate: s.gate, Notifier: s.notifier,
@@ -81,7 +84,7 @@ func (s *server) openAPI(ctx context.Context, listen string) error {
 			Channels: s.channels, Push: s.sender, Now: s.clock.Now,
 			Phone: func(d *directory.Device) push.Device { return s.people.phone(d).Push },
 		},
-		Members: s.store.Membership, Problems: s.problems, Browsers: s.pushes, PublicURL: s.publicURL(listen), Now: s.clock.Now, Log: s.log, Registerer: s.registry,
+		Members: s.store.Membership, Fetch: fetch, Problems: s.problems, Browsers: s.pushes, PublicURL: s.publicURL(listen), Now: s.clock.Now, Log: s.log, Registerer: s.registry,
 	})
 	if err != nil {
 		return err

@@ -183,6 +183,7 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.CalendarService/ListCalendarFeeds":  looks,                                                           // the caller's own, or all for an administrator
 	"/tocsin.v1.CalendarService/CreateCalendarFeed": {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // of himself, or of what everybody may see
 	"/tocsin.v1.CalendarService/RevokeCalendarFeed": {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // the caller's own, or any for an administrator
+	"/tocsin.v1.CalendarService/CheckVacations":     own("user", ScopeRead),
 	"/tocsin.v1.CalendarService/ReadCalendar":       proves,
 
 	"/tocsin.v1.TokenService/GetToken":    own("name", ScopeRead),

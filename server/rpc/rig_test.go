@@ -57,6 +57,7 @@ type rig struct {
 	mail     *outbox
 	pushes   *outbox
 	offset   atomic.Int64 // the clock is ahead by so much
+	away     []byte       // what stands at the address of every calendar
 	still    atomic.Int64 // the clock stands still at this instant, Unix ms; 0: it goes
 
 	keys map[string]string // credentials, by who holds them
@@ -221,7 +222,7 @@ func newRig(t *testing.T, change ...func(*rpc.Config)) *rig {
 	c := rpc.Config{
 		Desk: r.desk, Store: r.store, Directory: r.dir, Signer: r.signer, Acceptor: r.acceptor, Gate: open{}, Notifier: notifier, Now: r.now, Log: discard,
 		Auth:      &auth.Authenticator{Book: func() auth.Book { return r.dir.Snapshot() }, CatchUp: r.dir.CatchUp, Now: r.now},
-		PublicURL: "https://page.example.org", Limits: rpc.Limits{PerSecond: 1e6, Burst: 1e6},
+		PublicURL: "https://page.example.org", Fetch: func(context.Context, string) ([]byte, error) { return r.away, nil }, Limits: rpc.Limits{PerSecond: 1e6, Burst: 1e6},
 		Prover: rpc.Proofs{
 			Channels: map[roster.MethodKind]notify.Channel{roster.Email: r.mail}, Push: r.pushes, Now: r.now,
 			Phone: func(d *directory.Device) push.Device { return push.Device{ID: string(d.ID)} },

@@ -38,7 +38,9 @@ type Config struct {
 	Members func(ctx context.Context) (store.Membership, error)
 	// Problems returns what is wrong with this instance, one sentence each, and
 	// whether it can page nevertheless. Optional.
-	Problems  func(ctx context.Context) (problems []string, able bool)
+	Problems func(ctx context.Context) (problems []string, able bool)
+	// Fetch reads a calendar at an address that a caller names. Nil: none is read.
+	Fetch     func(ctx context.Context, url string) ([]byte, error)
 	Browsers  Browsers // how browsers are paged; nil where they are not
 	PublicURL string   // where the outside reaches this server; may be empty
 	Limits    Limits

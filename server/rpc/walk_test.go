@@ -70,7 +70,7 @@ func anns(m protoreflect.MethodDescriptor) string {
 	switch {
 	case strings.Contains(string(m.FullName()), "TokenService"):
 		return "tokens/spare"
-	case strings.Contains(string(m.FullName()), "UserService"), strings.HasSuffix(string(m.Name()), "Enrolment"):
+	case strings.Contains(string(m.FullName()), "UserService"), strings.HasSuffix(string(m.Name()), "Vacations"), strings.HasSuffix(string(m.Name()), "Enrolment"):
 		return "users/ann"
 	}
 	return "devices/annphone"

@@ -516,6 +516,244 @@ func (x *ReadCalendarResponse) GetEtag() string {
 	return ""
 }
 
+// Asks for a person's vacations to be held against his shifts.
+type CheckVacationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose; "users/me" is the caller. Another's only for an administrator.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Where the calendar is: https or webcal, in iCalendar, at most 1 MiB.
+	Url           string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckVacationsRequest) Reset() {
+	*x = CheckVacationsRequest{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckVacationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckVacationsRequest) ProtoMessage() {}
+
+func (x *CheckVacationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckVacationsRequest.ProtoReflect.Descriptor instead.
+func (*CheckVacationsRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CheckVacationsRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *CheckVacationsRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+// When somebody is away, and where that meets his shifts.
+type CheckVacationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entries of the next 90 days, in order. Those that are cancelled are left out.
+	Absences []*CheckVacationsResponse_Absence `protobuf:"bytes,1,rep,name=absences,proto3" json:"absences,omitempty"`
+	// Where he is on call while away, in order.
+	Conflicts     []*CheckVacationsResponse_Conflict `protobuf:"bytes,2,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckVacationsResponse) Reset() {
+	*x = CheckVacationsResponse{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckVacationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckVacationsResponse) ProtoMessage() {}
+
+func (x *CheckVacationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckVacationsResponse.ProtoReflect.Descriptor instead.
+func (*CheckVacationsResponse) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CheckVacationsResponse) GetAbsences() []*CheckVacationsResponse_Absence {
+	if x != nil {
+		return x.Absences
+	}
+	return nil
+}
+
+func (x *CheckVacationsResponse) GetConflicts() []*CheckVacationsResponse_Conflict {
+	if x != nil {
+		return x.Conflicts
+	}
+	return nil
+}
+
+// An entry of the calendar.
+type CheckVacationsResponse_Absence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it begins.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// What the calendar says, cut at 200 bytes.
+	Title         string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckVacationsResponse_Absence) Reset() {
+	*x = CheckVacationsResponse_Absence{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckVacationsResponse_Absence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckVacationsResponse_Absence) ProtoMessage() {}
+
+func (x *CheckVacationsResponse_Absence) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckVacationsResponse_Absence.ProtoReflect.Descriptor instead.
+func (*CheckVacationsResponse_Absence) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{9, 0}
+}
+
+func (x *CheckVacationsResponse_Absence) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *CheckVacationsResponse_Absence) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *CheckVacationsResponse_Absence) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+// A time in which he is on call and away.
+type CheckVacationsResponse_Conflict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By which schedule.
+	Schedule string `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// When it begins.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckVacationsResponse_Conflict) Reset() {
+	*x = CheckVacationsResponse_Conflict{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckVacationsResponse_Conflict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckVacationsResponse_Conflict) ProtoMessage() {}
+
+func (x *CheckVacationsResponse_Conflict) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckVacationsResponse_Conflict.ProtoReflect.Descriptor instead.
+func (*CheckVacationsResponse_Conflict) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{9, 1}
+}
+
+func (x *CheckVacationsResponse_Conflict) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *CheckVacationsResponse_Conflict) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *CheckVacationsResponse_Conflict) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
 var File_tocsin_v1_calendar_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_calendar_proto_rawDesc = "" +
@@ -560,12 +798,31 @@ const file_tocsin_v1_calendar_proto_rawDesc = "" +
 	"\x06secret\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x06secret\"P\n" +
 	"\x14ReadCalendarResponse\x12\x1f\n" +
 	"\bcalendar\x18\x01 \x01(\fB\x03\xe0A\x03R\bcalendar\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x03R\x04etag2\x92\x04\n" +
+	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x03R\x04etag\"\x8d\x01\n" +
+	"\x15CheckVacationsRequest\x12S\n" +
+	"\x04user\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04user\x12\x1f\n" +
+	"\x03url\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03url\"\x98\x04\n" +
+	"\x16CheckVacationsResponse\x12J\n" +
+	"\babsences\x18\x01 \x03(\v2).tocsin.v1.CheckVacationsResponse.AbsenceB\x03\xe0A\x03R\babsences\x12M\n" +
+	"\tconflicts\x18\x02 \x03(\v2*.tocsin.v1.CheckVacationsResponse.ConflictB\x03\xe0A\x03R\tconflicts\x1a\xa0\x01\n" +
+	"\aAbsence\x12>\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x12\x19\n" +
+	"\x05title\x18\x03 \x01(\tB\x03\xe0A\x03R\x05title\x1a\xbf\x01\n" +
+	"\bConflict\x127\n" +
+	"\bschedule\x18\x01 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13tocsin.dev/ScheduleR\bschedule\x12>\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime2\x98\x05\n" +
 	"\x0fCalendarService\x12y\n" +
 	"\x11ListCalendarFeeds\x12#.tocsin.v1.ListCalendarFeedsRequest\x1a$.tocsin.v1.ListCalendarFeedsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/calendarFeeds\x12\x8b\x01\n" +
 	"\x12CreateCalendarFeed\x12$.tocsin.v1.CreateCalendarFeedRequest\x1a%.tocsin.v1.CreateCalendarFeedResponse\"(\x82\xd3\xe4\x93\x02\":\rcalendar_feed\"\x11/v1/calendarFeeds\x12\x81\x01\n" +
 	"\x12RevokeCalendarFeed\x12$.tocsin.v1.RevokeCalendarFeedRequest\x1a\x17.tocsin.v1.CalendarFeed\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=calendarFeeds/*}:revoke\x12r\n" +
-	"\fReadCalendar\x12\x1e.tocsin.v1.ReadCalendarRequest\x1a\x1f.tocsin.v1.ReadCalendarResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/calendarFeeds:readB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\fReadCalendar\x12\x1e.tocsin.v1.ReadCalendarRequest\x1a\x1f.tocsin.v1.ReadCalendarResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/calendarFeeds:read\x12\x83\x01\n" +
+	"\x0eCheckVacations\x12 .tocsin.v1.CheckVacationsRequest\x1a!.tocsin.v1.CheckVacationsResponse\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{user=users/*}:checkVacationsB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_calendar_proto_rawDescOnce sync.Once
@@ -579,37 +836,49 @@ func file_tocsin_v1_calendar_proto_rawDescGZIP() []byte {
 	return file_tocsin_v1_calendar_proto_rawDescData
 }
 
-var file_tocsin_v1_calendar_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_tocsin_v1_calendar_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tocsin_v1_calendar_proto_goTypes = []any{
-	(*CalendarFeed)(nil),               // 0: tocsin.v1.CalendarFeed
-	(*ListCalendarFeedsRequest)(nil),   // 1: tocsin.v1.ListCalendarFeedsRequest
-	(*ListCalendarFeedsResponse)(nil),  // 2: tocsin.v1.ListCalendarFeedsResponse
-	(*CreateCalendarFeedRequest)(nil),  // 3: tocsin.v1.CreateCalendarFeedRequest
-	(*CreateCalendarFeedResponse)(nil), // 4: tocsin.v1.CreateCalendarFeedResponse
-	(*RevokeCalendarFeedRequest)(nil),  // 5: tocsin.v1.RevokeCalendarFeedRequest
-	(*ReadCalendarRequest)(nil),        // 6: tocsin.v1.ReadCalendarRequest
-	(*ReadCalendarResponse)(nil),       // 7: tocsin.v1.ReadCalendarResponse
-	(*timestamppb.Timestamp)(nil),      // 8: google.protobuf.Timestamp
+	(*CalendarFeed)(nil),                    // 0: tocsin.v1.CalendarFeed
+	(*ListCalendarFeedsRequest)(nil),        // 1: tocsin.v1.ListCalendarFeedsRequest
+	(*ListCalendarFeedsResponse)(nil),       // 2: tocsin.v1.ListCalendarFeedsResponse
+	(*CreateCalendarFeedRequest)(nil),       // 3: tocsin.v1.CreateCalendarFeedRequest
+	(*CreateCalendarFeedResponse)(nil),      // 4: tocsin.v1.CreateCalendarFeedResponse
+	(*RevokeCalendarFeedRequest)(nil),       // 5: tocsin.v1.RevokeCalendarFeedRequest
+	(*ReadCalendarRequest)(nil),             // 6: tocsin.v1.ReadCalendarRequest
+	(*ReadCalendarResponse)(nil),            // 7: tocsin.v1.ReadCalendarResponse
+	(*CheckVacationsRequest)(nil),           // 8: tocsin.v1.CheckVacationsRequest
+	(*CheckVacationsResponse)(nil),          // 9: tocsin.v1.CheckVacationsResponse
+	(*CheckVacationsResponse_Absence)(nil),  // 10: tocsin.v1.CheckVacationsResponse.Absence
+	(*CheckVacationsResponse_Conflict)(nil), // 11: tocsin.v1.CheckVacationsResponse.Conflict
+	(*timestamppb.Timestamp)(nil),           // 12: google.protobuf.Timestamp
 }
 var file_tocsin_v1_calendar_proto_depIdxs = []int32{
-	8, // 0: tocsin.v1.CalendarFeed.create_time:type_name -> google.protobuf.Timestamp
-	8, // 1: tocsin.v1.CalendarFeed.revoke_time:type_name -> google.protobuf.Timestamp
-	0, // 2: tocsin.v1.ListCalendarFeedsResponse.calendar_feeds:type_name -> tocsin.v1.CalendarFeed
-	0, // 3: tocsin.v1.CreateCalendarFeedRequest.calendar_feed:type_name -> tocsin.v1.CalendarFeed
-	0, // 4: tocsin.v1.CreateCalendarFeedResponse.calendar_feed:type_name -> tocsin.v1.CalendarFeed
-	1, // 5: tocsin.v1.CalendarService.ListCalendarFeeds:input_type -> tocsin.v1.ListCalendarFeedsRequest
-	3, // 6: tocsin.v1.CalendarService.CreateCalendarFeed:input_type -> tocsin.v1.CreateCalendarFeedRequest
-	5, // 7: tocsin.v1.CalendarService.RevokeCalendarFeed:input_type -> tocsin.v1.RevokeCalendarFeedRequest
-	6, // 8: tocsin.v1.CalendarService.ReadCalendar:input_type -> tocsin.v1.ReadCalendarRequest
-	2, // 9: tocsin.v1.CalendarService.ListCalendarFeeds:output_type -> tocsin.v1.ListCalendarFeedsResponse
-	4, // 10: tocsin.v1.CalendarService.CreateCalendarFeed:output_type -> tocsin.v1.CreateCalendarFeedResponse
-	0, // 11: tocsin.v1.CalendarService.RevokeCalendarFeed:output_type -> tocsin.v1.CalendarFeed
-	7, // 12: tocsin.v1.CalendarService.ReadCalendar:output_type -> tocsin.v1.ReadCalendarResponse
-	9, // [9:13] is the sub-list for method output_type
-	5, // [5:9] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	12, // 0: tocsin.v1.CalendarFeed.create_time:type_name -> google.protobuf.Timestamp
+	12, // 1: tocsin.v1.CalendarFeed.revoke_time:type_name -> google.protobuf.Timestamp
+	0,  // 2: tocsin.v1.ListCalendarFeedsResponse.calendar_feeds:type_name -> tocsin.v1.CalendarFeed
+	0,  // 3: tocsin.v1.CreateCalendarFeedRequest.calendar_feed:type_name -> tocsin.v1.CalendarFeed
+	0,  // 4: tocsin.v1.CreateCalendarFeedResponse.calendar_feed:type_name -> tocsin.v1.CalendarFeed
+	10, // 5: tocsin.v1.CheckVacationsResponse.absences:type_name -> tocsin.v1.CheckVacationsResponse.Absence
+	11, // 6: tocsin.v1.CheckVacationsResponse.conflicts:type_name -> tocsin.v1.CheckVacationsResponse.Conflict
+	12, // 7: tocsin.v1.CheckVacationsResponse.Absence.start_time:type_name -> google.protobuf.Timestamp
+	12, // 8: tocsin.v1.CheckVacationsResponse.Absence.end_time:type_name -> google.protobuf.Timestamp
+	12, // 9: tocsin.v1.CheckVacationsResponse.Conflict.start_time:type_name -> google.protobuf.Timestamp
+	12, // 10: tocsin.v1.CheckVacationsResponse.Conflict.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: tocsin.v1.CalendarService.ListCalendarFeeds:input_type -> tocsin.v1.ListCalendarFeedsRequest
+	3,  // 12: tocsin.v1.CalendarService.CreateCalendarFeed:input_type -> tocsin.v1.CreateCalendarFeedRequest
+	5,  // 13: tocsin.v1.CalendarService.RevokeCalendarFeed:input_type -> tocsin.v1.RevokeCalendarFeedRequest
+	6,  // 14: tocsin.v1.CalendarService.ReadCalendar:input_type -> tocsin.v1.ReadCalendarRequest
+	8,  // 15: tocsin.v1.CalendarService.CheckVacations:input_type -> tocsin.v1.CheckVacationsRequest
+	2,  // 16: tocsin.v1.CalendarService.ListCalendarFeeds:output_type -> tocsin.v1.ListCalendarFeedsResponse
+	4,  // 17: tocsin.v1.CalendarService.CreateCalendarFeed:output_type -> tocsin.v1.CreateCalendarFeedResponse
+	0,  // 18: tocsin.v1.CalendarService.RevokeCalendarFeed:output_type -> tocsin.v1.CalendarFeed
+	7,  // 19: tocsin.v1.CalendarService.ReadCalendar:output_type -> tocsin.v1.ReadCalendarResponse
+	9,  // 20: tocsin.v1.CalendarService.CheckVacations:output_type -> tocsin.v1.CheckVacationsResponse
+	16, // [16:21] is the sub-list for method output_type
+	11, // [11:16] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_calendar_proto_init() }
@@ -623,7 +892,7 @@ func file_tocsin_v1_calendar_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_calendar_proto_rawDesc), len(file_tocsin_v1_calendar_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	CalendarService_CreateCalendarFeed_FullMethodName = "/tocsin.v1.CalendarService/CreateCalendarFeed"
 	CalendarService_RevokeCalendarFeed_FullMethodName = "/tocsin.v1.CalendarService/RevokeCalendarFeed"
 	CalendarService_ReadCalendar_FullMethodName       = "/tocsin.v1.CalendarService/ReadCalendar"
+	CalendarService_CheckVacations_FullMethodName     = "/tocsin.v1.CalendarService/CheckVacations"
 )
 
 // CalendarServiceClient is the client API for CalendarService service.
@@ -59,6 +60,14 @@ type CalendarServiceClient interface {
 	//
 	// Errors: NOT_FOUND for a secret that is unknown or revoked alike.
 	ReadCalendar(ctx context.Context, in *ReadCalendarRequest, opts ...grpc.CallOption) (*ReadCalendarResponse, error)
+	// Reads a person's calendar of vacations, and says where he is on call while he
+	// is away, over the next 90 days. The calendar is read now and nothing of it is
+	// kept, its address neither.
+	//
+	// Errors: INVALID_ARGUMENT for an address that may not be called (https only,
+	// and none inside the house), and with CALENDAR_UNREADABLE for what is found
+	// there; UNAVAILABLE when nothing is answered within 8 seconds.
+	CheckVacations(ctx context.Context, in *CheckVacationsRequest, opts ...grpc.CallOption) (*CheckVacationsResponse, error)
 }
 
 type calendarServiceClient struct {
@@ -109,6 +118,16 @@ func (c *calendarServiceClient) ReadCalendar(ctx context.Context, in *ReadCalend
 	return out, nil
 }
 
+func (c *calendarServiceClient) CheckVacations(ctx context.Context, in *CheckVacationsRequest, opts ...grpc.CallOption) (*CheckVacationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckVacationsResponse)
+	err := c.cc.Invoke(ctx, CalendarService_CheckVacations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CalendarServiceServer is the server API for CalendarService service.
 // All implementations must embed UnimplementedCalendarServiceServer
 // for forward compatibility.
@@ -141,6 +160,14 @@ type CalendarServiceServer interface {
 	//
 	// Errors: NOT_FOUND for a secret that is unknown or revoked alike.
 	ReadCalendar(context.Context, *ReadCalendarRequest) (*ReadCalendarResponse, error)
+	// Reads a person's calendar of vacations, and says where he is on call while he
+	// is away, over the next 90 days. The calendar is read now and nothing of it is
+	// kept, its address neither.
+	//
+	// Errors: INVALID_ARGUMENT for an address that may not be called (https only,
+	// and none inside the house), and with CALENDAR_UNREADABLE for what is found
+	// there; UNAVAILABLE when nothing is answered within 8 seconds.
+	CheckVacations(context.Context, *CheckVacationsRequest) (*CheckVacationsResponse, error)
 	mustEmbedUnimplementedCalendarServiceServer()
 }
 
@@ -162,6 +189,9 @@ func (UnimplementedCalendarServiceServer) RevokeCalendarFeed(context.Context, *R
 }
 func (UnimplementedCalendarServiceServer) ReadCalendar(context.Context, *ReadCalendarRequest) (*ReadCalendarResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadCalendar not implemented")
+}
+func (UnimplementedCalendarServiceServer) CheckVacations(context.Context, *CheckVacationsRequest) (*CheckVacationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckVacations not implemented")
 }
 func (UnimplementedCalendarServiceServer) mustEmbedUnimplementedCalendarServiceServer() {}
 func (UnimplementedCalendarServiceServer) testEmbeddedByValue()                         {}
@@ -256,6 +286,24 @@ func _CalendarService_ReadCalendar_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CalendarService_CheckVacations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckVacationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CalendarServiceServer).CheckVacations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CalendarService_CheckVacations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CalendarServiceServer).CheckVacations(ctx, req.(*CheckVacationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CalendarService_ServiceDesc is the grpc.ServiceDesc for CalendarService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -278,6 +326,10 @@ var CalendarService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReadCalendar",
 			Handler:    _CalendarService_ReadCalendar_Handler,
+		},
+		{
+			MethodName: "CheckVacations",
+			Handler:    _CalendarService_CheckVacations_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
