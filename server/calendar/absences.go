@@ -2,6 +2,7 @@ package calendar
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func Absences(calendar []byte, zone *time.Location, from, to time.Time) ([]Absen
 	if len(calendar) > MaxCalendar {
 		return nil, unreadable("is larger than %d bytes", MaxCalendar)
 	}
-	cal, err := ical.NewDecoder(bytes.NewReader(calendar)).Decode()
+	cal, err := decode(calendar)
 	if err != nil {
 		return nil, unreadable("is no iCalendar: %v", err)
 	}
@@ -67,6 +68,17 @@ func Absences(calendar []byte, zone *time.Location, from, to time.Time) ([]Absen
 	}
 	slices.SortStableFunc(r.found, func(a, b Absence) int { return a.Start.Compare(b.Start) })
 	return r.found, nil
+}
+
+// decode reads the lines of a calendar. The decoder panics at some lines that end
+// within a parameter ("0;0="): those are no calendar either.
+func decode(calendar []byte) (cal *ical.Calendar, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("a line ends within a parameter")
+		}
+	}()
+	return ical.NewDecoder(bytes.NewReader(calendar)).Decode()
 }
 
 // reader gathers the absences of one calendar.

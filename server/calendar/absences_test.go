@@ -97,6 +97,7 @@ func slicesOf(n int, s string) []string {
 
 func FuzzAbsences(f *testing.F) {
 	f.Add(file(entry("a", "DTSTART;VALUE=DATE:20260310", "RRULE:FREQ=DAILY;COUNT=5", "EXDATE;VALUE=DATE:20260312,20260313")))
+	f.Add([]byte("0;0=")) // a line that ends within a parameter
 	f.Add(file("X-WR-TIMEZONE:Asia/Tokyo", entry("a", "DTSTART;TZID=Europe/Zurich:20260323T090000", "DURATION:PT1H", "RRULE:FREQ=MONTHLY;BYDAY=-1FR;UNTIL=20260406T000000Z")))
 	from, to := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, raw []byte) {
