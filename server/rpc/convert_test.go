@@ -20,6 +20,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // book is what conversions look up in the tests.
@@ -91,7 +92,7 @@ func TestSharedNumbers(t *testing.T) {
 
 // Every value of an enumeration of the domain has its word in the contract.
 func TestTablesAreComplete(t *testing.T) {
-	for e := incident.EntryTriggered; e <= incident.EntryAckLimit; e++ {
+	for e := incident.EntryTriggered; e <= incident.EntryResponseMissed; e++ {
 		if entryTypes[e] == 0 {
 			t.Errorf("entry type %d has no word", e)
 		}
@@ -99,7 +100,7 @@ func TestTablesAreComplete(t *testing.T) {
 			t.Errorf("entry type %d is said as %q", e, s)
 		}
 	}
-	for c := incident.CauseManual; c <= incident.CauseSnooze; c++ {
+	for c := incident.CauseManual; c <= incident.CauseHandOff; c++ {
 		if causes[c] == 0 {
 			t.Errorf("cause %d has no word", c)
 		}
@@ -391,7 +392,7 @@ func TestSlugs(t *testing.T) {
 // is filled by some entry: a field that nobody writes is a promise not kept.
 func TestNoFieldIsForgotten(t *testing.T) {
 	e := incident.Entry{
-		Seq: 1, At: at, Type: incident.EntryDuplicate, Actor: incident.System("x"), Cause: incident.CauseManual, Users: []roster.UserID{"ann"}, Via: incident.ViaPolicy,
+		Seq: 1, At: at, Type: incident.EntryDuplicate, Actor: incident.System("x"), Cause: incident.CauseManual, Users: []roster.UserID{"ann"}, Via: incident.ViaPolicy, Follows: "bo", Mode: schedule.Duty, Took: time.Minute,
 		Loop: 1, Count: 2, Service: "s", Key: "k", Step: "push", Loud: true, Text: "t", Until: at, ClientAt: at, Other: "0", Urgency: 1, Priority: 1, Severity: 1,
 	}
 	m := shaper{book{}}.entry(e)

@@ -104,7 +104,7 @@ func (s shaper) sentence(e incident.Entry) string {
 	case incident.EntryAlertResolved:
 		return fmt.Sprintf("The alert %s is over.", e.Key)
 	case incident.EntryAssigned:
-		return fmt.Sprintf("It is the turn of %s%s%s.", users, assignedHow(e), because(e))
+		return fmt.Sprintf("It is the turn of %s%s%s.", users, assignedHow(e), handedOver(e))
 	case incident.EntryNotified:
 		return fmt.Sprintf("%s%s %s paged by %s%s%s.", users, s.shadowOf(e), wasWere(e.Users), e.Step, loudly(e), because(e))
 	case incident.EntryDelivery:
@@ -182,6 +182,14 @@ func delivered(e incident.Entry, users string) string {
 	default:
 		return fmt.Sprintf("A page to %s by %s did not get through%s.", users, e.Step, orElse(e.Text))
 	}
+}
+
+// handedOver says that somebody is asked because the shift changed.
+func handedOver(e incident.Entry) string {
+	if e.Cause != incident.CauseHandOff {
+		return ""
+	}
+	return because(e)
 }
 
 // shadowOf names whom the shadow follows whom an entry is about.

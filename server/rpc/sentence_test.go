@@ -12,15 +12,20 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // sample is an entry of the type with what some type of entry tells.
 func sample(e incident.EntryType, c incident.Cause) incident.Entry {
-	return incident.Entry{
+	entry := incident.Entry{
 		Type: e, Cause: c, At: at, Actor: incident.Actor{Kind: incident.ActorUser, ID: "bo"}, Users: []roster.UserID{"ann"},
 		Via: incident.ViaPolicy, From: 0, Level: 1, Loop: 1, Count: 2, Key: "disk", Step: "mail", Text: "disk full", Until: at.Add(time.Hour), Other: "0other",
 		Urgency: incident.High, Priority: 2, Severity: event.Critical,
 	}
+	if e >= incident.EntryShadowAsked {
+		entry.Follows, entry.Mode, entry.Took = "bo", schedule.Practise, 10*time.Minute
+	}
+	return entry
 }
 
 // Every type of entry is said properly with every cause, and whatever a cause
@@ -28,10 +33,10 @@ func sample(e incident.EntryType, c incident.Cause) incident.Entry {
 func TestSentences(t *testing.T) {
 	var b strings.Builder
 	s := shaper{book{}}
-	for e := incident.EntryTriggered; e <= incident.EntryAckLimit; e++ {
+	for e := incident.EntryTriggered; e <= incident.EntryResponseMissed; e++ {
 		plain := s.sentence(sample(e, 0))
 		fmt.Fprintf(&b, "%s\n  %s\n", strings.TrimPrefix(entryTypes[e].String(), "TYPE_"), plain)
-		for c := incident.CauseManual; c <= incident.CauseSnooze; c++ {
+		for c := incident.CauseManual; c <= incident.CauseHandOff; c++ {
 			said := s.sentence(sample(e, c))
 			if said != plain {
 				fmt.Fprintf(&b, "  %s: %s\n", strings.TrimPrefix(causes[c].String(), "CAUSE_"), said)
