@@ -290,6 +290,8 @@ func (s *server) startEngine(ctx context.Context) error {
 		owned: s.engine.Owned, now: s.clock.Now, log: s.log, every: time.Minute,
 	}
 	s.life.background(ctx, "shifts to come", s.shifts.run)
+	hands := &handOffs{snapshot: s.directory.Snapshot, tell: s.notifier.Tell, now: s.clock.Now, every: 10 * time.Second}
+	s.life.background(ctx, "hand-offs", hands.run)
 	s.life.background(ctx, "overdue work", late.run)
 	held := &holdWatch{
 		settings: func() *directory.Settings { return s.directory.Snapshot().GetSettings() },
