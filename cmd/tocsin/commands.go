@@ -54,6 +54,7 @@ type grammar struct {
 
 	Page      pageCmd      `cmd:"" group:"respond" help:"Page people by hand."`
 	Incidents incidentsCmd `cmd:"" group:"respond" help:"List, show, acknowledge, resolve and watch incidents."`
+	Oncall    oncallCmd    `cmd:"" group:"respond" help:"Say who is on call and why, take over, look ahead."`
 
 	Status statusCmd `cmd:"" group:"operate" help:"Say how the installation is: what is late, stuck, or cannot be woken."`
 	Dlq    dlqCmd    `cmd:"" group:"operate" help:"Work that was given up after repeated failures."`

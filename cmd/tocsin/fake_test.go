@@ -37,6 +37,8 @@ type server struct {
 	api.UnimplementedDeviceServiceServer
 	api.UnimplementedOperatorServiceServer
 	api.UnimplementedUserServiceServer
+	api.UnimplementedScheduleServiceServer
+	api.UnimplementedOnCallServiceServer
 
 	mu       sync.Mutex
 	requests []proto.Message
@@ -83,6 +85,8 @@ func serveOn(t *testing.T, f *server, l net.Listener, options ...grpc.ServerOpti
 	api.RegisterDeviceServiceServer(g, f)
 	api.RegisterOperatorServiceServer(g, f)
 	api.RegisterUserServiceServer(g, f)
+	api.RegisterScheduleServiceServer(g, f)
+	api.RegisterOnCallServiceServer(g, f)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
