@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tocsin-oncall/tocsin/api/schema"
 	api "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 )
@@ -135,6 +137,9 @@ func detail(c *api.ApplyConfigurationResponse_Change, zone *time.Location) []str
 	return lines
 }
 
+// schemaName is the file beside exported files by which editors complete them.
+const schemaName = "tocsin.schema.json"
+
 type exportCmd struct {
 	connection
 	Dir string `placeholder:"DIR" help:"Write one file for each kind into this folder, instead of printing one document."`
@@ -151,8 +156,11 @@ func (c *exportCmd) Run(ctx context.Context, s *session, g *grammar) error {
 			_, err = io.WriteString(s.out, r.GetYaml())
 			return err
 		}
-		if err := writeFolder(c.Dir, r.GetFiles(), ""); err != nil {
+		if err := writeFolder(c.Dir, r.GetFiles(), "# yaml-language-server: $schema="+schemaName+"\n"); err != nil {
 			return err
+		}
+		if err := os.WriteFile(filepath.Join(c.Dir, schemaName), schema.Document, 0o600); err != nil {
+			return fmt.Errorf("write --dir: %w", err)
 		}
 		fmt.Fprintf(s.out, "%d files are in %s. Take it over with tocsin apply %s.\n", len(r.GetFiles()), c.Dir, c.Dir)
 		return nil

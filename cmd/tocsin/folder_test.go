@@ -95,8 +95,11 @@ func TestExportToFolder(t *testing.T) {
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "people.yaml"))
-	if err != nil || !strings.HasSuffix(string(text), "people:\n  - id: ann\n") {
+	if err != nil || string(text) != "# yaml-language-server: $schema=tocsin.schema.json\npeople:\n  - id: ann\n" {
 		t.Errorf("people.yaml is %q (%v)", text, err)
+	}
+	if schema, err := os.ReadFile(filepath.Join(dir, schemaName)); err != nil || !strings.Contains(string(schema), "$defs") {
+		t.Errorf("there is no schema beside them: %v", err)
 	}
 	other := yamlFolder(t, "other", map[string]string{"mine.yaml": ""})
 	if got, code := command(t, []string{"TOCSIN_DATA_DIR=" + data}, "export", "--dir", other); code != exitError || !strings.Contains(got, "mine.yaml already") {

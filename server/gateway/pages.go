@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/tocsin-oncall/tocsin/api/openapi"
+	"github.com/tocsin-oncall/tocsin/api/schema"
 )
 
 // web is the pages, which need nothing from elsewhere.
@@ -46,5 +47,10 @@ func (g *Gateway) pages() {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-cache")
 		_, _ = w.Write(openapi.Document) // the caller is gone
+	})
+	g.mux.HandleFunc("GET /schema.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/schema+json")
+		w.Header().Set("Cache-Control", "no-cache")
+		_, _ = w.Write(schema.Document) // likewise
 	})
 }
