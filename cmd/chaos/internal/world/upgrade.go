@@ -144,7 +144,7 @@ func (in *Instance) saysSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close() //nolint:errcheck // only read
+	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err == nil && !bytes.Contains(text, []byte("schema")) {
 		err = fmt.Errorf("/readyz says %s", text)

@@ -158,9 +158,11 @@ func (s shift) events(zone *time.Location, before time.Time) []event {
 		if s.Unit == "daily" {
 			step *= 24
 		}
-		for turn := 0; add(start.Add(time.Duration(turn)*step), turn); turn++ {
+		for turn := 0; ; turn++ {
+			if !add(start.Add(time.Duration(turn)*step), turn) {
+				return all
+			}
 		}
-		return all
 	}
 }
 

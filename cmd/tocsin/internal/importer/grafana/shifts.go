@@ -38,7 +38,7 @@ func (s shift) form() (form, bool) {
 		}
 		return turns("days", start, groups, i, length, day)
 	case s.Unit == "daily":
-		return s.chosenDays(start, groups, len(chosen))
+		return s.chosenDays(start, groups)
 	case s.Unit == "weekly":
 		return s.weeks(start, groups, chosen)
 	case s.Unit == "monthly" && start.Time().Day() <= 28 && length >= 28*day:
@@ -70,7 +70,7 @@ func turns(unit string, start importer.Wall, groups [][]string, interval int, le
 
 // chosenDays are turns of a day each, over as many weeks as it takes until they
 // are the same again: the others are nobody's.
-func (s shift) chosenDays(start importer.Wall, groups [][]string, chosen int) (form, bool) {
+func (s shift) chosenDays(start importer.Wall, groups [][]string) (form, bool) {
 	if s.length() > day || len(groups) == 0 {
 		return form{}, false
 	}
