@@ -196,7 +196,7 @@ func planMarkdown(p *api.PlanConfigurationResponse, zone *time.Location) string 
 	if len(p.GetPagingChanges()) == 0 {
 		fmt.Fprintf(&b, "Nobody, until %s.\n\n", day(p.GetWindowEndTime(), zone))
 	} else {
-		fmt.Fprintf(&b, "Until %s, times in %s.\n\n| Services | Level | From | To | Now | Then |\n|---|---|---|---|---|---|\n", day(p.GetWindowEndTime(), zone), zone)
+		fmt.Fprintf(&b, "Until %s, times in %s.\n\n| Services | Level | From | To | Now | Then |\n|---|---|---|---|---|---|\n", day(p.GetWindowEndTime(), zone), zoneName(zone, p.GetWindowEndTime().AsTime()))
 		for _, c := range p.GetPagingChanges() {
 			for _, st := range c.GetStretches() {
 				fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", code(servicesOf(c, 5)), strings.TrimPrefix(level(c), "level "),
@@ -234,4 +234,13 @@ func planMarkdown(p *api.PlanConfigurationResponse, zone *time.Location) string 
 // code shows text as it is, whatever is in it.
 func code(text string) string {
 	return "`" + strings.NewReplacer("`", "'", "|", "¦").Replace(clean(text)) + "`"
+}
+
+// zoneName is what to call the zone in which times are shown: that of the machine
+// has no name of its own.
+func zoneName(zone *time.Location, at time.Time) string {
+	if zone == time.Local { //nolint:gosmopolitan // the one that has no name
+		return at.In(zone).Format("MST (-07:00)")
+	}
+	return zone.String()
 }

@@ -165,13 +165,13 @@ func TestCoverRequestsThatAreRefused(t *testing.T) {
 	}{
 		{"for another", third, func(c *pb.CoverRequest) { c.User = "users/ben" }, codes.PermissionDenied, ""},
 		{"for another, by an administrator", admin, func(c *pb.CoverRequest) { c.User = "users/ben" }, codes.OK, ""},
-		{"of a day that is another's", third, func(*pb.CoverRequest) {}, codes.InvalidArgument, "cover_request.start"},
-		{"of what has begun", responder, func(c *pb.CoverRequest) { c.StartTime = timestamppb.New(r.now().Add(-time.Hour)) }, codes.InvalidArgument, "cover_request.start"},
-		{"of no length", responder, func(c *pb.CoverRequest) { c.EndTime = c.GetStartTime() }, codes.InvalidArgument, "cover_request.end"},
+		{"of a day that is another's", third, func(*pb.CoverRequest) {}, codes.InvalidArgument, "cover_request.start_time"},
+		{"of what has begun", responder, func(c *pb.CoverRequest) { c.StartTime = timestamppb.New(r.now().Add(-time.Hour)) }, codes.InvalidArgument, "cover_request.start_time"},
+		{"of no length", responder, func(c *pb.CoverRequest) { c.EndTime = c.GetStartTime() }, codes.InvalidArgument, "cover_request.end_time"},
 		{"of no schedule", responder, func(c *pb.CoverRequest) { c.Schedule = "schedules/none" }, codes.NotFound, "cover_request.schedule"},
 		{"with himself", responder, func(c *pb.CoverRequest) {
 			c.Swap = &pb.Swap{User: "users/ben", StartTime: c.GetStartTime(), EndTime: c.GetEndTime()}
-		}, codes.InvalidArgument, "cover_request.theirs.user"},
+		}, codes.InvalidArgument, "cover_request.swap.user"},
 		{"who only reads", stakeholder, func(*pb.CoverRequest) {}, codes.PermissionDenied, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -112,19 +112,19 @@ func (c Cover) Validate(r *Resolver, now time.Time) error {
 // Validate reports why the swap cannot be made.
 func (w Swap) Validate(r *Resolver, now time.Time) error {
 	if w.Mine.User == w.Theirs.User {
-		return fault.InvalidField("theirs.user", "name somebody else: a swap is between two people")
+		return fault.InvalidField("swap.user", "name somebody else: a swap is between two people")
 	}
-	return fault.Fields(w.Mine.validate("mine.", r, now), w.Theirs.validate("theirs.", r, now))
+	return fault.Fields(w.Mine.validate("", r, now), w.Theirs.validate("swap.", r, now))
 }
 
 func (p Part) validate(path string, r *Resolver, now time.Time) error {
 	v := &complaints{path: path}
 	v.check(p.User != "", "user", "say whose time it is")
-	v.check(p.Start.Before(p.End), "end", "end after the start")
-	v.check(p.Start.After(now), "start", "start in the future: what has begun cannot be given away whole; make an override from now on instead")
-	v.check(p.End.Sub(p.Start) <= Kept, "end", "use at most 400 days")
+	v.check(p.Start.Before(p.End), "end_time", "end after the start")
+	v.check(p.Start.After(now), "start_time", "start in the future: what has begun cannot be given away whole; make an override from now on instead")
+	v.check(p.End.Sub(p.Start) <= Kept, "end_time", "use at most 400 days")
 	if len(v.found) == 0 {
-		v.check(len(r.Held(p.User, p.Start, p.End)) > 0, "start", "name a time in which %s is on call in this schedule; there is none in it", p.User)
+		v.check(len(r.Held(p.User, p.Start, p.End)) > 0, "start_time", "name a time in which %s is on call in this schedule; there is none in it", p.User)
 	}
 	return fault.Fields(v.found...)
 }
