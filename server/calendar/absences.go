@@ -200,6 +200,9 @@ func (r *reader) rule(e ical.Event, start time.Time) (*rrule.RRule, error) {
 			o.Until = wall(o.Until).Add(24*time.Hour - time.Second) // a day, or a time without a zone within it
 		}
 	}
+	if end := wall(r.to.In(start.Location())); o.Until.IsZero() || o.Until.After(end) {
+		o.Until = end // a rule that never comes true would be tried for centuries
+	}
 	o.Dtstart = wall(start)
 	return rrule.NewRRule(*o)
 }

@@ -73,6 +73,9 @@ func (e *Edit) checkWithin(next *Snapshot, teams []roster.TeamID) error {
 		return nil
 	}
 	for _, k := range e.order {
+		if k.Kind == KindFeed && e.gone[k] {
+			continue // goes with its schedule or team, which is looked at itself
+		}
 		if e.Exists(k) {
 			old, _ := e.records[k.Kind].get(k.ID)
 			if !slices.Contains(teams, e.teamOf(old)) {

@@ -33,6 +33,17 @@ func (in *Incident) Following(u roster.UserID) *Assignee {
 	return nil
 }
 
+// OnlyFollows reports whether the actor is a shadow who may not end the incident
+// for whoever is asked: one who observes or practises.
+func (in *Incident) OnlyFollows(by Actor) bool {
+	user, ok := by.User()
+	if !ok {
+		return false
+	}
+	s := in.Following(user)
+	return s != nil && s.Shadow.Mode != schedule.Duty
+}
+
 // reasons returns the targets by which somebody is asked: those of his level, or
 // of the fallback, that he holds; he himself where there are none.
 func (t *turn) reasons(a Assignee) []escalation.Target {

@@ -24,7 +24,7 @@ func (d *Desk) Merge(ctx context.Context, target incident.ID, sources []incident
 	if o.Etag != 0 && o.Etag != in.Version {
 		return nil, ErrStale.With("incident", string(target))
 	}
-	todo, err := d.mergeable(ctx, target, sources)
+	todo, err := d.mergeable(ctx, target, sources, by)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (d *Desk) Merge(ctx context.Context, target incident.ID, sources []incident
 }
 
 // mergeable returns those of the sources that are not in the target yet, or why one cannot be.
-func (d *Desk) mergeable(ctx context.Context, target incident.ID, sources []incident.ID) ([]incident.ID, error) {
+func (d *Desk) mergeable(ctx context.Context, target incident.ID, sources []incident.ID, by incident.Actor) ([]incident.ID, error) {
 	var todo []incident.ID
 	for _, id := range sources {
 		source, err := d.Store.Incident(ctx, id)
@@ -48,6 +48,8 @@ func (d *Desk) mergeable(ctx context.Context, target incident.ID, sources []inci
 		case id == target:
 			return nil, fault.InvalidField("sources", "an incident cannot be merged into itself")
 		case source.MergedInto == target:
+		case source.OnlyFollows(by):
+			return nil, fault.New(fault.Denied, "SHADOW_ONLY", "you follow this incident as a shadow and cannot merge it away", "incident", string(id))
 		case !source.Open():
 			return nil, fault.New(fault.Precondition, "SOURCE_RESOLVED", "only an open incident can be merged", "incident", string(id))
 		default:

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -264,6 +265,9 @@ func (s *Server) override(ctx context.Context, requestID string, id schedule.ID,
 			if err := c.covers(o.User, r.Team); err != nil {
 				return err
 			}
+			if err := mayStandIn(e.Snapshot, c, r, o.User); err != nil {
+				return err
+			}
 			return e.AddOverrides(id, o)
 		})
 		if err != nil {
@@ -275,6 +279,21 @@ func (s *Server) override(ctx context.Context, requestID string, id schedule.ID,
 		}
 		return overrideMessage(made), nil
 	})
+}
+
+// mayStandIn refuses somebody whom a page would not reach for sure: who is
+// inactive, or, unless somebody says so who runs the schedule, a stranger to it
+// and its team (a tap on the wrong schedule must not take it over).
+func mayStandIn(snap *directory.Snapshot, c *call, r *directory.Schedule, u roster.UserID) error {
+	if person, ok := snap.GetUser(u); ok && person.Inactive {
+		return fault.InvalidField("user", "%s is inactive and is never paged", u)
+	}
+	known := slices.Contains(r.Members(), u) || slices.Contains(snap.Members(r.Team), u)
+	if u == "" || known || c.principal.IsAdmin() || c.principal.ManagerOf(r.Team) {
+		return nil
+	}
+	return fault.New(fault.Denied, "NOT_A_MEMBER", "only who takes turns in the schedule, or is of its team, may go on call by it; a manager of the team can put others there",
+		"schedule", scheduleName(r.ID), "user", userName(u))
 }
 
 func (s *schedules) GetOverride(_ context.Context, req *pb.GetOverrideRequest) (*pb.Override, error) {

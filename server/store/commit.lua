@@ -111,10 +111,12 @@ local function decide(base, decision, nonce, guards, writes)
   for i = 1, #writes do
     local write = writes[i]
     local command, key = write[1], KEYS[base + write[2]]
-    if command == 'ZADD' then
+    if command == 'ZADD' and #write == 4 and tonumber(write[3]) then
       add(key, write, decision)
     else
-      if command == 'ZREM' and later[key] then -- it may be of what is put in before it
+      -- What is put in before it comes first; and a ZADD with a condition, such as
+      -- XX, must not lend it to the members of others.
+      if (command == 'ZREM' or command == 'ZADD') and later[key] then
         put(later[key])
         later[key].add = nil
         later[key] = nil

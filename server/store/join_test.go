@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -112,6 +113,34 @@ func TestJoinedCommitsStandForThemselves(t *testing.T) {
 	}
 	if got, err := s.rdb.ZRangeWithScores(ctx, "{a}:set", 0, -1).Result(); err != nil || len(got) != 1 || got[0].Member != "last" || got[0].Score != 2 {
 		t.Errorf("the set is %v, %v, want what was put in last", got, err)
+	}
+}
+
+// TestPutOffLendsItsConditionToNobody: a document is put off only if it has a
+// timer, and that says nothing of the timers that others set in the same execution.
+func TestPutOffLendsItsConditionToNobody(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, redistest.Start(t).URL())
+	putOff := func(member string) *call {
+		return planned(func(p *plan) { p.write("ZADD", "{a}:tm", "XX", 700, member) })
+	}
+	arm := func(member string) *call {
+		return planned(func(p *plan) { p.write("ZADD", "{a}:tm", 900, member) })
+	}
+	if err := s.rdb.ZAdd(t.Context(), "{a}:tm", redis.Z{Score: 1, Member: "poison"}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	calls := []*call{putOff("poison"), arm("before"), putOff("poison"), putOff("none"), arm("after")}
+	together(t, s, commitSource, nil, calls...)
+	for i, c := range calls {
+		if codeOf(c) != int64(codeCommitted) {
+			t.Errorf("call %d: %v, %v", i, c.reply, c.err)
+		}
+	}
+	got, err := s.rdb.ZRangeWithScores(t.Context(), "{a}:tm", 0, -1).Result()
+	want := []redis.Z{{Score: 700, Member: "poison"}, {Score: 900, Member: "after"}, {Score: 900, Member: "before"}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("the timers are %v, %v, want %v", got, err, want)
 	}
 }
 
