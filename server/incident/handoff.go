@@ -51,6 +51,7 @@ func (t *turn) relieve() {
 		t.joinFor([]roster.UserID{next}, a.Via, CauseHandOff)
 		if how == escalation.HandOffMove {
 			t.leave(a.User)
+			t.follow([]roster.UserID{next}) // who followed the schedule follows on
 		}
 	}
 }
@@ -65,6 +66,7 @@ func (t *turn) standDown() {
 	for _, a := range slices.Clone(t.in.Assignees) {
 		if next, ok := t.successor(a); ok && t.in.Assigned(next) != nil {
 			t.leave(a.User)
+			t.follow([]roster.UserID{next})
 		}
 	}
 }

@@ -55,6 +55,23 @@ func TestHandOffBeforeAnybodyHasTakenIt(t *testing.T) {
 	}
 }
 
+// TestShadowOfAScheduleFollowsOn: who follows whoever is on call follows the next
+// one, also when the incident is moved to him.
+func TestShadowOfAScheduleFollowsOn(t *testing.T) {
+	plan := shift(12, "ann", "cy")
+	plan.Layers[0].Rotation.Anchor = civil.Show(start.Add(10*time.Minute-12*time.Hour), time.UTC)
+	plan.Shadows = []schedule.Shadow{{ID: "s", User: "dee", Mode: schedule.Duty}}
+	w := byShift(0, plan)
+	p := w.Policies["night"]
+	p.HandOff = escalation.HandOffMove
+	w.Policies["night"] = p
+	s := trigger(t, w).received()
+	s.until(19 * time.Minute)
+	if dee := s.in.Following("dee"); dee == nil || dee.Shadow.Follows != "cy" {
+		t.Errorf("after the move dee is %+v, want the shadow of cy", dee)
+	}
+}
+
 // Who comes on call by an edit, and not by the plan, is asked when the incident
 // is looked at next.
 func TestTakeOverInTheMiddle(t *testing.T) {

@@ -333,11 +333,16 @@ func (s *schedules) DeleteOverride(ctx context.Context, req *pb.DeleteOverrideRe
 			if !ok {
 				return missing("name", overrideName(id))
 			}
+			team, _ := e.TeamOf(scheduleName(o.Schedule))
 			if !c.principal.Is(o.By) { // whoever made it may take it back
-				team, _ := e.TeamOf(scheduleName(o.Schedule))
 				if err := c.covers(o.User, team); err != nil {
 					return err
 				}
+			}
+			if o.Request != "" && !c.principal.IsAdmin() && !c.principal.ManagerOf(team) {
+				return fault.New(fault.Precondition, "OWNED_BY_REQUEST",
+					"it fulfils a cover request, which would go on saying that it is taken; ask for cover yourself, or a manager of the team to remove it",
+					"name", overrideName(id), "cover_request", coverName(o.Request))
 			}
 			return e.RemoveOverride(id, unquote(req.GetEtag()))
 		})
