@@ -55,8 +55,7 @@ type schemaWriter struct {
 
 func (s schemaWriter) object(t reflect.Type) map[string]any {
 	properties, required := map[string]any{}, []string{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, rest, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		value := s.value(name, f.Type)
 		if c := s.comments[t.Name()+"."+f.Name]; c != "" {
