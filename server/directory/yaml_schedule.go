@@ -3,7 +3,6 @@ package directory
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/civil"
@@ -34,7 +33,7 @@ func (r *reader) layer(path string, d LayerDoc) schedule.Layer {
 		l.Rotation.Anchor = handoff
 	}
 	for i, x := range d.Restrictions {
-		l.Restrictions = append(l.Restrictions, r.restrictions(fmt.Sprintf("%s.restrictions[%d]", path, i), x)...)
+		l.Restrictions = append(l.Restrictions, r.hours(fmt.Sprintf("%s.restrictions[%d]", path, i), x).Restrictions()...)
 	}
 	if t := d.Shadows; t != nil {
 		at := path + ".shadows"
@@ -46,18 +45,13 @@ func (r *reader) layer(path string, d LayerDoc) schedule.Layer {
 	return l
 }
 
-// restrictions returns one for each day, as a schedule has them.
-func (r *reader) restrictions(path string, d RestrictionDoc) []schedule.Restriction {
-	one := schedule.Restriction{Start: clock(r.l, path+".start", d.Start), Length: duration(r.l, path+".length", d.Length)}
-	if len(d.Days) == 0 {
-		return []schedule.Restriction{one}
-	}
-	var out []schedule.Restriction
+// hours reads hours as people write them.
+func (r *reader) hours(path string, d RestrictionDoc) schedule.Weekly {
+	h := schedule.Weekly{Start: clock(r.l, path+".start", d.Start), Length: duration(r.l, path+".length", d.Length)}
 	for i, day := range d.Days {
-		one.Weekday = isoDay(word[time.Weekday](r.l, fmt.Sprintf("%s.days[%d]", path, i), day, dayWords))
-		out = append(out, one)
+		h.Days = append(h.Days, isoDay(word[time.Weekday](r.l, fmt.Sprintf("%s.days[%d]", path, i), day, dayWords)))
 	}
-	return out
+	return h
 }
 
 // isoDay counts from 1 for Monday to 7 for Sunday (ISO 8601).
@@ -119,17 +113,12 @@ func layerDoc(l schedule.Layer) LayerDoc {
 	return d
 }
 
-// restrictionDocs gathers the days that follow each other with the same hours.
 func restrictionDocs(rs []schedule.Restriction) []RestrictionDoc {
 	var out []RestrictionDoc
-	for i, r := range rs {
-		if i > 0 && r.Weekday != 0 && rs[i-1].Weekday != 0 && r.Start == rs[i-1].Start && r.Length == rs[i-1].Length {
-			out[len(out)-1].Days = append(out[len(out)-1].Days, dayWords[r.Weekday%7])
-			continue
-		}
-		d := RestrictionDoc{Start: clockText(r.Start), Length: strings.TrimSpace(span(r.Length))}
-		if r.Weekday != 0 {
-			d.Days = []string{dayWords[r.Weekday%7]}
+	for _, h := range schedule.Gather(rs) {
+		d := RestrictionDoc{Start: clockText(h.Start), Length: span(h.Length)}
+		for _, day := range h.Days {
+			d.Days = append(d.Days, dayWords[day%7])
 		}
 		out = append(out, d)
 	}

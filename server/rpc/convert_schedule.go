@@ -71,7 +71,7 @@ func scheduleOf(id schedule.ID, m *pb.Schedule) (*directory.Schedule, error) {
 func layerMessage(l schedule.Layer) *pb.ScheduleLayer {
 	m := &pb.ScheduleLayer{
 		Id: string(l.ID), DisplayName: l.Name, Priority: int32(l.Priority), TimeZone: l.Zone, //nolint:gosec // validated
-		StartTime: stamp(l.Start), EndTime: stamp(l.End), Participants: each(l.Participants, userName), Restrictions: restrictionMessages(l.Restrictions),
+		StartTime: stamp(l.Start), EndTime: stamp(l.End), Participants: each(l.Participants, userName), Restrictions: each(schedule.Gather(l.Restrictions), hoursMessage),
 		Offset:   int32(l.Offset),                                                                                                   //nolint:gosec // at most 200
 		Rotation: &pb.Rotation{Unit: units[l.Rotation.Unit], Length: int32(l.Rotation.Length), Handoff: l.Rotation.Anchor.String()}, //nolint:gosec // validated
 	}
@@ -93,7 +93,7 @@ func layerOf(m *pb.ScheduleLayer) (schedule.Layer, error) {
 	}
 	l.Rotation.Anchor = anchor
 	for _, r := range m.GetRestrictions() {
-		l.Restrictions = append(l.Restrictions, restrictionsOf(r)...)
+		l.Restrictions = append(l.Restrictions, hoursOf(r).Restrictions()...)
 	}
 	if t := m.GetShadows(); t != nil {
 		l.Trainees = schedule.Trainees{Users: each(t.GetParticipants(), userID), Mode: shadowModesOf[t.GetMode()], Start: instant(t.GetStartTime()), End: instant(t.GetEndTime())}
@@ -101,33 +101,18 @@ func layerOf(m *pb.ScheduleLayer) (schedule.Layer, error) {
 	return l, nil
 }
 
-// restrictionsOf returns a restriction for each of the days; without days, one for all of them.
-func restrictionsOf(m *pb.Restriction) []schedule.Restriction {
-	r := schedule.Restriction{Start: timeOfDay(m.GetStart()), Length: m.GetLength().AsDuration()}
-	if len(m.GetDays()) == 0 {
-		return []schedule.Restriction{r}
+// hoursOf reads hours as people write them.
+func hoursOf(m *pb.Restriction) schedule.Weekly {
+	return schedule.Weekly{
+		Days: each(m.GetDays(), func(d int32) int { return int(d) }), Start: timeOfDay(m.GetStart()), Length: m.GetLength().AsDuration(),
 	}
-	return each(m.GetDays(), func(day int32) schedule.Restriction {
-		r.Weekday = int(day)
-		return r
-	})
 }
 
-// restrictionMessages gathers the days that follow each other with the same hours.
-func restrictionMessages(rs []schedule.Restriction) []*pb.Restriction {
-	var out []*pb.Restriction
-	for i, r := range rs {
-		if i > 0 && r.Weekday != 0 && rs[i-1].Weekday != 0 && r.Start == rs[i-1].Start && r.Length == rs[i-1].Length {
-			out[len(out)-1].Days = append(out[len(out)-1].Days, int32(r.Weekday)) //nolint:gosec // validated
-			continue
-		}
-		m := &pb.Restriction{Start: clockTime(r.Start), Length: durationpb.New(r.Length)}
-		if r.Weekday != 0 {
-			m.Days = []int32{int32(r.Weekday)} //nolint:gosec // validated
-		}
-		out = append(out, m)
+func hoursMessage(h schedule.Weekly) *pb.Restriction {
+	return &pb.Restriction{
+		Days:  each(h.Days, func(d int) int32 { return int32(d) }), //nolint:gosec // 1 to 7
+		Start: clockTime(h.Start), Length: durationpb.New(h.Length),
 	}
-	return out
 }
 
 func overrideMessage(o *directory.Override) *pb.Override {

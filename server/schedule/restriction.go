@@ -19,6 +19,43 @@ type Restriction struct {
 	Length  time.Duration // on the wall; up to 24 h, with a weekday up to 7 days
 }
 
+// Weekly is restrictions that follow each other and differ in their day alone, as
+// people write them.
+type Weekly struct {
+	Days   []int // ISO, in their order; none: every day
+	Start  time.Duration
+	Length time.Duration
+}
+
+// Gather returns the restrictions as people write them.
+func Gather(rs []Restriction) []Weekly {
+	var all []Weekly
+	for _, r := range rs {
+		if n := len(all); n > 0 && r.Weekday != 0 && len(all[n-1].Days) > 0 && r.Start == all[n-1].Start && r.Length == all[n-1].Length {
+			all[n-1].Days = append(all[n-1].Days, r.Weekday)
+			continue
+		}
+		h := Weekly{Start: r.Start, Length: r.Length}
+		if r.Weekday != 0 {
+			h.Days = []int{r.Weekday}
+		}
+		all = append(all, h)
+	}
+	return all
+}
+
+// Restrictions is the reverse: one for each day.
+func (h Weekly) Restrictions() []Restriction {
+	if len(h.Days) == 0 {
+		return []Restriction{{Start: h.Start, Length: h.Length}}
+	}
+	all := make([]Restriction, len(h.Days))
+	for i, d := range h.Days {
+		all[i] = Restriction{Weekday: d, Start: h.Start, Length: h.Length}
+	}
+	return all
+}
+
 // on reports whether a stretch begins on the day.
 func (r Restriction) on(d civil.Day) bool { return r.Weekday == 0 || r.Weekday == isoWeekday(d) }
 
