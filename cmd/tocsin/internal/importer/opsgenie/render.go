@@ -84,10 +84,11 @@ func (h hours) span(weekly bool) (start, length time.Duration) {
 		end += time.Duration(dayOf(h.EndDay)) * 24 * time.Hour
 		round *= 7
 	}
+	start %= round // 24:30 is half an hour past midnight
 	if end <= start {
 		end += round
 	}
-	return start % round, end - start
+	return start, end - start
 }
 
 // begin is when a turn begins.
