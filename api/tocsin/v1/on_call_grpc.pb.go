@@ -74,7 +74,7 @@ type OnCallServiceClient interface {
 	// that comes, or the one that has just begun or is about to end.
 	//
 	// Errors: as for the service; NOT_FOUND (HANDOFF_NOT_FOUND) when there is none
-	// within 100 days.
+	// within 400 days.
 	GetHandOff(ctx context.Context, in *GetHandOffRequest, opts ...grpc.CallOption) (*HandOff, error)
 	// Takes the open incidents of a hand-off over, in the name of who comes on call: the
 	// caller, who has the turn, or is the next one to have it and within a day. What
@@ -293,7 +293,7 @@ type OnCallServiceServer interface {
 	// that comes, or the one that has just begun or is about to end.
 	//
 	// Errors: as for the service; NOT_FOUND (HANDOFF_NOT_FOUND) when there is none
-	// within 100 days.
+	// within 400 days.
 	GetHandOff(context.Context, *GetHandOffRequest) (*HandOff, error)
 	// Takes the open incidents of a hand-off over, in the name of who comes on call: the
 	// caller, who has the turn, or is the next one to have it and within a day. What
