@@ -22,6 +22,8 @@ import (
 const (
 	watchers = 5000 // phones, each with a connection of its own
 	changes  = 50   // incidents that begin while they watch
+	// comeAtOnce is how many phones connect at the same time.
+	comeAtOnce = 100
 )
 
 func watchScenes() []scene {
@@ -79,10 +81,16 @@ func playWatch(ctx context.Context, st *stage) error {
 	defer phones.Wait()
 	defer cancel()
 	var here atomic.Int64
+	door := make(chan struct{}, comeAtOnce)
 	var lost atomic.Pointer[error]
 	for i := range n {
 		phones.Go(func() {
-			if err := st.watch(ctx, i, func() { here.Add(1) }, s.saw); err != nil && ctx.Err() == nil {
+			door <- struct{}{}
+			began := func() {
+				here.Add(1)
+				<-door
+			}
+			if err := st.watch(ctx, i, began, s.saw); err != nil && ctx.Err() == nil {
 				lost.Store(&err)
 			}
 		})
@@ -102,7 +110,11 @@ func playWatch(ctx context.Context, st *stage) error {
 		return err
 	}
 	st.measured("watch_kb_per_watcher", float64(after.RSS-before.RSS)/1000/float64(n))
-	late, err := st.changes(ctx, s, well)
+	var late []float64
+	err = st.profiled(ctx, func() error {
+		late, err = st.changes(ctx, s, well)
+		return err
+	})
 	if err != nil {
 		return err
 	}
