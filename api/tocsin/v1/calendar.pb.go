@@ -822,7 +822,8 @@ const file_tocsin_v1_calendar_proto_rawDesc = "" +
 	"\x12CreateCalendarFeed\x12$.tocsin.v1.CreateCalendarFeedRequest\x1a%.tocsin.v1.CreateCalendarFeedResponse\"(\x82\xd3\xe4\x93\x02\":\rcalendar_feed\"\x11/v1/calendarFeeds\x12\x81\x01\n" +
 	"\x12RevokeCalendarFeed\x12$.tocsin.v1.RevokeCalendarFeedRequest\x1a\x17.tocsin.v1.CalendarFeed\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=calendarFeeds/*}:revoke\x12r\n" +
 	"\fReadCalendar\x12\x1e.tocsin.v1.ReadCalendarRequest\x1a\x1f.tocsin.v1.ReadCalendarResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/calendarFeeds:read\x12\x83\x01\n" +
-	"\x0eCheckVacations\x12 .tocsin.v1.CheckVacationsRequest\x1a!.tocsin.v1.CheckVacationsResponse\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{user=users/*}:checkVacationsB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x0eCheckVacations\x12 .tocsin.v1.CheckVacationsRequest\x1a!.tocsin.v1.CheckVacationsResponse\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{user=users/*}:checkVacationsBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_calendar_proto_rawDescOnce sync.Once

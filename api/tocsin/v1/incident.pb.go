@@ -3139,7 +3139,8 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\vAUDIBLE_YES\x10\x01\x12\x0e\n" +
 	"\n" +
 	"AUDIBLE_NO\x10\x02\x12\x13\n" +
-	"\x0fAUDIBLE_UNKNOWN\x10\x03B8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x0fAUDIBLE_UNKNOWN\x10\x03BI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_incident_proto_rawDescOnce sync.Once

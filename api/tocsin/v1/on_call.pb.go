@@ -2563,7 +2563,8 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"\x0fGetCoverRequest\x12!.tocsin.v1.GetCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=coverRequests/*}\x12y\n" +
 	"\x11ListCoverRequests\x12#.tocsin.v1.ListCoverRequestsRequest\x1a$.tocsin.v1.ListCoverRequestsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/coverRequests\x12\x81\x01\n" +
 	"\x12AcceptCoverRequest\x12$.tocsin.v1.AcceptCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=coverRequests/*}:accept\x12\x81\x01\n" +
-	"\x12CancelCoverRequest\x12$.tocsin.v1.CancelCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=coverRequests/*}:cancelB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x12CancelCoverRequest\x12$.tocsin.v1.CancelCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=coverRequests/*}:cancelBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_on_call_proto_rawDescOnce sync.Once
