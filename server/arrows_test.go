@@ -32,7 +32,6 @@ var layers = [][]string{
 	{"engine"},
 	{"notify"},
 	{"respond"},
-	{"handover"},
 	{"forecast"},
 	{"directory"},
 	{"auth"},
@@ -44,7 +43,7 @@ var layers = [][]string{
 }
 
 // domain are values and rules: no I/O, no clock, no wire formats.
-var domain = []string{"incident", "attention", "escalation", "calendar", "readiness", "schedule", "silence", "roster", "catalog", "event", "civil"}
+var domain = []string{"incident", "attention", "escalation", "calendar", "drill", "readiness", "schedule", "silence", "roster", "catalog", "event", "civil"}
 
 // ban is what packages must not import.
 type ban struct {

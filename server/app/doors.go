@@ -77,6 +77,7 @@ func (s *server) openAPI(ctx context.Context, listen string) error {
 	if err != nil {
 		return err
 	}
+	s.readVacations(ctx, fetch)
 	s.api, err = rpc.New(rpc.Config{ //nolint:contextcheck // what it starts outlives the start
 		Desk: s.desk, Store: s.store, Directory: s.directory, Auth: s.auth, Signer: auth.NewSigner(s.keys),
 		Acceptor: acceptor, Gate: s.gate, Notifier: s.notifier,

@@ -174,9 +174,6 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.OnCallService/ListShifts":         looks,
 	"/tocsin.v1.OnCallService/ListReadiness":      looks,
 	"/tocsin.v1.OnCallService/TakeOnCall":         responds,
-	"/tocsin.v1.OnCallService/GetHandOff":         looks,
-	"/tocsin.v1.OnCallService/TakeOverIncidents":  responds,                           // who has the turn, or is about to
-	"/tocsin.v1.OnCallService/LeaveHandOffNote":   responds,                           // who has the turn, or had it lately
 	"/tocsin.v1.OnCallService/CreateCoverRequest": passesOn("cover_request.schedule"), // for the caller; for anybody for an administrator and a manager
 	"/tocsin.v1.OnCallService/GetCoverRequest":    looks,
 	"/tocsin.v1.OnCallService/ListCoverRequests":  looks,
@@ -188,6 +185,22 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.CalendarService/RevokeCalendarFeed": {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // the caller's own, or any for an administrator
 	"/tocsin.v1.CalendarService/CheckVacations":     own("user", ScopeRead),
 	"/tocsin.v1.CalendarService/ReadCalendar":       proves,
+
+	"/tocsin.v1.CalendarService/SetVacationCalendar":    {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // his own, a member's of a team that he manages, any for an administrator
+	"/tocsin.v1.CalendarService/GetVacationCalendar":    looks,                                                           // likewise
+	"/tocsin.v1.CalendarService/DeleteVacationCalendar": {Role: roster.Stakeholder, Scope: ScopeConfigure, Device: true}, // likewise
+
+	"/tocsin.v1.DrillService/GetDrillPlan":    looks,
+	"/tocsin.v1.DrillService/ListDrillPlans":  looks,
+	"/tocsin.v1.DrillService/CreateDrillPlan": passesOn("drill_plan.team"),                                   // of a team that he manages; without a team, of himself alone
+	"/tocsin.v1.DrillService/UpdateDrillPlan": passesOn("drill_plan.name"),                                   // likewise
+	"/tocsin.v1.DrillService/DeleteDrillPlan": passesOn("name"),                                              // likewise
+	"/tocsin.v1.DrillService/GetDrill":        looks,                                                         // his own, those of a team that he manages, any for an administrator
+	"/tocsin.v1.DrillService/ListDrills":      looks,                                                         // likewise
+	"/tocsin.v1.DrillService/ReviewDrills":    looks,                                                         // of a team that he manages, any for an administrator
+	"/tocsin.v1.DrillService/StartDrill":      passesOn("drill_plan"),                                        // of himself; of others for a manager of the plan's team and an administrator
+	"/tocsin.v1.DrillService/CancelDrill":     {Role: roster.Stakeholder, Scope: ScopeRespond, Device: true}, // a manager of its team, an administrator, and who has started his own
+	"/tocsin.v1.DrillService/PutOffDrill":     {Role: roster.Stakeholder, Scope: ScopeRespond, Device: true}, // his own
 
 	"/tocsin.v1.TokenService/GetToken":    own("name", ScopeRead),
 	"/tocsin.v1.TokenService/ListTokens":  {Role: roster.Stakeholder, Scope: ScopeRead},      // of the caller, or all for an administrator

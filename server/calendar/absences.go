@@ -30,7 +30,8 @@ const (
 )
 
 // Absences returns what a calendar says of [from, to), in order: every entry
-// that is not cancelled, each repetition by itself. Entries of whole days, and
+// that takes up time (RFC 5545, 3.8.2.7) and is not cancelled, each repetition by
+// itself. Entries of whole days, and
 // times without a zone, are those of the zone that the calendar names, else of
 // zone. What cannot be understood is an Invalid fault that names the entry: half
 // of somebody's vacations would be worse than none.
@@ -96,7 +97,7 @@ func key(e ical.Event, at time.Time) string {
 }
 
 func (r *reader) event(e ical.Event) error {
-	if strings.EqualFold(text(e.Component, ical.PropStatus), "CANCELLED") {
+	if strings.EqualFold(text(e.Component, ical.PropStatus), "CANCELLED") || strings.EqualFold(text(e.Component, ical.PropTransparency), "TRANSPARENT") {
 		return nil
 	}
 	start, err := e.DateTimeStart(r.zone)

@@ -19,7 +19,7 @@ func (s *Snapshot) TeamOf(name string) (roster.TeamID, bool) {
 	collection, id, _ := strings.Cut(name, "/")
 	kind, ok := map[string]Kind{
 		"teams": KindTeam, "services": KindService, "integrations": KindIntegration, "escalationPolicies": KindPolicy,
-		"schedules": KindSchedule, "overrides": KindOverride, "shadows": KindShadow, "coverRequests": KindCover,
+		"schedules": KindSchedule, "overrides": KindOverride, "shadows": KindShadow, "coverRequests": KindCover, "drillPlans": KindDrillPlan,
 	}[collection]
 	if !ok || !s.Exists(Key{kind, id}) {
 		return "", false
@@ -47,6 +47,8 @@ func (s *Snapshot) teamOf(r Record) roster.TeamID {
 		if v, ok := s.GetService(r.Service); ok {
 			return v.Team
 		}
+	case *DrillPlan:
+		return r.Team
 	case *Override:
 		return s.teamOfSchedule(r.Schedule)
 	case *Shadow:

@@ -46,12 +46,15 @@ func checkReferences(r Record, next *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if r, ok := r.(*User); ok {
+	switch r := r.(type) {
+	case *User:
 		for i, m := range r.Methods {
 			if d, ok := next.GetDevice(m.Device); ok && d.User != r.ID {
 				return fault.InvalidField(fmt.Sprintf("contact_methods[%d].device", i), "%s is another person's", d.key())
 			}
 		}
+	case *DrillPlan:
+		return checkDrilled(r, next)
 	}
 	return nil
 }
@@ -152,7 +155,7 @@ func inForce(devices []*Device) []*Device {
 // Referrers returns what refers to the record and would keep it from being deleted.
 func (s *Snapshot) Referrers(k Key) []Key {
 	var out []Key
-	for _, kind := range []Kind{KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindCover, KindToken, KindFeed, KindDevice, KindSettings} {
+	for _, kind := range []Kind{KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindCover, KindToken, KindFeed, KindDevice, KindDrillPlan, KindVacations, KindSettings} {
 		if belongs(kind, k.Kind) {
 			continue
 		}

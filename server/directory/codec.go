@@ -7,6 +7,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/drill"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -160,6 +161,27 @@ type (
 		Credential  auth.Hash    `json:"credential"`
 		Meta        `json:"-"`
 	}
+	storedDrillPlan struct {
+		ID     drill.PlanID        `json:"id"`
+		Name   string              `json:"name"`
+		Team   roster.TeamID       `json:"team,omitempty"`
+		People []escalation.Target `json:"people"`
+		Every  time.Duration       `json:"every"`
+		Days   []time.Weekday      `json:"days"`
+		Start  time.Duration       `json:"start"`
+		End    time.Duration       `json:"end"`
+		Limit  time.Duration       `json:"limit"`
+		Night  bool                `json:"night,omitempty"`
+		OnCall time.Duration       `json:"on_call,omitempty"`
+		Seed   string              `json:"seed"`
+	}
+	storedVacations struct {
+		User   roster.UserID `json:"user"`
+		Sealed []byte        `json:"sealed"`
+		Host   string        `json:"host,omitempty"`
+		Away   []Away        `json:"away,omitempty"`
+		Meta   `json:"-"`
+	}
 	storedInternal struct {
 		ID     string `json:"id"`
 		Sealed []byte `json:"sealed,omitempty"`
@@ -206,6 +228,10 @@ func encode(r Record) ([]byte, error) {
 		e.Value = storedFeed(*r)
 	case *Device:
 		e.Value = storeDevice(r)
+	case *DrillPlan:
+		e.Value = storedDrillPlan(r.Plan)
+	case *Vacations:
+		e.Value = storedVacations(*r)
 	case *Settings:
 		e.Value, e.Organization, e.HeldReason = storedSettings(r.Settings), r.Organization, r.HeldReason
 	case *internal:
@@ -302,6 +328,15 @@ func decodeValue(s Stored, read func(any) error) (Record, error) {
 		err := read(&v)
 		d := Device(v)
 		return &d, err
+	case KindDrillPlan:
+		var v storedDrillPlan
+		err := read(&v)
+		return &DrillPlan{Plan: drill.Plan(v)}, err
+	case KindVacations:
+		var v storedVacations
+		err := read(&v)
+		a := Vacations(v)
+		return &a, err
 	case KindSettings:
 		var v storedSettings
 		err := read(&v)

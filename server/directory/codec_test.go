@@ -15,6 +15,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/civil"
+	"github.com/tocsin-oncall/tocsin/server/drill"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/schedule"
@@ -92,6 +93,11 @@ func full() []Record {
 			},
 			Permission: PermissionDenied, StateReason: "BadDeviceToken", Epoch: 3, Credential: auth.HashSecret("c"), Meta: meta,
 		},
+		&DrillPlan{Plan: drill.Plan{
+			ID: "monthly", Name: "Monthly", Team: "web", People: []escalation.Target{{Kind: escalation.TeamTarget, ID: "web"}}, Every: drill.DefaultEvery,
+			Days: []time.Weekday{time.Monday}, Start: 9 * time.Hour, End: 17 * time.Hour, Limit: time.Minute, Night: true, OnCall: time.Hour, Seed: "s",
+		}, Meta: meta},
+		&Vacations{User: "ann", Sealed: []byte{8}, Host: "calendar.example.org", Away: []Away{{at, at.Add(time.Hour)}}, Meta: meta},
 		&Settings{
 			Settings: catalog.Settings{
 				CatchAll: []roster.UserID{"ann"}, Privacy: roster.PrivacyTitle, Held: true, HeldBy: "user/ann", HeldSince: at,

@@ -18,7 +18,7 @@ type field struct {
 }
 
 // hidden are stored fields that no record of the API has.
-var hidden = []string{"id", "ID", "hint", "version", "replaced", "CreatedAt", "By", "Request", "At", "overrides"} //nolint:gochecknoglobals // look-up table
+var hidden = []string{"id", "ID", "hint", "version", "replaced", "CreatedAt", "By", "Request", "At", "overrides", "seed", "sealed"} //nolint:gochecknoglobals // look-up table
 
 // fields are those that are called otherwise than they are stored, or whose
 // values are told: short ones that are no secrets.
@@ -44,6 +44,8 @@ var fields = map[string]field{ //nolint:gochecknoglobals // look-up table
 		roster.DeviceDead: "dead", roster.DeviceRevoked: "revoked",
 	})},
 	"install": {"install_id", nil}, "app": {"app_id", asIs}, "env": {"environment", nil}, "confirmed": {"environment_confirmed", asIs}, "can": {"capabilities", nil},
+	"people": {"", nil}, "every": {"interval", lasts}, "limit": {"", lasts}, "night": {"", asIs}, "on_call": {"on_call_within", lasts}, "days": {"hours.days", asIs},
+	"start": {"hours.start", lasts}, "end": {"hours.end", lasts}, "away": {"absences", nil}, "host": {"", asIs},
 	"mark":       {"declared_by", markOwner},
 	"permission": {"", nil}, "state_reason": {"", asIs}, "epoch": {"", asIs},
 }

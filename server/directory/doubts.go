@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/schedule"
@@ -23,7 +22,7 @@ type Doubt struct {
 
 // Doubts returns what is doubtful about a schedule between two instants, in
 // order of time: people who are on call by two schedules at once, on two levels
-// of a policy, too long in a row, or who cannot be woken (over all of the time). The resolver stands
+// of a policy, too long in a row, away by their calendar, or who cannot be woken (over all of the time). The resolver stands
 // in the place of the schedule of its id, which may be another one as yet.
 func (s *Snapshot) Doubts(turns *schedule.Resolver, from, to time.Time) []Doubt {
 	id, stints := turns.Schedule().ID, turns.Stints(from, to)
@@ -33,6 +32,9 @@ func (s *Snapshot) Doubts(turns *schedule.Resolver, from, to time.Time) []Doubt 
 		if dead, ok := s.unreachable([]roster.UserID{u}); !ok {
 			all = append(all, Doubt{u, from, to, dead[0] + " cannot be woken"})
 		}
+	}
+	for _, c := range s.awayBy(stints, people) {
+		all = append(all, Doubt{c.User, c.Start, c.End, fmt.Sprintf("%s is on call and away by the calendar of vacations", c.User)})
 	}
 	uses := s.policiesAsking(id)
 	if pagesFirst(uses, id) {
@@ -48,6 +50,18 @@ func (s *Snapshot) Doubts(turns *schedule.Resolver, from, to time.Time) []Doubt 
 	}
 	slices.SortStableFunc(all, func(a, b Doubt) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.User, b.User)) })
 	return all
+}
+
+// awayBy returns where somebody has one of the stints while he is away.
+func (s *Snapshot) awayBy(stints []schedule.Stint, people []roster.UserID) []schedule.Conflict {
+	plan := schedule.Plan{Stints: stints}
+	for _, u := range people {
+		plan.Absences = append(plan.Absences, s.AbsencesOf(u)...)
+	}
+	if len(plan.Absences) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(plan.Conflicts(), func(c schedule.Conflict) bool { return c.Kind != schedule.OnVacation })
 }
 
 func peopleOf(stints []schedule.Stint) []roster.UserID {
@@ -70,20 +84,6 @@ func (s *Snapshot) policiesAsking(id schedule.ID) []*Policy {
 	}
 	slices.SortFunc(all, ByName)
 	return all
-}
-
-// ServicesAsking returns the services whose policies ask a schedule at one of
-// their levels, by id.
-func (s *Snapshot) ServicesAsking(id schedule.ID) []catalog.ServiceID {
-	var all []catalog.ServiceID
-	for _, p := range s.policiesAsking(id) {
-		refs, _ := s.referrer.get(reference{p.key(), KindService})
-		for name := range refs.all() {
-			all = append(all, catalog.ServiceID(name))
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 func asksSchedule(l escalation.Level, id schedule.ID) bool {

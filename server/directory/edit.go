@@ -259,7 +259,7 @@ func (e *Edit) cascade() {
 		if !e.gone[k] {
 			continue
 		}
-		for _, kind := range []Kind{KindToken, KindDevice, KindOverride, KindShadow, KindCover, KindFeed} {
+		for _, kind := range []Kind{KindToken, KindDevice, KindOverride, KindShadow, KindCover, KindFeed, KindVacations} {
 			if !belongs(kind, k.Kind) {
 				continue
 			}

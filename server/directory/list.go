@@ -66,6 +66,12 @@ func (s *Snapshot) Tokens() iter.Seq[*Token] { return all[*Token](s, KindToken) 
 // Feeds yields the calendar feeds of everybody, revoked ones too, in no order.
 func (s *Snapshot) Feeds() iter.Seq[*Feed] { return all[*Feed](s, KindFeed) }
 
+// DrillPlans yields all plans of fire drills, in no order.
+func (s *Snapshot) DrillPlans() iter.Seq[*DrillPlan] { return all[*DrillPlan](s, KindDrillPlan) }
+
+// AllVacations yields the calendars of absences of all people, in no order.
+func (s *Snapshot) AllVacations() iter.Seq[*Vacations] { return all[*Vacations](s, KindVacations) }
+
 // AllDevices yields the devices of all people, in no order; Devices those of one.
 func (s *Snapshot) AllDevices() iter.Seq[*Device] { return all[*Device](s, KindDevice) }
 

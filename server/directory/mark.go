@@ -38,7 +38,7 @@ func (e *Edit) mark(k Key, r Record) error {
 
 // prunable are the kinds that a document declares, those first that others
 // must not refer to when they go. Settings always are.
-var prunable = []Kind{KindService, KindIntegration, KindPolicy, KindSchedule, KindTeam, KindUser} //nolint:gochecknoglobals // constant
+var prunable = []Kind{KindDrillPlan, KindService, KindIntegration, KindPolicy, KindSchedule, KindTeam, KindUser} //nolint:gochecknoglobals // constant
 
 // orphans returns what the owner has declared before and its document does not
 // describe any more.

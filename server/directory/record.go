@@ -31,7 +31,9 @@ const (
 	KindToken       Kind = "token"
 	KindFeed        Kind = "feed" // a calendar that others read
 	KindDevice      Kind = "device"
-	KindSettings    Kind = "settings" // one record, SettingsID
+	KindDrillPlan   Kind = "drill_plan"
+	KindVacations   Kind = "vacations" // a person's calendar of absences, by the id of the person
+	KindSettings    Kind = "settings"  // one record, SettingsID
 
 	// kindInternal records are not configuration: the structure counter and the master key's check.
 	kindInternal Kind = "internal"
@@ -73,6 +75,10 @@ func (k Key) String() string {
 		return "calendarFeeds/" + k.ID
 	case KindDevice:
 		return "devices/" + k.ID
+	case KindDrillPlan:
+		return "drillPlans/" + k.ID
+	case KindVacations:
+		return "users/" + k.ID + "/vacationCalendar"
 	case KindSettings:
 		return "settings"
 	default:
@@ -257,14 +263,14 @@ func refTargets(path string, targets []escalation.Target, f func(string, Key)) {
 }
 
 // belongs reports whether records of the kind end with the record that they
-// refer to, instead of keeping it from being deleted: a person's phones, tokens
-// and calendar feeds go with the person, and so does a phone's own contact
+// refer to, instead of keeping it from being deleted: a person's phones, tokens,
+// calendar feeds and vacations go with the person, and so does a phone's own contact
 // method; a schedule's overrides, shadows, requests for cover and feeds with the schedule, a team's
 // feeds with the team.
 func belongs(kind, to Kind) bool {
 	switch to {
 	case KindUser:
-		return kind == KindToken || kind == KindDevice || kind == KindFeed
+		return kind == KindToken || kind == KindDevice || kind == KindFeed || kind == KindVacations
 	case KindSchedule:
 		return kind == KindOverride || kind == KindShadow || kind == KindCover || kind == KindFeed
 	case KindTeam:
@@ -288,7 +294,7 @@ func Words(name string) string {
 	collection, id, ok := strings.Cut(name, "/")
 	kind, known := map[string]string{
 		"users": "user", "teams": "team", "services": "service", "integrations": "integration",
-		"escalationPolicies": "escalation policy", "schedules": "schedule", "overrides": "override", "shadows": "shadow", "tokens": "token", "calendarFeeds": "calendar feed", "devices": "device",
+		"escalationPolicies": "escalation policy", "schedules": "schedule", "overrides": "override", "shadows": "shadow", "tokens": "token", "calendarFeeds": "calendar feed", "devices": "device", "drillPlans": "drill plan", "coverRequests": "cover request",
 	}[collection]
 	if !ok || !known || id == "" {
 		return name

@@ -111,7 +111,7 @@ func text(name string) map[string]any {
 		"unit": unitWords, "mode": modeWords, "key_scope": scopeWords, "min_severity": severityWords, "days": dayWords,
 	}
 	patterns := map[string]string{
-		"delay": spans, "interval": spans, "response_target": spans, "acknowledge_reminder": spans, "auto_resolve": spans, "reopen_window": spans, "length": spans,
+		"delay": spans, "interval": spans, "response_target": spans, "acknowledge_reminder": spans, "auto_resolve": spans, "reopen_window": spans, "length": spans, "limit": spans, "on_call_within": spans,
 		"acknowledge_timeout": `^never$|` + spans, "start": clock, "end": clock, "start_time": instant, "end_time": instant,
 		"handoff": `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}$`, "id": idForm.String(), "email": "@", "key": `^[a-z0-9]{32}$`,
 	}

@@ -24,11 +24,13 @@ const (
 	maxEmail      = 254 // RFC 5321, 4.5.3.1.3, less the angle brackets
 	maxURL        = 2048
 	maxMethods    = 20
+	maxSteps      = 20
 	maxMembers    = 1000
 	maxCatchAll   = 20
 	maxOptions    = 50
 	maxOptionKey  = 64
 	maxOption     = 1024
+	maxStepDelay  = 24 * time.Hour
 	maxRemind     = time.Hour
 	maxAck        = 7 * 24 * time.Hour
 	maxAuto       = 30 * 24 * time.Hour
@@ -80,6 +82,9 @@ func normalise(r Record) {
 		r.Name = tidy(r.Name)
 	case *Schedule:
 		r.Name = tidy(r.Name)
+	case *DrillPlan:
+		r.Name = tidy(r.Name)
+		r.Days = slices.Compact(slices.Sorted(slices.Values(r.Days)))
 	case *Token:
 		r.Name = tidy(r.Name)
 	case *Device:
@@ -141,6 +146,10 @@ func validate(r Record, pace incident.Pace, z *zones) error {
 		c.feed(r)
 	case *Device:
 		c.device(r)
+	case *DrillPlan:
+		c.drillPlan(r)
+	case *Vacations:
+		c.vacations(r)
 	case *Settings:
 		c.settings(r)
 	}
@@ -269,15 +278,15 @@ func (c *checker) method(path string, m roster.Method) {
 }
 
 func (c *checker) steps(path string, steps []roster.Step, methods map[roster.MethodID]bool) {
-	if len(steps) > roster.MaxSteps {
-		c.bad(path, "there are %d; at most %d are allowed", len(steps), roster.MaxSteps)
+	if len(steps) > maxSteps {
+		c.bad(path, "there are %d; at most %d are allowed", len(steps), maxSteps)
 	}
 	for i, s := range steps {
 		if !methods[s.Method] {
 			c.bad(fmt.Sprintf("%s[%d].contact_method", path, i), "there is no contact method %q", s.Method)
 		}
-		if s.Delay < 0 || s.Delay > roster.MaxStepDelay {
-			c.bad(fmt.Sprintf("%s[%d].delay", path, i), "is %s; write 0s to %s", span(s.Delay), span(roster.MaxStepDelay))
+		if s.Delay < 0 || s.Delay > maxStepDelay {
+			c.bad(fmt.Sprintf("%s[%d].delay", path, i), "is %s; write 0s to %s", span(s.Delay), span(maxStepDelay))
 		}
 	}
 }

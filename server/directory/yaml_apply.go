@@ -190,7 +190,7 @@ func (d *Directory) still(ctx context.Context, p prepared) error {
 		}
 		for _, e := range entries {
 			switch e.Kind {
-			case KindDevice, KindToken, KindFeed, KindCover, KindVersion, kindInternal: // no plan speaks of them
+			case KindDevice, KindToken, KindFeed, KindCover, KindDrillPlan, KindVacations, KindVersion, kindInternal: // no plan speaks of them
 			case KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindSettings:
 				moved[e.String()] = true
 			}

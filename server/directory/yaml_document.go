@@ -17,6 +17,7 @@ type Document struct {
 	Schedules []ScheduleDoc `yaml:"schedules,omitempty"`
 	Policies  []PolicyDoc   `yaml:"policies,omitempty"`
 	Services  []ServiceDoc  `yaml:"services,omitempty"`
+	Drills    []DrillDoc    `yaml:"drills,omitempty"`
 	Settings  *SettingsDoc  `yaml:"settings,omitempty"`
 }
 
@@ -168,6 +169,24 @@ type (
 		Key      string            `yaml:"key,omitempty"`
 		Options  map[string]string `yaml:"options,omitempty"`
 		Disabled bool              `yaml:"disabled,omitempty"`
+	}
+	// DrillDoc is a plan of fire drills: whom to drill, how often, and when.
+	DrillDoc struct {
+		ID       string         `yaml:"id"`
+		Name     string         `yaml:"name"`
+		Team     string         `yaml:"team,omitempty"`
+		People   []string       `yaml:"people"`                   // users, schedules/ and teams/
+		Interval string         `yaml:"interval,omitempty"`       // each person once in so long, in days; default: 28d
+		Hours    *DrillHoursDoc `yaml:"hours,omitempty"`          // that were agreed on; default: monday to friday, 09:00 to 17:00
+		Limit    string         `yaml:"limit,omitempty"`          // how long an answer is waited for; default: 5m
+		Night    bool           `yaml:"night,omitempty"`          // may wake people between 22:00 and 08:00 of their own time
+		OnCall   string         `yaml:"on_call_within,omitempty"` // only who is on call within so long; default: everybody
+	}
+	// DrillHoursDoc are hours of each person's own wall, in his own zone.
+	DrillHoursDoc struct {
+		Days  []string `yaml:"days,omitempty"` // monday … sunday; default: monday to friday
+		Start string   `yaml:"start"`
+		End   string   `yaml:"end"`
 	}
 	// SettingsDoc are the settings of the installation.
 	SettingsDoc struct {

@@ -28,6 +28,7 @@ func (s *Snapshot) ExportFiles() ([]File, error) {
 		{"schedules.yaml", Document{Schedules: all.Schedules}},
 		{"policies.yaml", Document{Policies: all.Policies}},
 		{"services.yaml", Document{Services: all.Services}},
+		{"drills.yaml", Document{Drills: all.Drills}},
 		{"settings.yaml", Document{Settings: all.Settings}},
 	} {
 		if reflect.ValueOf(part.doc).IsZero() {
@@ -65,6 +66,9 @@ func (s *Snapshot) document() *Document {
 	}
 	for _, v := range sorted(s.Services()) {
 		doc.Services = append(doc.Services, s.serviceDoc(v))
+	}
+	for _, p := range sorted(s.DrillPlans()) {
+		doc.Drills = append(doc.Drills, drillDoc(p))
 	}
 	if set := s.GetSettings(); set.Revision > 0 {
 		d := &SettingsDoc{Organization: set.Organization, Privacy: say(set.Privacy, privacyWords)}

@@ -78,6 +78,10 @@ func (r *reader) records(p parsed) {
 			r.add(rec, at, key)
 		}
 	}
+	for i, d := range doc.Drills {
+		path := fmt.Sprintf("%sdrills[%d]", p.prefix, i)
+		r.add(r.drillPlan(path, d), path, "")
+	}
 	if doc.Settings != nil {
 		r.add(r.settings(p.prefix+"settings", doc.Settings), p.prefix+"settings", "")
 	}

@@ -164,7 +164,7 @@ func (g *Gateway) rest() (http.Handler, error) {
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		pb.RegisterIncidentServiceHandler, pb.RegisterEventServiceHandler, pb.RegisterDeviceServiceHandler,
 		pb.RegisterUserServiceHandler, pb.RegisterTeamServiceHandler, pb.RegisterCatalogServiceHandler,
-		pb.RegisterEscalationPolicyServiceHandler, pb.RegisterScheduleServiceHandler, pb.RegisterOnCallServiceHandler, pb.RegisterTokenServiceHandler, pb.RegisterCalendarServiceHandler, pb.RegisterOperatorServiceHandler,
+		pb.RegisterEscalationPolicyServiceHandler, pb.RegisterScheduleServiceHandler, pb.RegisterOnCallServiceHandler, pb.RegisterTokenServiceHandler, pb.RegisterCalendarServiceHandler, pb.RegisterDrillServiceHandler, pb.RegisterOperatorServiceHandler,
 		pb.RegisterConfigurationServiceHandler,
 	} {
 		if err := register(ctx, mux, g.conn); err != nil {

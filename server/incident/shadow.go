@@ -152,8 +152,6 @@ func deed(cmd Command) (Actor, string) {
 		return c.By, "escalate"
 	case Reassign:
 		return c.By, "reassign"
-	case TakeOver:
-		return c.By, "take over"
 	case SetUrgency:
 		return c.By, "change the urgency of"
 	}
@@ -171,7 +169,7 @@ const (
 func (t *turn) refuseShadow(cmd Command) error {
 	by, verb := deed(cmd)
 	user, ok := by.User()
-	if verb == "" || !ok || len(t.in.Shadows) == 0 || t.onTurn(cmd, user) {
+	if verb == "" || !ok || len(t.in.Shadows) == 0 {
 		return nil
 	}
 	t.part(func(s *Assignee) bool { return s.User == user })

@@ -22,6 +22,8 @@ type News struct {
 	// Aside asks for another way than a push, beside the pushes: what is said is
 	// that pushes do not reach the person.
 	Aside bool
+	// Details are what an app may offer to do about it.
+	Details map[string]string
 }
 
 // newsLife is how long news are tried.
@@ -67,7 +69,7 @@ func (n *Notifier) newsEnvelope(user roster.User, m roster.Method, news News) en
 	return envelope{
 		work: "news." + news.Name, user: user, method: m, urgency: incident.Low, doc: store.PersonDoc(user.ID), unguarded: true,
 		kind: push.KindInfo, words: words{Title: news.Title, Body: news.Body}, sound: push.SoundNone, level: push.LevelPassive,
-		letter: "notice", lines: []string{news.Title + ".", news.Body}, reason: "ways of reaching people",
+		details: news.Details, letter: "notice", lines: []string{news.Title + ".", news.Body}, reason: "ways of reaching people",
 		at: n.now(), deadline: n.now().Add(newsLife),
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/drill"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -33,7 +35,7 @@ const (
 	testSilence = 30 * time.Second // without a receipt
 	testLife    = 2 * time.Minute  // for the person to say whether it was heard
 	testPoll    = 100 * time.Millisecond
-	notHeard    = "not heard"
+	notHeard    = drill.NotHeardReason
 )
 
 // Test is a test of one phone and how far it got.
@@ -48,6 +50,53 @@ type Test struct {
 // as critical as the worst when asked. request makes a retry safe: the same one
 // is the same test.
 func (n *Notifier) SendTest(ctx context.Context, device roster.DeviceID, critical bool, request string) (Test, error) {
+	if request == "" {
+		request = rand.Text()
+	}
+	return n.trial(ctx, device, trial{
+		name: request, critical: critical, life: testLife, marks: true,
+		words: words{Title: "This is how a page sounds", Body: "Tap \"I heard it\" in the app."},
+	})
+}
+
+// SendDrill sends the test page of a fire drill to one phone, as loud as the
+// loudest page of its person's plan. An answer counts for so long. The same drill
+// on the same phone is sent once.
+func (n *Notifier) SendDrill(ctx context.Context, device roster.DeviceID, id drill.ID, life time.Duration) (Test, error) {
+	phone, _ := n.o.Directory.Phone(device)
+	user, _ := n.o.Directory.User(phone.User)
+	return n.trial(ctx, device, trial{
+		name: drillWork + string(id), life: life, critical: slices.ContainsFunc(user.Plan(true), func(s roster.Step) bool { return s.Loud }),
+		words: words{Title: "This is a fire drill", Body: "Acknowledge it as you would a page. Nothing has happened."},
+	})
+}
+
+// DrillDelivery names the delivery of a drill to a phone of a person.
+func DrillDelivery(user roster.UserID, device roster.DeviceID, id drill.ID) (string, error) {
+	return store.DeliveryID(store.PersonDoc(user), testWork+drillWork+string(id), string(device))
+}
+
+// What the names of tests begin with, and after that those of drills.
+const (
+	testWork  = "test."
+	drillWork = "drill."
+)
+
+// IsTest reports whether a delivery is a test, of a drill or not: to act on its card is
+// to say that it was heard.
+func IsTest(dv incident.Delivery) bool { return strings.HasPrefix(dv.Work, testWork) }
+
+// trial is a test page to one phone.
+type trial struct {
+	name     string // over all tries
+	words    words
+	critical bool
+	life     time.Duration // for the person to say that it was heard
+	marks    bool          // how it ends is how the device is, until it is tested again
+}
+
+// trial sends a test page to one phone.
+func (n *Notifier) trial(ctx context.Context, device roster.DeviceID, t trial) (Test, error) {
 	phone, ok := n.o.Directory.Phone(device)
 	if !ok {
 		return Test{}, fault.New(fault.NotFound, "DEVICE_NOT_FOUND", "there is no device of that name", "device", string(device))
@@ -61,19 +110,14 @@ func (n *Notifier) SendTest(ctx context.Context, device roster.DeviceID, critica
 	}
 	method, _ := user.Method(roster.PushAll)
 	method.Device = device
-	if request == "" {
-		request = rand.Text()
-	}
 	now, doc := n.now(), store.PersonDoc(user.ID)
 	e := envelope{
-		work: "test." + request, user: user, method: method, urgency: incident.High, page: true, doc: doc, unguarded: true,
-		kind: push.KindTest, collapse: "test-" + string(device),
-		words: words{Title: "This is how a page sounds", Body: "Tap \"I heard it\" in the app."},
-		at:    now, deadline: now.Add(testLife),
+		work: testWork + t.name, user: user, method: method, urgency: incident.High, page: true, doc: doc, unguarded: true,
+		kind: push.KindTest, collapse: "test-" + string(device), words: t.words, at: now, deadline: now.Add(t.life),
 	}
 	e.privacy = n.level(user)
 	e.sealed = n.fuller(e.privacy, nil, func(roster.Privacy) words { return e.words }) // tests the key too
-	e.sound, e.level = loudness(incident.High, true, critical)
+	e.sound, e.level = loudness(incident.High, true, t.critical)
 	id, err := store.DeliveryID(doc, e.work, string(device))
 	if err != nil {
 		return Test{}, err
@@ -85,14 +129,16 @@ func (n *Notifier) SendTest(ctx context.Context, device roster.DeviceID, critica
 	if _, old, found, err := n.o.Ledger.Delivery(ctx, id); err != nil || found {
 		return n.test(old), err
 	}
-	n.tested(ctx, device, map[string]any{roster.WordTest: now, roster.WordJudged: false, roster.WordPassed: false})
+	if t.marks {
+		n.tested(ctx, device, map[string]any{roster.WordTest: now, roster.WordJudged: false, roster.WordPassed: false})
+	}
 	n.send(ctx, e)
 	return n.test(queued), nil
 }
 
 // Judged keeps how a test ended, for the health of its device.
 func (n *Notifier) Judged(ctx context.Context, t Test) {
-	if t.Verdict == 0 {
+	if t.Verdict == 0 || strings.HasPrefix(t.Delivery.Work, testWork+drillWork) { // a drill is judged as a whole
 		return
 	}
 	n.tested(ctx, t.Delivery.Device, map[string]any{roster.WordJudged: true, roster.WordPassed: t.Verdict == TestPassed})
@@ -108,7 +154,7 @@ func (n *Notifier) GetTest(ctx context.Context, id string) (Test, error) {
 	if err != nil {
 		return Test{}, err
 	}
-	if !found || !strings.HasPrefix(dv.Work, "test.") {
+	if !found || !IsTest(dv) {
 		return Test{}, noTest(id)
 	}
 	return n.test(dv), nil
@@ -169,7 +215,10 @@ func (n *Notifier) ConfirmTest(ctx context.Context, caller auth.Principal, id st
 // test judges a test by its delivery.
 func (n *Notifier) test(dv incident.Delivery) Test {
 	t := Test{ID: strings.ReplaceAll(dv.ID, "-", ""), Delivery: dv}
-	now := n.now()
+	now, life := n.now(), testLife
+	if dv.Deadline.After(dv.Queued) {
+		life = dv.Deadline.Sub(dv.Queued)
+	}
 	got := !dv.Received.IsZero() || !dv.Displayed.IsZero() || !dv.Opened.IsZero()
 	switch {
 	case got && dv.State == incident.DeliveryActed:
@@ -178,11 +227,11 @@ func (n *Notifier) test(dv incident.Delivery) Test {
 		t.Verdict = TestSuppressed
 	case dv.State == incident.DeliveryRejected || dv.State == incident.DeliveryExpired || dv.State == incident.DeliveryWithdrawn:
 		t.Verdict = TestRejected
-	case dv.Reason == notHeard || got && !now.Before(dv.Queued.Add(testLife)):
+	case dv.Reason == notHeard || got && !now.Before(dv.Queued.Add(life)):
 		t.Verdict = TestNotHeard
 	case !got && !dv.Accepted.IsZero() && !now.Before(dv.Accepted.Add(testSilence)):
 		t.Verdict = TestNoReceipt
-	case !got && dv.Accepted.IsZero() && !now.Before(dv.Queued.Add(testLife)):
+	case !got && dv.Accepted.IsZero() && !now.Before(dv.Queued.Add(life)):
 		t.Verdict = TestRejected
 	}
 	t.Advice = advice(t.Verdict, dv)

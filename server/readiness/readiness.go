@@ -44,12 +44,19 @@ func Of(u roster.User, devices []roster.Device, words map[roster.DeviceID]roster
 		health, _ := d.Health(words[d.ID], now)
 		return health == roster.HealthGreen && d.Native()
 	}
+	missed, drilled := drill(devices, words)
 	if slices.ContainsFunc(u.Plan(true), func(s roster.Step) bool { return u.Works(s, devices) && rings(u, s, devices, green) }) {
+		if drilled {
+			return Answer{Doubtful, []Reason{missed}}
+		}
 		return Answer{Verdict: Ready}
 	}
 	a := Answer{Verdict: Doubtful}
 	if !u.Reachable(true, devices) {
 		a.Verdict = NotReady
+	}
+	if drilled {
+		a.Reasons = append(a.Reasons, missed)
 	}
 	slices.SortStableFunc(devices, func(a, b roster.Device) int { // what is nearest to being ready is the first to mend
 		one, _ := a.Health(words[a.ID], now)
@@ -68,6 +75,29 @@ func Of(u roster.User, devices []roster.Device, words map[roster.DeviceID]roster
 		a.Reasons = append(a.Reasons, Reason{"", "No phone is enrolled, and mail wakes nobody: enrol one."})
 	}
 	return a
+}
+
+// drill reports whether the last fire drill was heard on none of the devices that
+// it went to, and none of them has passed a test since.
+func drill(devices []roster.Device, words map[roster.DeviceID]roster.Word) (Reason, bool) {
+	var last time.Time
+	for _, d := range devices {
+		if at := words[d.ID].Drill; at.After(last) {
+			last = at
+		}
+	}
+	if last.IsZero() || slices.ContainsFunc(devices, func(d roster.Device) bool {
+		w := words[d.ID]
+		return w.Drill.Equal(last) && w.Heard || w.Passed && w.Test.After(last)
+	}) {
+		return Reason{}, false
+	}
+	return Reason{"", "The fire drill of " + last.UTC().Format("2 January") + " was heard on no device: send a test to each, or hold another drill."}, true
+}
+
+// With returns the answer with one more reason not to be sure.
+func (a Answer) With(text string) Answer {
+	return Answer{max(a.Verdict, Doubtful), append(slices.Clone(a.Reasons), Reason{"", text})}
 }
 
 // rings reports whether a step that works would wake somebody.

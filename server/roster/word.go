@@ -14,7 +14,9 @@ type Word struct {
 	Test      time.Time `json:"test,omitzero"`      // the last visible test was sent
 	Judged    bool      `json:"judged,omitempty"`   // how that test ended is known
 	Passed    bool      `json:"passed,omitempty"`
-	Asked     time.Time `json:"asked,omitzero"` // the last heartbeat was sent
+	Drill     time.Time `json:"drill,omitzero"`  // the last fire drill that has come to its end began
+	Heard     bool      `json:"heard,omitempty"` // and the person heard it on this device
+	Asked     time.Time `json:"asked,omitzero"`  // the last heartbeat was sent
 	Question  string    `json:"question,omitempty"`
 	Heartbeat time.Time `json:"heartbeat,omitzero"` // a heartbeat was answered
 	Warned    time.Time `json:"warned,omitzero"`    // the person was told that a browser has gone silent
@@ -31,6 +33,8 @@ const (
 	WordTest      = "test"
 	WordJudged    = "judged"
 	WordPassed    = "passed"
+	WordDrill     = "drill"
+	WordHeard     = "heard"
 	WordAsked     = "asked"
 	WordQuestion  = "question" // delivery id of that heartbeat
 	WordHeartbeat = "heartbeat"

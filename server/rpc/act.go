@@ -55,6 +55,9 @@ func (s *devices) tap(ctx context.Context, req *pb.ActRequest) (*pb.ActResponse,
 	if err != nil {
 		return nil, err
 	}
+	if notify.IsTest(d.delivery) {
+		return s.heardTest(ctx, d.delivery.ID)
+	}
 	left, err := s.shown(ctx, d)
 	if err != nil {
 		return nil, err

@@ -91,6 +91,20 @@ func onCallCalls(r *rig) []managersCall {
 	}
 }
 
+// drillCalls are those by which a manager drills the people of core, at any hour.
+func drillCalls() []managersCall {
+	plan := &pb.DrillPlan{
+		DisplayName: "Core", Team: "teams/core", People: []string{"users/ben", "schedules/primary"}, Night: true,
+		Hours: &pb.DrillHours{Days: []int32{1, 2, 3, 4, 5, 6, 7}, Start: "00:00", End: "00:00"},
+	}
+	return []managersCall{
+		{"DrillService/CreateDrillPlan", &pb.CreateDrillPlanRequest{DrillPlanId: "core", DrillPlan: plan}},
+		{"DrillService/UpdateDrillPlan", &pb.UpdateDrillPlanRequest{DrillPlan: &pb.DrillPlan{Name: "drillPlans/core", DisplayName: "The core"}}},
+		{"DrillService/StartDrill", &pb.StartDrillRequest{DrillPlan: "drillPlans/core", User: "users/ben"}},
+		{"DrillService/DeleteDrillPlan", &pb.DeleteDrillPlanRequest{Name: "drillPlans/core"}},
+	}
+}
+
 // TestEveryMethodAsManager calls each method that the table opens to managers,
 // about something of core's: first as manager of another team, who is refused
 // and changes nothing, then as manager of core, who is let in. Each call leaves
@@ -125,7 +139,7 @@ func TestEveryMethodAsManager(t *testing.T) {
 		{"CatalogService/DeleteService", &pb.DeleteServiceRequest{Name: "services/mail"}},
 		{"TeamService/UpdateTeam", &pb.UpdateTeamRequest{Team: &pb.Team{Name: "teams/core", Members: []string{"users/ann", "users/ben", "users/dan", "users/eve"}}, UpdateMask: mask("members")}},
 	}
-	calls = append(calls, onCallCalls(r)...)
+	calls = append(append(calls, onCallCalls(r)...), drillCalls()...)
 	open := map[string]bool{}
 	for _, name := range auth.Methods() {
 		if rule, _ := auth.RuleOf(name); len(rule.Team) > 0 {

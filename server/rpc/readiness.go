@@ -48,10 +48,20 @@ func (s *onCall) ListReadiness(ctx context.Context, req *pb.ListReadinessRequest
 	}
 	out := &pb.ListReadinessResponse{NextPageToken: next}
 	for i, d := range page {
-		out.Readiness = append(out.Readiness, readinessMessage(snap, d, answers[i]))
+		a := answers[i]
+		for _, c := range head(snap.AwayOnCall(d.User, from, to), mostAway) {
+			u, _ := snap.User(d.User)
+			a = a.With("He is " + directory.AwayWords(c, snap.Zone(u.Zone)) + ": find somebody to cover.")
+		}
+		out.Readiness = append(out.Readiness, readinessMessage(snap, d, a))
 	}
 	return out, nil
 }
+
+// mostAway is how many turns of a person who is away are told of.
+const mostAway = 3
+
+func head[T any](all []T, n int) []T { return all[:min(len(all), n)] }
 
 // readinessPolicies returns which policies the filters leave; nil for all.
 func readinessPolicies(snap *directory.Snapshot, req *pb.ListReadinessRequest) (func(*directory.Policy) bool, error) {

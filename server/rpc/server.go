@@ -109,6 +109,7 @@ func (s *Server) Register(g *grpc.Server) {
 	pb.RegisterOnCallServiceServer(g, &onCall{Server: s})
 	pb.RegisterTokenServiceServer(g, &tokens{Server: s})
 	pb.RegisterCalendarServiceServer(g, &calendars{Server: s})
+	pb.RegisterDrillServiceServer(g, &drills{Server: s})
 	pb.RegisterOperatorServiceServer(g, &operator{Server: s})
 	pb.RegisterConfigurationServiceServer(g, &configuration{Server: s})
 	healthpb.RegisterHealthServer(g, s.health)

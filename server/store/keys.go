@@ -102,6 +102,17 @@ const (
 	wakeChannel       = "{m}:wake"    // channel: who should look now
 )
 
+// Drills have a slot, and so has how calendars of vacations were read.
+const (
+	drillKey      = "{d}:drill"  // hash: drill to its revision and itself
+	drillsKey     = "{d}:drills" // zset: all of them by beginning, ms
+	drillsOpenKey = "{d}:open"   // zset: those that are not over, likewise
+	readingsKey   = "{d}:read"   // hash: person to how reading the calendar went
+)
+
+// drillsOfKey is the zset of a person's drills by beginning, ms.
+func drillsOfKey(u roster.UserID) string { return "{d}:of:" + string(u) }
+
 // bearerKey is the newest provider token of a team's key.
 func bearerKey(name string) string { return "{m}:bearer:" + short(name) }
 

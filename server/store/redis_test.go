@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tocsin-oncall/tocsin/server/drill"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
@@ -327,6 +328,10 @@ func exercise(t *testing.T, s *Store, replicated bool) {
 	check("trim config", s.TrimConfigLog(ctx))
 	check("dropped", s.NoteDropped(ctx, Dropped{Service: service}, Dropped{Service: "other"}))
 	check("once", s.PutOnce(ctx, string(service), nil, time.Minute))
+	check("drill", ignore(s.PutDrill(ctx, drill.New(drill.ID(service), "ann", base, time.Minute))))
+	check("drills", ignore(s.OpenDrills(ctx)))
+	check("forget drills", s.ForgetDrills(ctx, base.Add(drillsKept+time.Hour), 10))
+	check("reading", s.KeepReading(ctx, "ann", Reading{Tried: base, Error: "x"}))
 	check("wake", s.Wake(ctx, Wake{Partition: p, Kinds: WakeWork}))
 	check("stats", ignore(s.Stats(ctx)))
 	check("pulse", ignore(s.Pulse(ctx, All())))

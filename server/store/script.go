@@ -40,6 +40,8 @@ var (
 	restoreSource string
 	//go:embed raise.lua
 	raiseSource string
+	//go:embed drill.lua
+	drillSource string
 
 	beginSendScript = redis.NewScript(beginSendSource) //nolint:gochecknoglobals // embedded script
 	endSendScript   = redis.NewScript(endSendSource)   //nolint:gochecknoglobals // embedded script
@@ -54,6 +56,7 @@ var (
 	fenceScript     = redis.NewScript(fenceSource)     //nolint:gochecknoglobals // embedded script
 	restoreScript   = redis.NewScript(restoreSource)   //nolint:gochecknoglobals // embedded script
 	raiseScript     = redis.NewScript(raiseSource)     //nolint:gochecknoglobals // embedded script
+	drillScript     = redis.NewScript(drillSource)     //nolint:gochecknoglobals // embedded script
 )
 
 // run executes one script on its own, loading it where it is not known.

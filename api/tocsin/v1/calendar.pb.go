@@ -13,6 +13,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -626,6 +627,262 @@ func (x *CheckVacationsResponse) GetConflicts() []*CheckVacationsResponse_Confli
 	return nil
 }
 
+// A calendar of vacations that the server reads.
+type VacationCalendar struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The host of its address, for telling two apart.
+	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// When it was read the last time without a fault: what is known is of then.
+	ReadTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=read_time,json=readTime,proto3" json:"read_time,omitempty"`
+	// When it was tried the last time.
+	TryTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=try_time,json=tryTime,proto3" json:"try_time,omitempty"`
+	// What went wrong then; empty when nothing did.
+	Error string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// The absences that end within the next 180 days, in order.
+	Absences []*VacationCalendar_Absence `protobuf:"bytes,6,rep,name=absences,proto3" json:"absences,omitempty"`
+	// Where that meets the person's shifts, over 90 days.
+	Conflicts []*VacationCalendar_Conflict `protobuf:"bytes,7,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
+	// When it was set.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VacationCalendar) Reset() {
+	*x = VacationCalendar{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VacationCalendar) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VacationCalendar) ProtoMessage() {}
+
+func (x *VacationCalendar) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VacationCalendar.ProtoReflect.Descriptor instead.
+func (*VacationCalendar) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *VacationCalendar) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *VacationCalendar) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *VacationCalendar) GetReadTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReadTime
+	}
+	return nil
+}
+
+func (x *VacationCalendar) GetTryTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TryTime
+	}
+	return nil
+}
+
+func (x *VacationCalendar) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *VacationCalendar) GetAbsences() []*VacationCalendar_Absence {
+	if x != nil {
+		return x.Absences
+	}
+	return nil
+}
+
+func (x *VacationCalendar) GetConflicts() []*VacationCalendar_Conflict {
+	if x != nil {
+		return x.Conflicts
+	}
+	return nil
+}
+
+func (x *VacationCalendar) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// Asks to have a calendar of vacations read.
+type SetVacationCalendarRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose; "users/me" is the caller.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Where the calendar is: https or webcal, in iCalendar, at most 1 MiB.
+	Url           string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetVacationCalendarRequest) Reset() {
+	*x = SetVacationCalendarRequest{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetVacationCalendarRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetVacationCalendarRequest) ProtoMessage() {}
+
+func (x *SetVacationCalendarRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetVacationCalendarRequest.ProtoReflect.Descriptor instead.
+func (*SetVacationCalendarRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SetVacationCalendarRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *SetVacationCalendarRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+// Asks for what is known of a calendar of vacations.
+type GetVacationCalendarRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose; "users/me" is the caller.
+	User          string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetVacationCalendarRequest) Reset() {
+	*x = GetVacationCalendarRequest{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetVacationCalendarRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetVacationCalendarRequest) ProtoMessage() {}
+
+func (x *GetVacationCalendarRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetVacationCalendarRequest.ProtoReflect.Descriptor instead.
+func (*GetVacationCalendarRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetVacationCalendarRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+// Asks to forget a calendar of vacations.
+type DeleteVacationCalendarRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose; "users/me" is the caller.
+	User          string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteVacationCalendarRequest) Reset() {
+	*x = DeleteVacationCalendarRequest{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteVacationCalendarRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteVacationCalendarRequest) ProtoMessage() {}
+
+func (x *DeleteVacationCalendarRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteVacationCalendarRequest.ProtoReflect.Descriptor instead.
+func (*DeleteVacationCalendarRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DeleteVacationCalendarRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
 // An entry of the calendar.
 type CheckVacationsResponse_Absence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -641,7 +898,7 @@ type CheckVacationsResponse_Absence struct {
 
 func (x *CheckVacationsResponse_Absence) Reset() {
 	*x = CheckVacationsResponse_Absence{}
-	mi := &file_tocsin_v1_calendar_proto_msgTypes[10]
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +910,7 @@ func (x *CheckVacationsResponse_Absence) String() string {
 func (*CheckVacationsResponse_Absence) ProtoMessage() {}
 
 func (x *CheckVacationsResponse_Absence) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_calendar_proto_msgTypes[10]
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +962,7 @@ type CheckVacationsResponse_Conflict struct {
 
 func (x *CheckVacationsResponse_Conflict) Reset() {
 	*x = CheckVacationsResponse_Conflict{}
-	mi := &file_tocsin_v1_calendar_proto_msgTypes[11]
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +974,7 @@ func (x *CheckVacationsResponse_Conflict) String() string {
 func (*CheckVacationsResponse_Conflict) ProtoMessage() {}
 
 func (x *CheckVacationsResponse_Conflict) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_calendar_proto_msgTypes[11]
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,11 +1011,130 @@ func (x *CheckVacationsResponse_Conflict) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// When somebody is away. What an entry is called is not kept.
+type VacationCalendar_Absence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it begins.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VacationCalendar_Absence) Reset() {
+	*x = VacationCalendar_Absence{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VacationCalendar_Absence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VacationCalendar_Absence) ProtoMessage() {}
+
+func (x *VacationCalendar_Absence) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VacationCalendar_Absence.ProtoReflect.Descriptor instead.
+func (*VacationCalendar_Absence) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{10, 0}
+}
+
+func (x *VacationCalendar_Absence) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *VacationCalendar_Absence) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// A turn on call while away.
+type VacationCalendar_Conflict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By which schedule.
+	Schedule string `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// When it begins.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ends, itself not included.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VacationCalendar_Conflict) Reset() {
+	*x = VacationCalendar_Conflict{}
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VacationCalendar_Conflict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VacationCalendar_Conflict) ProtoMessage() {}
+
+func (x *VacationCalendar_Conflict) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_calendar_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VacationCalendar_Conflict.ProtoReflect.Descriptor instead.
+func (*VacationCalendar_Conflict) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_calendar_proto_rawDescGZIP(), []int{10, 1}
+}
+
+func (x *VacationCalendar_Conflict) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *VacationCalendar_Conflict) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *VacationCalendar_Conflict) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
 var File_tocsin_v1_calendar_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_calendar_proto_rawDesc = "" +
 	"\n" +
-	"\x18tocsin/v1/calendar.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x05\n" +
+	"\x18tocsin/v1/calendar.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x05\n" +
 	"\fCalendarFeed\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xe0A\b\xbaH%\xd8\x01\x01r 2\x1e^calendarFeeds/[a-z0-9]{1,40}$R\x04name\x12Y\n" +
 	"\x04user\x18\x02 \x01(\tBE\xe0A\x01\xe0A\x05\xfaA\x11\n" +
@@ -816,14 +1192,47 @@ const file_tocsin_v1_calendar_proto_rawDesc = "" +
 	"\x13tocsin.dev/ScheduleR\bschedule\x12>\n" +
 	"\n" +
 	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
-	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime2\x98\x05\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\"\x88\x06\n" +
+	"\x10VacationCalendar\x12+\n" +
+	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x04user\x12\x17\n" +
+	"\x04host\x18\x02 \x01(\tB\x03\xe0A\x03R\x04host\x12<\n" +
+	"\tread_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\breadTime\x12:\n" +
+	"\btry_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\atryTime\x12\x19\n" +
+	"\x05error\x18\x05 \x01(\tB\x03\xe0A\x03R\x05error\x12D\n" +
+	"\babsences\x18\x06 \x03(\v2#.tocsin.v1.VacationCalendar.AbsenceB\x03\xe0A\x03R\babsences\x12G\n" +
+	"\tconflicts\x18\a \x03(\v2$.tocsin.v1.VacationCalendar.ConflictB\x03\xe0A\x03R\tconflicts\x12@\n" +
+	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x1a\x85\x01\n" +
+	"\aAbsence\x12>\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x1a\xbf\x01\n" +
+	"\bConflict\x127\n" +
+	"\bschedule\x18\x01 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13tocsin.dev/ScheduleR\bschedule\x12>\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\"\x92\x01\n" +
+	"\x1aSetVacationCalendarRequest\x12S\n" +
+	"\x04user\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04user\x12\x1f\n" +
+	"\x03url\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03url\"q\n" +
+	"\x1aGetVacationCalendarRequest\x12S\n" +
+	"\x04user\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04user\"t\n" +
+	"\x1dDeleteVacationCalendarRequest\x12S\n" +
+	"\x04user\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH%r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04user2\xb7\b\n" +
 	"\x0fCalendarService\x12y\n" +
 	"\x11ListCalendarFeeds\x12#.tocsin.v1.ListCalendarFeedsRequest\x1a$.tocsin.v1.ListCalendarFeedsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/calendarFeeds\x12\x8b\x01\n" +
 	"\x12CreateCalendarFeed\x12$.tocsin.v1.CreateCalendarFeedRequest\x1a%.tocsin.v1.CreateCalendarFeedResponse\"(\x82\xd3\xe4\x93\x02\":\rcalendar_feed\"\x11/v1/calendarFeeds\x12\x81\x01\n" +
 	"\x12RevokeCalendarFeed\x12$.tocsin.v1.RevokeCalendarFeedRequest\x1a\x17.tocsin.v1.CalendarFeed\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=calendarFeeds/*}:revoke\x12r\n" +
 	"\fReadCalendar\x12\x1e.tocsin.v1.ReadCalendarRequest\x1a\x1f.tocsin.v1.ReadCalendarResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/calendarFeeds:read\x12\x83\x01\n" +
-	"\x0eCheckVacations\x12 .tocsin.v1.CheckVacationsRequest\x1a!.tocsin.v1.CheckVacationsResponse\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{user=users/*}:checkVacationsBI\n" +
-	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x0eCheckVacations\x12 .tocsin.v1.CheckVacationsRequest\x1a!.tocsin.v1.CheckVacationsResponse\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{user=users/*}:checkVacations\x12\x89\x01\n" +
+	"\x13SetVacationCalendar\x12%.tocsin.v1.SetVacationCalendarRequest\x1a\x1b.tocsin.v1.VacationCalendar\".\x82\xd3\xe4\x93\x02(:\x01*\x1a#/v1/{user=users/*}/vacationCalendar\x12\x86\x01\n" +
+	"\x13GetVacationCalendar\x12%.tocsin.v1.GetVacationCalendarRequest\x1a\x1b.tocsin.v1.VacationCalendar\"+\x82\xd3\xe4\x93\x02%\x12#/v1/{user=users/*}/vacationCalendar\x12\x87\x01\n" +
+	"\x16DeleteVacationCalendar\x12(.tocsin.v1.DeleteVacationCalendarRequest\x1a\x16.google.protobuf.Empty\"+\x82\xd3\xe4\x93\x02%*#/v1/{user=users/*}/vacationCalendarB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_calendar_proto_rawDescOnce sync.Once
@@ -837,7 +1246,7 @@ func file_tocsin_v1_calendar_proto_rawDescGZIP() []byte {
 	return file_tocsin_v1_calendar_proto_rawDescData
 }
 
-var file_tocsin_v1_calendar_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_tocsin_v1_calendar_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_tocsin_v1_calendar_proto_goTypes = []any{
 	(*CalendarFeed)(nil),                    // 0: tocsin.v1.CalendarFeed
 	(*ListCalendarFeedsRequest)(nil),        // 1: tocsin.v1.ListCalendarFeedsRequest
@@ -849,37 +1258,59 @@ var file_tocsin_v1_calendar_proto_goTypes = []any{
 	(*ReadCalendarResponse)(nil),            // 7: tocsin.v1.ReadCalendarResponse
 	(*CheckVacationsRequest)(nil),           // 8: tocsin.v1.CheckVacationsRequest
 	(*CheckVacationsResponse)(nil),          // 9: tocsin.v1.CheckVacationsResponse
-	(*CheckVacationsResponse_Absence)(nil),  // 10: tocsin.v1.CheckVacationsResponse.Absence
-	(*CheckVacationsResponse_Conflict)(nil), // 11: tocsin.v1.CheckVacationsResponse.Conflict
-	(*timestamppb.Timestamp)(nil),           // 12: google.protobuf.Timestamp
+	(*VacationCalendar)(nil),                // 10: tocsin.v1.VacationCalendar
+	(*SetVacationCalendarRequest)(nil),      // 11: tocsin.v1.SetVacationCalendarRequest
+	(*GetVacationCalendarRequest)(nil),      // 12: tocsin.v1.GetVacationCalendarRequest
+	(*DeleteVacationCalendarRequest)(nil),   // 13: tocsin.v1.DeleteVacationCalendarRequest
+	(*CheckVacationsResponse_Absence)(nil),  // 14: tocsin.v1.CheckVacationsResponse.Absence
+	(*CheckVacationsResponse_Conflict)(nil), // 15: tocsin.v1.CheckVacationsResponse.Conflict
+	(*VacationCalendar_Absence)(nil),        // 16: tocsin.v1.VacationCalendar.Absence
+	(*VacationCalendar_Conflict)(nil),       // 17: tocsin.v1.VacationCalendar.Conflict
+	(*timestamppb.Timestamp)(nil),           // 18: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),                   // 19: google.protobuf.Empty
 }
 var file_tocsin_v1_calendar_proto_depIdxs = []int32{
-	12, // 0: tocsin.v1.CalendarFeed.create_time:type_name -> google.protobuf.Timestamp
-	12, // 1: tocsin.v1.CalendarFeed.revoke_time:type_name -> google.protobuf.Timestamp
+	18, // 0: tocsin.v1.CalendarFeed.create_time:type_name -> google.protobuf.Timestamp
+	18, // 1: tocsin.v1.CalendarFeed.revoke_time:type_name -> google.protobuf.Timestamp
 	0,  // 2: tocsin.v1.ListCalendarFeedsResponse.calendar_feeds:type_name -> tocsin.v1.CalendarFeed
 	0,  // 3: tocsin.v1.CreateCalendarFeedRequest.calendar_feed:type_name -> tocsin.v1.CalendarFeed
 	0,  // 4: tocsin.v1.CreateCalendarFeedResponse.calendar_feed:type_name -> tocsin.v1.CalendarFeed
-	10, // 5: tocsin.v1.CheckVacationsResponse.absences:type_name -> tocsin.v1.CheckVacationsResponse.Absence
-	11, // 6: tocsin.v1.CheckVacationsResponse.conflicts:type_name -> tocsin.v1.CheckVacationsResponse.Conflict
-	12, // 7: tocsin.v1.CheckVacationsResponse.Absence.start_time:type_name -> google.protobuf.Timestamp
-	12, // 8: tocsin.v1.CheckVacationsResponse.Absence.end_time:type_name -> google.protobuf.Timestamp
-	12, // 9: tocsin.v1.CheckVacationsResponse.Conflict.start_time:type_name -> google.protobuf.Timestamp
-	12, // 10: tocsin.v1.CheckVacationsResponse.Conflict.end_time:type_name -> google.protobuf.Timestamp
-	1,  // 11: tocsin.v1.CalendarService.ListCalendarFeeds:input_type -> tocsin.v1.ListCalendarFeedsRequest
-	3,  // 12: tocsin.v1.CalendarService.CreateCalendarFeed:input_type -> tocsin.v1.CreateCalendarFeedRequest
-	5,  // 13: tocsin.v1.CalendarService.RevokeCalendarFeed:input_type -> tocsin.v1.RevokeCalendarFeedRequest
-	6,  // 14: tocsin.v1.CalendarService.ReadCalendar:input_type -> tocsin.v1.ReadCalendarRequest
-	8,  // 15: tocsin.v1.CalendarService.CheckVacations:input_type -> tocsin.v1.CheckVacationsRequest
-	2,  // 16: tocsin.v1.CalendarService.ListCalendarFeeds:output_type -> tocsin.v1.ListCalendarFeedsResponse
-	4,  // 17: tocsin.v1.CalendarService.CreateCalendarFeed:output_type -> tocsin.v1.CreateCalendarFeedResponse
-	0,  // 18: tocsin.v1.CalendarService.RevokeCalendarFeed:output_type -> tocsin.v1.CalendarFeed
-	7,  // 19: tocsin.v1.CalendarService.ReadCalendar:output_type -> tocsin.v1.ReadCalendarResponse
-	9,  // 20: tocsin.v1.CalendarService.CheckVacations:output_type -> tocsin.v1.CheckVacationsResponse
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	14, // 5: tocsin.v1.CheckVacationsResponse.absences:type_name -> tocsin.v1.CheckVacationsResponse.Absence
+	15, // 6: tocsin.v1.CheckVacationsResponse.conflicts:type_name -> tocsin.v1.CheckVacationsResponse.Conflict
+	18, // 7: tocsin.v1.VacationCalendar.read_time:type_name -> google.protobuf.Timestamp
+	18, // 8: tocsin.v1.VacationCalendar.try_time:type_name -> google.protobuf.Timestamp
+	16, // 9: tocsin.v1.VacationCalendar.absences:type_name -> tocsin.v1.VacationCalendar.Absence
+	17, // 10: tocsin.v1.VacationCalendar.conflicts:type_name -> tocsin.v1.VacationCalendar.Conflict
+	18, // 11: tocsin.v1.VacationCalendar.create_time:type_name -> google.protobuf.Timestamp
+	18, // 12: tocsin.v1.CheckVacationsResponse.Absence.start_time:type_name -> google.protobuf.Timestamp
+	18, // 13: tocsin.v1.CheckVacationsResponse.Absence.end_time:type_name -> google.protobuf.Timestamp
+	18, // 14: tocsin.v1.CheckVacationsResponse.Conflict.start_time:type_name -> google.protobuf.Timestamp
+	18, // 15: tocsin.v1.CheckVacationsResponse.Conflict.end_time:type_name -> google.protobuf.Timestamp
+	18, // 16: tocsin.v1.VacationCalendar.Absence.start_time:type_name -> google.protobuf.Timestamp
+	18, // 17: tocsin.v1.VacationCalendar.Absence.end_time:type_name -> google.protobuf.Timestamp
+	18, // 18: tocsin.v1.VacationCalendar.Conflict.start_time:type_name -> google.protobuf.Timestamp
+	18, // 19: tocsin.v1.VacationCalendar.Conflict.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 20: tocsin.v1.CalendarService.ListCalendarFeeds:input_type -> tocsin.v1.ListCalendarFeedsRequest
+	3,  // 21: tocsin.v1.CalendarService.CreateCalendarFeed:input_type -> tocsin.v1.CreateCalendarFeedRequest
+	5,  // 22: tocsin.v1.CalendarService.RevokeCalendarFeed:input_type -> tocsin.v1.RevokeCalendarFeedRequest
+	6,  // 23: tocsin.v1.CalendarService.ReadCalendar:input_type -> tocsin.v1.ReadCalendarRequest
+	8,  // 24: tocsin.v1.CalendarService.CheckVacations:input_type -> tocsin.v1.CheckVacationsRequest
+	11, // 25: tocsin.v1.CalendarService.SetVacationCalendar:input_type -> tocsin.v1.SetVacationCalendarRequest
+	12, // 26: tocsin.v1.CalendarService.GetVacationCalendar:input_type -> tocsin.v1.GetVacationCalendarRequest
+	13, // 27: tocsin.v1.CalendarService.DeleteVacationCalendar:input_type -> tocsin.v1.DeleteVacationCalendarRequest
+	2,  // 28: tocsin.v1.CalendarService.ListCalendarFeeds:output_type -> tocsin.v1.ListCalendarFeedsResponse
+	4,  // 29: tocsin.v1.CalendarService.CreateCalendarFeed:output_type -> tocsin.v1.CreateCalendarFeedResponse
+	0,  // 30: tocsin.v1.CalendarService.RevokeCalendarFeed:output_type -> tocsin.v1.CalendarFeed
+	7,  // 31: tocsin.v1.CalendarService.ReadCalendar:output_type -> tocsin.v1.ReadCalendarResponse
+	9,  // 32: tocsin.v1.CalendarService.CheckVacations:output_type -> tocsin.v1.CheckVacationsResponse
+	10, // 33: tocsin.v1.CalendarService.SetVacationCalendar:output_type -> tocsin.v1.VacationCalendar
+	10, // 34: tocsin.v1.CalendarService.GetVacationCalendar:output_type -> tocsin.v1.VacationCalendar
+	19, // 35: tocsin.v1.CalendarService.DeleteVacationCalendar:output_type -> google.protobuf.Empty
+	28, // [28:36] is the sub-list for method output_type
+	20, // [20:28] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_calendar_proto_init() }
@@ -893,7 +1324,7 @@ func file_tocsin_v1_calendar_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_calendar_proto_rawDesc), len(file_tocsin_v1_calendar_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -13,6 +13,7 @@ import (
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
 )
 
 // This is a compile-time assertion to ensure that this generated file
@@ -21,11 +22,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CalendarService_ListCalendarFeeds_FullMethodName  = "/tocsin.v1.CalendarService/ListCalendarFeeds"
-	CalendarService_CreateCalendarFeed_FullMethodName = "/tocsin.v1.CalendarService/CreateCalendarFeed"
-	CalendarService_RevokeCalendarFeed_FullMethodName = "/tocsin.v1.CalendarService/RevokeCalendarFeed"
-	CalendarService_ReadCalendar_FullMethodName       = "/tocsin.v1.CalendarService/ReadCalendar"
-	CalendarService_CheckVacations_FullMethodName     = "/tocsin.v1.CalendarService/CheckVacations"
+	CalendarService_ListCalendarFeeds_FullMethodName      = "/tocsin.v1.CalendarService/ListCalendarFeeds"
+	CalendarService_CreateCalendarFeed_FullMethodName     = "/tocsin.v1.CalendarService/CreateCalendarFeed"
+	CalendarService_RevokeCalendarFeed_FullMethodName     = "/tocsin.v1.CalendarService/RevokeCalendarFeed"
+	CalendarService_ReadCalendar_FullMethodName           = "/tocsin.v1.CalendarService/ReadCalendar"
+	CalendarService_CheckVacations_FullMethodName         = "/tocsin.v1.CalendarService/CheckVacations"
+	CalendarService_SetVacationCalendar_FullMethodName    = "/tocsin.v1.CalendarService/SetVacationCalendar"
+	CalendarService_GetVacationCalendar_FullMethodName    = "/tocsin.v1.CalendarService/GetVacationCalendar"
+	CalendarService_DeleteVacationCalendar_FullMethodName = "/tocsin.v1.CalendarService/DeleteVacationCalendar"
 )
 
 // CalendarServiceClient is the client API for CalendarService service.
@@ -68,6 +72,25 @@ type CalendarServiceClient interface {
 	// and none inside the house), and with CALENDAR_UNREADABLE for what is found
 	// there; UNAVAILABLE when nothing is answered within 8 seconds.
 	CheckVacations(ctx context.Context, in *CheckVacationsRequest, opts ...grpc.CallOption) (*CheckVacationsResponse, error)
+	// Has the server read a person's calendar of vacations from now on, and again every
+	// two hours: who is on call while he is away is warned of wherever shifts are
+	// looked at. It is read once before it is kept, and replaces the one before. Of a
+	// person's own, of a member of a team that the caller manages, or of anybody for an
+	// administrator.
+	//
+	// Errors: those of CheckVacations; FAILED_PRECONDITION (NO_CALENDARS) where no
+	// calendars are read.
+	SetVacationCalendar(ctx context.Context, in *SetVacationCalendarRequest, opts ...grpc.CallOption) (*VacationCalendar, error)
+	// Returns what is known of a person's calendar of vacations. Its address is not
+	// told to anybody. Of whom SetVacationCalendar allows.
+	//
+	// Errors: as for the service; NOT_FOUND when there is none.
+	GetVacationCalendar(ctx context.Context, in *GetVacationCalendarRequest, opts ...grpc.CallOption) (*VacationCalendar, error)
+	// Forgets a person's calendar of vacations, and what was read of it. Of whom
+	// SetVacationCalendar allows.
+	//
+	// Errors: as for the service; NOT_FOUND when there is none.
+	DeleteVacationCalendar(ctx context.Context, in *DeleteVacationCalendarRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
 type calendarServiceClient struct {
@@ -128,6 +151,36 @@ func (c *calendarServiceClient) CheckVacations(ctx context.Context, in *CheckVac
 	return out, nil
 }
 
+func (c *calendarServiceClient) SetVacationCalendar(ctx context.Context, in *SetVacationCalendarRequest, opts ...grpc.CallOption) (*VacationCalendar, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VacationCalendar)
+	err := c.cc.Invoke(ctx, CalendarService_SetVacationCalendar_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *calendarServiceClient) GetVacationCalendar(ctx context.Context, in *GetVacationCalendarRequest, opts ...grpc.CallOption) (*VacationCalendar, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VacationCalendar)
+	err := c.cc.Invoke(ctx, CalendarService_GetVacationCalendar_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *calendarServiceClient) DeleteVacationCalendar(ctx context.Context, in *DeleteVacationCalendarRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, CalendarService_DeleteVacationCalendar_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CalendarServiceServer is the server API for CalendarService service.
 // All implementations must embed UnimplementedCalendarServiceServer
 // for forward compatibility.
@@ -168,6 +221,25 @@ type CalendarServiceServer interface {
 	// and none inside the house), and with CALENDAR_UNREADABLE for what is found
 	// there; UNAVAILABLE when nothing is answered within 8 seconds.
 	CheckVacations(context.Context, *CheckVacationsRequest) (*CheckVacationsResponse, error)
+	// Has the server read a person's calendar of vacations from now on, and again every
+	// two hours: who is on call while he is away is warned of wherever shifts are
+	// looked at. It is read once before it is kept, and replaces the one before. Of a
+	// person's own, of a member of a team that the caller manages, or of anybody for an
+	// administrator.
+	//
+	// Errors: those of CheckVacations; FAILED_PRECONDITION (NO_CALENDARS) where no
+	// calendars are read.
+	SetVacationCalendar(context.Context, *SetVacationCalendarRequest) (*VacationCalendar, error)
+	// Returns what is known of a person's calendar of vacations. Its address is not
+	// told to anybody. Of whom SetVacationCalendar allows.
+	//
+	// Errors: as for the service; NOT_FOUND when there is none.
+	GetVacationCalendar(context.Context, *GetVacationCalendarRequest) (*VacationCalendar, error)
+	// Forgets a person's calendar of vacations, and what was read of it. Of whom
+	// SetVacationCalendar allows.
+	//
+	// Errors: as for the service; NOT_FOUND when there is none.
+	DeleteVacationCalendar(context.Context, *DeleteVacationCalendarRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedCalendarServiceServer()
 }
 
@@ -192,6 +264,15 @@ func (UnimplementedCalendarServiceServer) ReadCalendar(context.Context, *ReadCal
 }
 func (UnimplementedCalendarServiceServer) CheckVacations(context.Context, *CheckVacationsRequest) (*CheckVacationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckVacations not implemented")
+}
+func (UnimplementedCalendarServiceServer) SetVacationCalendar(context.Context, *SetVacationCalendarRequest) (*VacationCalendar, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetVacationCalendar not implemented")
+}
+func (UnimplementedCalendarServiceServer) GetVacationCalendar(context.Context, *GetVacationCalendarRequest) (*VacationCalendar, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetVacationCalendar not implemented")
+}
+func (UnimplementedCalendarServiceServer) DeleteVacationCalendar(context.Context, *DeleteVacationCalendarRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteVacationCalendar not implemented")
 }
 func (UnimplementedCalendarServiceServer) mustEmbedUnimplementedCalendarServiceServer() {}
 func (UnimplementedCalendarServiceServer) testEmbeddedByValue()                         {}
@@ -304,6 +385,60 @@ func _CalendarService_CheckVacations_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CalendarService_SetVacationCalendar_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetVacationCalendarRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CalendarServiceServer).SetVacationCalendar(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CalendarService_SetVacationCalendar_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CalendarServiceServer).SetVacationCalendar(ctx, req.(*SetVacationCalendarRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CalendarService_GetVacationCalendar_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetVacationCalendarRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CalendarServiceServer).GetVacationCalendar(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CalendarService_GetVacationCalendar_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CalendarServiceServer).GetVacationCalendar(ctx, req.(*GetVacationCalendarRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CalendarService_DeleteVacationCalendar_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteVacationCalendarRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CalendarServiceServer).DeleteVacationCalendar(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CalendarService_DeleteVacationCalendar_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CalendarServiceServer).DeleteVacationCalendar(ctx, req.(*DeleteVacationCalendarRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CalendarService_ServiceDesc is the grpc.ServiceDesc for CalendarService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -330,6 +465,18 @@ var CalendarService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckVacations",
 			Handler:    _CalendarService_CheckVacations_Handler,
+		},
+		{
+			MethodName: "SetVacationCalendar",
+			Handler:    _CalendarService_SetVacationCalendar_Handler,
+		},
+		{
+			MethodName: "GetVacationCalendar",
+			Handler:    _CalendarService_GetVacationCalendar_Handler,
+		},
+		{
+			MethodName: "DeleteVacationCalendar",
+			Handler:    _CalendarService_DeleteVacationCalendar_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
