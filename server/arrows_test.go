@@ -32,6 +32,7 @@ var layers = [][]string{
 	{"engine"},
 	{"notify"},
 	{"respond"},
+	{"handover"},
 	{"forecast"},
 	{"directory"},
 	{"auth"},

@@ -140,6 +140,9 @@ func detail(c *api.ApplyConfigurationResponse_Change, zone *time.Location) []str
 // schemaName is the file beside exported files by which editors complete them.
 const schemaName = "tocsin.schema.json"
 
+// schemaLine is the first line of what is exported: it tells an editor of the schema.
+const schemaLine = "# yaml-language-server: $schema=" + schemaName + "\n"
+
 type exportCmd struct {
 	connection
 	Dir string `placeholder:"DIR" help:"Write one file for each kind into this folder, instead of printing one document."`
@@ -153,10 +156,10 @@ func (c *exportCmd) Run(ctx context.Context, s *session, g *grammar) error {
 			return err
 		}
 		if c.Dir == "" {
-			_, err = io.WriteString(s.out, r.GetYaml())
+			_, err = io.WriteString(s.out, schemaLine+r.GetYaml())
 			return err
 		}
-		if err := writeFolder(c.Dir, r.GetFiles(), "# yaml-language-server: $schema="+schemaName+"\n"); err != nil {
+		if err := writeFolder(c.Dir, r.GetFiles(), schemaLine); err != nil {
 			return err
 		}
 		if err := os.WriteFile(filepath.Join(c.Dir, schemaName), schema.Document, 0o600); err != nil {

@@ -17,6 +17,7 @@ type oncallCmd struct {
 	Who     whoCmd            `cmd:"" default:"withargs" help:"Say who is on call (what tocsin oncall does by itself)."`
 	Take    takeCmd           `cmd:"" help:"Take a schedule now, in your name, in place of whoever is on call."`
 	Explain explainOncallCmd  `cmd:"" help:"Say why somebody is on call: overrides and layers, and what became of each."`
+	Handoff handoffCmd        `cmd:"" help:"Show what goes to the next person on call, take it, or leave a note for it."`
 	Review  reviewScheduleCmd `cmd:"" help:"Look 90 days ahead: gaps, conflicts, and how time is shared."`
 }
 
@@ -41,7 +42,7 @@ func holder(user string) string {
 type whoCmd struct {
 	connection
 	output
-	At       string `placeholder:"TIME" help:"At this instant. Default: now."`
+	At       string `placeholder:"TIME" help:"At this instant; 7d is 7 days ago, +7d is ahead. Default: now."`
 	Schedule string `xor:"of" placeholder:"ID" help:"Of this schedule."`
 	Policy   string `xor:"of" placeholder:"ID" help:"Of this escalation policy."`
 	Service  string `xor:"of" placeholder:"ID" help:"For this service."`
@@ -124,7 +125,7 @@ type explainOncallCmd struct {
 	connection
 	output
 	Schedule string `arg:"" help:"Id of the schedule."`
-	At       string `placeholder:"TIME" help:"At this instant. Default: now."`
+	At       string `placeholder:"TIME" help:"At this instant; 7d is 7 days ago, +7d is ahead. Default: now."`
 }
 
 // Run says why somebody is on call.

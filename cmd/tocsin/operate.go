@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -327,12 +328,17 @@ func (c *exportIncidentsCmd) Run(ctx context.Context, s *session, g *grammar) (e
 	})
 }
 
-// instant reads a time as a person writes one; nil for none.
+// instant reads a time as a person writes one; nil for none. A span alone lies
+// behind now, one with a plus ahead of it.
 func (s *session) instant(flag, text string) (*timestamppb.Timestamp, error) {
 	if text == "" {
 		return nil, nil //nolint:nilnil // nil is the request's "not said"
 	}
-	if d, err := parseSpan(text); err == nil {
+	if ahead, ok := strings.CutPrefix(text, "+"); ok {
+		if d, err := parseSpan(ahead); err == nil {
+			return timestamppb.New(s.now().Add(d)), nil
+		}
+	} else if d, err := parseSpan(text); err == nil {
 		return timestamppb.New(s.now().Add(-d)), nil
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
@@ -340,5 +346,5 @@ func (s *session) instant(flag, text string) (*timestamppb.Timestamp, error) {
 			return timestamppb.New(t), nil
 		}
 	}
-	return nil, usageError{fmt.Errorf("%s: write a date (2026-11-21), an instant (2026-11-21T03:00:00Z) or how long ago (7d) instead of %q", flag, text)}
+	return nil, usageError{fmt.Errorf("%s: write a date (2026-11-21), an instant (2026-11-21T03:00:00Z), how long ago (7d) or how far ahead (+7d) instead of %q", flag, text)}
 }

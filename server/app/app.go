@@ -21,6 +21,8 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/engine"
 	"github.com/tocsin-oncall/tocsin/server/gateway"
+	"github.com/tocsin-oncall/tocsin/server/handover"
+	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/notify"
 	"github.com/tocsin-oncall/tocsin/server/respond"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -292,7 +294,12 @@ func (s *server) startEngine(ctx context.Context) error {
 		owned: s.engine.Owned, now: s.clock.Now, log: s.log, every: time.Minute,
 	}
 	s.life.background(ctx, "shifts to come", s.shifts.run)
-	hands := &handOffs{snapshot: s.directory.Snapshot, tell: s.notifier.Tell, now: s.clock.Now, every: 10 * time.Second}
+	hands := &handOffs{
+		snapshot: s.directory.Snapshot, tell: s.notifier.Tell, now: s.clock.Now, log: s.log, every: 10 * time.Second,
+		open: func(ctx context.Context, snap *directory.Snapshot, t handover.Turn) ([]*incident.Incident, error) {
+			return handover.Open(ctx, s.store, snap, t)
+		},
+	}
 	s.life.background(ctx, "hand-offs", hands.run)
 	s.drills = &drills{
 		directory: s.directory, ledger: s.store, send: s.notifier.SendDrill, tell: s.notifier.Tell, owned: s.engine.Owned, now: s.clock.Now,

@@ -3,24 +3,29 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/handover"
+	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/notify"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // handOffs tells both sides of a hand-off: a day and an hour before, and when it
-// is there. Shifts of one person that follow each other are one stint, of which
+// is there; the latter two with what is open. Shifts of one person that follow each other are one stint, of which
 // nothing is told in between.
 //
 // Every instance looks, and looks back a while when it starts, so that none is
 // lost by a restart. A notice has a name, by which it is sent once whoever tells.
 type handOffs struct {
 	snapshot func() *directory.Snapshot
+	open     func(context.Context, *directory.Snapshot, handover.Turn) ([]*incident.Incident, error)
 	tell     func(notify.News)
 	now      func() time.Time
+	log      *slog.Logger
 	every    time.Duration // between looks
 }
 
@@ -38,7 +43,7 @@ func (h *handOffs) run(ctx context.Context) error {
 	for {
 		to := h.now()
 		for _, n := range handOffNews(h.snapshot(), from, to) {
-			h.tell(n)
+			h.tell(h.withOpen(ctx, n))
 		}
 		if to.After(from) { // a clock that is set back tells nothing anew
 			from = to
@@ -51,9 +56,32 @@ func (h *handOffs) run(ctx context.Context) error {
 	}
 }
 
+// handOffNotice is one notice, and the hand-off that it is about.
+type handOffNotice struct {
+	notify.News
+
+	turn handover.Turn
+	lead time.Duration
+}
+
+// withOpen adds to a notice how much is open, once the hand-off is near. What
+// cannot be read is left out: the notice itself matters more.
+func (h *handOffs) withOpen(ctx context.Context, n handOffNotice) notify.News {
+	if n.lead > time.Hour {
+		return n.News
+	}
+	open, err := h.open(ctx, h.snapshot(), n.turn)
+	if err != nil {
+		h.log.WarnContext(ctx, "a hand-off is told without what is open", slog.String("schedule", string(n.turn.Schedule)), slog.Any("error", err))
+		return n.News
+	}
+	n.Body += " " + handover.Summary(open)
+	return n.News
+}
+
 // handOffNews returns what is to be told between two instants, [from, to).
-func handOffNews(s *directory.Snapshot, from, to time.Time) []notify.News {
-	var all []notify.News
+func handOffNews(s *directory.Snapshot, from, to time.Time) []handOffNotice {
+	var all []handOffNotice
 	if !from.Before(to) {
 		return nil
 	}
@@ -66,7 +94,7 @@ func handOffNews(s *directory.Snapshot, from, to time.Time) []notify.News {
 			for _, h := range turns.HandOffs(from.Add(lead), to.Add(lead)) {
 				for _, u := range []roster.UserID{h.From, h.To} {
 					if user, ok := s.User(u); ok {
-						all = append(all, handOffWords(s, r, h, lead, user))
+						all = append(all, handOffNotice{handOffWords(s, r, h, lead, user), handover.Turn{HandOff: h, Schedule: r.ID}, lead})
 					}
 				}
 			}

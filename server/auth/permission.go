@@ -174,6 +174,9 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.OnCallService/ListShifts":         looks,
 	"/tocsin.v1.OnCallService/ListReadiness":      looks,
 	"/tocsin.v1.OnCallService/TakeOnCall":         responds,
+	"/tocsin.v1.OnCallService/GetHandOff":         looks,
+	"/tocsin.v1.OnCallService/TakeOverIncidents":  responds,                           // who has the turn, or is about to
+	"/tocsin.v1.OnCallService/LeaveHandOffNote":   responds,                           // who has the turn, or had it lately
 	"/tocsin.v1.OnCallService/CreateCoverRequest": passesOn("cover_request.schedule"), // for the caller; for anybody for an administrator and a manager
 	"/tocsin.v1.OnCallService/GetCoverRequest":    looks,
 	"/tocsin.v1.OnCallService/ListCoverRequests":  looks,

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/schedule"
@@ -84,6 +85,20 @@ func (s *Snapshot) policiesAsking(id schedule.ID) []*Policy {
 	}
 	slices.SortFunc(all, ByName)
 	return all
+}
+
+// ServicesAsking returns the services whose policies ask a schedule at one of
+// their levels, by id.
+func (s *Snapshot) ServicesAsking(id schedule.ID) []catalog.ServiceID {
+	var all []catalog.ServiceID
+	for _, p := range s.policiesAsking(id) {
+		refs, _ := s.referrer.get(reference{p.key(), KindService})
+		for name := range refs.all() {
+			all = append(all, catalog.ServiceID(name))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func asksSchedule(l escalation.Level, id schedule.ID) bool {

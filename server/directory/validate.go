@@ -24,13 +24,11 @@ const (
 	maxEmail      = 254 // RFC 5321, 4.5.3.1.3, less the angle brackets
 	maxURL        = 2048
 	maxMethods    = 20
-	maxSteps      = 20
 	maxMembers    = 1000
 	maxCatchAll   = 20
 	maxOptions    = 50
 	maxOptionKey  = 64
 	maxOption     = 1024
-	maxStepDelay  = 24 * time.Hour
 	maxRemind     = time.Hour
 	maxAck        = 7 * 24 * time.Hour
 	maxAuto       = 30 * 24 * time.Hour
@@ -278,15 +276,15 @@ func (c *checker) method(path string, m roster.Method) {
 }
 
 func (c *checker) steps(path string, steps []roster.Step, methods map[roster.MethodID]bool) {
-	if len(steps) > maxSteps {
-		c.bad(path, "there are %d; at most %d are allowed", len(steps), maxSteps)
+	if len(steps) > roster.MaxSteps {
+		c.bad(path, "there are %d; at most %d are allowed", len(steps), roster.MaxSteps)
 	}
 	for i, s := range steps {
 		if !methods[s.Method] {
 			c.bad(fmt.Sprintf("%s[%d].contact_method", path, i), "there is no contact method %q", s.Method)
 		}
-		if s.Delay < 0 || s.Delay > maxStepDelay {
-			c.bad(fmt.Sprintf("%s[%d].delay", path, i), "is %s; write 0s to %s", span(s.Delay), span(maxStepDelay))
+		if s.Delay < 0 || s.Delay > roster.MaxStepDelay {
+			c.bad(fmt.Sprintf("%s[%d].delay", path, i), "is %s; write 0s to %s", span(s.Delay), span(roster.MaxStepDelay))
 		}
 	}
 }

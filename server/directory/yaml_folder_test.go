@@ -10,6 +10,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // folder is a small organisation in three files.
@@ -256,6 +257,26 @@ func TestPlanIsVoidWhenTheWorldMoved(t *testing.T) {
 	other := with(t, folder(), "services.yaml", "name: Cart", "name: Bag")
 	if _, err := d.ApplyFiles(t.Context(), By{}, other, ApplyOptions{Owner: "shop", Revision: "no position"}); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("a plan of another installation: %v", err)
+	}
+}
+
+// TestOverridesStay: what people change among themselves is no difference to the
+// folder, and survives that the folder changes the schedule, and prunes.
+func TestOverridesStay(t *testing.T) {
+	d := open(t, newJournal(), ticking)
+	apply(t, d, folder(), ApplyOptions{Owner: "shop"})
+	change(t, d, func(e *Edit) error {
+		return e.AddOverrides("primary", schedule.Override{ID: "o1", User: "ben", Start: e.Now.Add(time.Hour), End: e.Now.Add(2 * time.Hour)})
+	})
+	if got := changes(apply(t, d, folder(), ApplyOptions{Owner: "shop", DryRun: true})); len(got) != 0 {
+		t.Errorf("an override is drift: %v", got)
+	}
+	o := ApplyOptions{Owner: "shop", Prune: true}
+	if got := changes(apply(t, d, with(t, folder(), "policies.yml", "[ann, ben]", "[ben, ann]"), o)); len(got) == 0 {
+		t.Fatal("the folder changes nothing")
+	}
+	if o, ok := d.Snapshot().GetOverride("o1"); !ok || !o.End.After(d.now()) {
+		t.Errorf("the override is %+v", o)
 	}
 }
 

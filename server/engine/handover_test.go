@@ -23,11 +23,11 @@ import (
 func TestWhatIsNewerIsHandedOver(t *testing.T) {
 	const service = catalog.ServiceID("shop")
 	p := store.PartitionOf(string(service))
-	newer := []byte{0, 99, 8, 1}
+	newer := []byte{0, store.Schema + 1, 8, 1}
 	document := func(i *instance, r *redis.Client) func() any {
 		id := i.find(service, "k").ID
 		key, timers := find(t, r, "*:i:"+string(id)), find(t, r, "*:tm")
-		if err := r.SetRange(t.Context(), key, 17, "99").Err(); err != nil {
+		if err := r.SetRange(t.Context(), key, 17, fmt.Sprintf("%02d", store.Schema+1)).Err(); err != nil {
 			t.Fatal(err)
 		}
 		return func() any {

@@ -7,6 +7,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
 // Command is something that happens to an incident. Decide knows them all.
@@ -84,6 +85,13 @@ type (
 		Users      []roster.UserID
 		Policy     escalation.PolicyID
 		NoFallback bool // people only: never goes back to the policy
+	}
+	// TakeOver gives the place of who goes off call to By, who comes on call: he is
+	// asked instead of whoever the schedule had asked, and holds what they had acknowledged.
+	TakeOver struct {
+		By       Actor
+		Schedule schedule.ID
+		From     roster.UserID // who goes off call, however he came to be asked; empty: nobody
 	}
 	// Reopen begins it again, as the same incident.
 	Reopen struct {
@@ -169,6 +177,7 @@ func (Resolve) command()           {}
 func (Snooze) command()            {}
 func (Escalate) command()          {}
 func (Reassign) command()          {}
+func (TakeOver) command()          {}
 func (Reopen) command()            {}
 func (SetUrgency) command()        {}
 func (SetPriority) command()       {}

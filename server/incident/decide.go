@@ -84,6 +84,8 @@ func (t *turn) apply(cmd Command) error {
 		return t.escalate(c)
 	case Reassign:
 		return t.reassign(c)
+	case TakeOver:
+		return t.takeOver(c)
 	case Reopen:
 		return t.reopen(c)
 	case SetUrgency:

@@ -48,9 +48,9 @@ func (t *turn) relieve() {
 		if !ok || in.Assigned(next) != nil {
 			continue
 		}
-		t.joinFor([]roster.UserID{next}, a.Via, CauseHandOff)
+		t.joinFor(System("rule"), []roster.UserID{next}, a.Via, CauseHandOff)
 		if how == escalation.HandOffMove {
-			t.leave(a.User)
+			t.leave(System("rule"), a.User)
 			t.follow([]roster.UserID{next}) // who followed the schedule follows on
 		}
 	}
@@ -65,14 +65,14 @@ func (t *turn) standDown() {
 	}
 	for _, a := range slices.Clone(t.in.Assignees) {
 		if next, ok := t.successor(a); ok && t.in.Assigned(next) != nil {
-			t.leave(a.User)
+			t.leave(System("rule"), a.User)
 			t.follow([]roster.UserID{next})
 		}
 	}
 }
 
 // leave takes somebody, and who follows him, out of those who are asked.
-func (t *turn) leave(u roster.UserID) {
+func (t *turn) leave(by Actor, u roster.UserID) {
 	in := t.in
 	gone := []roster.UserID{u}
 	in.Assignees = slices.DeleteFunc(in.Assignees, func(a Assignee) bool { return a.User == u })
@@ -82,7 +82,7 @@ func (t *turn) leave(u roster.UserID) {
 		}
 		return a.Shadow.Follows == u
 	})
-	left := Entry{Type: EntryAssigned, Actor: System("rule"), Via: ViaPolicy, Level: in.Level, Loop: in.Loop, Cause: CauseHandOff}
+	left := Entry{Type: EntryAssigned, Actor: by, Via: ViaPolicy, Level: in.Level, Loop: in.Loop, Cause: CauseHandOff}
 	for _, a := range in.Assignees {
 		if a.Via != ViaResponder {
 			left.Users, left.Via = append(left.Users, a.User), a.Via
@@ -91,8 +91,12 @@ func (t *turn) leave(u roster.UserID) {
 	t.tell(left)
 	t.moved()
 	t.stopMeasuring(gone...)
+	verb := "handed over"
+	if by.Kind == ActorUser {
+		verb = "taken over"
+	}
 	for _, g := range gone {
-		t.do(Work{Kind: WorkReplace, User: g, Actor: System("rule"), Text: "handed over"})
+		t.do(Work{Kind: WorkReplace, User: g, Actor: by, Text: verb})
 	}
 }
 

@@ -108,7 +108,7 @@ func command(rt *rapid.T, s *story, i int) incident.Command {
 		alert = incident.Alert{Service: shop, Key: key}
 	}
 	ev := fire("again", event.Severity(rapid.IntRange(1, 4).Draw(rt, "severity")))
-	switch rapid.IntRange(0, 17).Draw(rt, "command") {
+	switch rapid.IntRange(0, 18).Draw(rt, "command") {
 	case 0:
 		return incident.Acknowledge{By: who}
 	case 1:
@@ -146,6 +146,8 @@ func command(rt *rapid.T, s *story, i int) incident.Command {
 	case 15:
 		return incident.AddNote{By: who, Text: "note"}
 	case 16:
+		return incident.TakeOver{By: who, From: other}
+	case 17:
 		k := fmt.Sprintf("m%d", i)
 		return incident.AcceptMerge{By: who, Source: incident.ID(k), Alerts: []incident.Alert{{Service: "other", Key: k, Count: 1, Open: true}}}
 	}

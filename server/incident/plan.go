@@ -31,11 +31,11 @@ func (t *turn) assign(users []roster.UserID, via Via, level int) {
 }
 
 // join adds people beside whoever is asked, and begins their plans.
-func (t *turn) join(users []roster.UserID, via Via) { t.joinFor(users, via, 0) }
+func (t *turn) join(users []roster.UserID, via Via) { t.joinFor(System("rule"), users, via, 0) }
 
-// joinFor is join with its cause.
-func (t *turn) joinFor(users []roster.UserID, via Via, cause Cause) {
-	t.tell(Entry{Type: EntryAssigned, Actor: System("rule"), Users: users, Via: via, Level: t.in.Level, Loop: t.in.Loop, Count: 1, Cause: cause})
+// joinFor is join by somebody's word, with its cause.
+func (t *turn) joinFor(by Actor, users []roster.UserID, via Via, cause Cause) {
+	t.tell(Entry{Type: EntryAssigned, Actor: by, Users: users, Via: via, Level: t.in.Level, Loop: t.in.Loop, Count: 1, Cause: cause})
 	t.moved()
 	for _, u := range users {
 		t.begins(u, via, t.in.Level)

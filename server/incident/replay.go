@@ -64,6 +64,11 @@ func (r *Replayed) fold(e Entry) {
 		r.assign(e)
 	case EntryAcknowledged:
 		r.Status, r.Acks = Acknowledged, append(r.Acks, e.Actor.ID)
+	case EntryTakenOver:
+		r.Acks = slices.DeleteFunc(r.Acks, func(id string) bool { return slices.Contains(e.Users, roster.UserID(id)) })
+		if !slices.Contains(r.Acks, e.Actor.ID) {
+			r.Acks = append(r.Acks, e.Actor.ID)
+		}
 	case EntryUnacknowledged:
 		r.Status, r.Acks, r.SnoozedUntil = Triggered, nil, time.Time{}
 	case EntrySnoozed:

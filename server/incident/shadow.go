@@ -152,6 +152,8 @@ func deed(cmd Command) (Actor, string) {
 		return c.By, "escalate"
 	case Reassign:
 		return c.By, "reassign"
+	case TakeOver:
+		return c.By, "take over"
 	case SetUrgency:
 		return c.By, "change the urgency of"
 	}
@@ -169,7 +171,7 @@ const (
 func (t *turn) refuseShadow(cmd Command) error {
 	by, verb := deed(cmd)
 	user, ok := by.User()
-	if verb == "" || !ok || len(t.in.Shadows) == 0 {
+	if verb == "" || !ok || len(t.in.Shadows) == 0 || t.onTurn(cmd, user) {
 		return nil
 	}
 	t.part(func(s *Assignee) bool { return s.User == user })

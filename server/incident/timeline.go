@@ -49,6 +49,7 @@ const (
 	EntryShadowEnded                             // Users, Follows, Mode: they follow him no longer
 	EntryResponseDue                             // Users, Took, Until: the response target is near
 	EntryResponseMissed                          // Users, Took: the target has passed
+	EntryTakenOver                               // Actor holds what Users had acknowledged
 )
 
 // Entry is one line of the timeline. Which fields are set depends on the type.

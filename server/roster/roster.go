@@ -76,9 +76,15 @@ type Method struct {
 	Secret   []byte   // Webhook: sealed signing secret
 }
 
+// Limits of the steps by which a person is told of one urgency.
+const (
+	MaxSteps     = 20
+	MaxStepDelay = 24 * time.Hour
+)
+
 // Step is one line of a contact plan: this method, so long after the assignment.
 type Step struct {
-	Delay  time.Duration // 0..24 h since assignment to the person
+	Delay  time.Duration // 0..MaxStepDelay since assignment to the person
 	Method MethodID      // PushAll is always there
 	Loud   bool          // push with the critical sound
 }

@@ -29,7 +29,7 @@ var (
 		incident.EntryConfirmed: pb.TimelineEntry_TYPE_CONFIRMED, incident.EntryAckLimit: pb.TimelineEntry_TYPE_ACK_LIMIT,
 		incident.EntryShadowAsked: pb.TimelineEntry_TYPE_SHADOW_ASKED, incident.EntryShadowAcknowledged: pb.TimelineEntry_TYPE_SHADOW_ACKNOWLEDGED,
 		incident.EntryShadowEnded: pb.TimelineEntry_TYPE_SHADOW_ENDED, incident.EntryResponseDue: pb.TimelineEntry_TYPE_RESPONSE_DUE,
-		incident.EntryResponseMissed: pb.TimelineEntry_TYPE_RESPONSE_MISSED,
+		incident.EntryResponseMissed: pb.TimelineEntry_TYPE_RESPONSE_MISSED, incident.EntryTakenOver: pb.TimelineEntry_TYPE_TAKEN_OVER,
 	}
 	causes = map[incident.Cause]pb.TimelineEntry_Cause{ //nolint:gochecknoglobals // look-up table
 		incident.CauseManual: pb.TimelineEntry_CAUSE_MANUAL, incident.CauseTimeout: pb.TimelineEntry_CAUSE_TIMEOUT,
@@ -164,6 +164,8 @@ func (s shaper) sentence(e incident.Entry) string {
 		return fmt.Sprintf("%s has not acknowledged for %s and has until %s to meet the response target.", users, e.Took, e.Until.UTC().Format("15:04:05 UTC"))
 	case incident.EntryResponseMissed:
 		return fmt.Sprintf("%s did not acknowledge within the response target of %s.", users, e.Took)
+	case incident.EntryTakenOver:
+		return fmt.Sprintf("%s took it over from %s.", who, users)
 	default:
 		return "Something happened that this version does not know."
 	}

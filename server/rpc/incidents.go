@@ -119,6 +119,8 @@ func verb(cmd incident.Command) string {
 		return "snooze"
 	case incident.Reassign:
 		return "reassign"
+	case incident.TakeOver:
+		return "take_over"
 	case incident.SetPriority:
 		return "set_priority"
 	case incident.SetUrgency:

@@ -26,7 +26,7 @@ type Limits struct {
 	// Streams is how many streams one caller may have open: 32.
 	Streams int
 	// AllStreams is how many streams all callers together may have open at this
-	// instance: 4,096. A quarter of them is for the first two of each caller: an
+	// instance: 8,192. A quarter of them is for the first two of each caller: an
 	// app needs no more, and has them while others hold all that they can get.
 	AllStreams int
 }
@@ -48,7 +48,7 @@ func (l Limits) withDefaults() Limits {
 		l.Streams = 32
 	}
 	if l.AllStreams == 0 {
-		l.AllStreams = 4096
+		l.AllStreams = 8192
 	}
 	return l
 }

@@ -22,7 +22,7 @@ func sample(e incident.EntryType, c incident.Cause) incident.Entry {
 		Via: incident.ViaPolicy, From: 0, Level: 1, Loop: 1, Count: 2, Key: "disk", Step: "mail", Text: "disk full", Until: at.Add(time.Hour), Other: "0other",
 		Urgency: incident.High, Priority: 2, Severity: event.Critical,
 	}
-	if e >= incident.EntryShadowAsked {
+	if e >= incident.EntryShadowAsked && e <= incident.EntryResponseMissed {
 		entry.Follows, entry.Mode, entry.Took = "bo", schedule.Practise, 10*time.Minute
 	}
 	return entry
@@ -33,7 +33,7 @@ func sample(e incident.EntryType, c incident.Cause) incident.Entry {
 func TestSentences(t *testing.T) {
 	var b strings.Builder
 	s := shaper{book{}}
-	for e := incident.EntryTriggered; e <= incident.EntryResponseMissed; e++ {
+	for e := incident.EntryTriggered; e <= incident.EntryTakenOver; e++ {
 		plain := s.sentence(sample(e, 0))
 		fmt.Fprintf(&b, "%s\n  %s\n", strings.TrimPrefix(entryTypes[e].String(), "TYPE_"), plain)
 		for c := incident.CauseManual; c <= incident.CauseHandOff; c++ {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/push/apns"
 	"github.com/tocsin-oncall/tocsin/push/fcm"
@@ -262,8 +264,47 @@ type exchange struct {
 	Status int               `json:"status"`
 	Header map[string]string `json:"header,omitempty"`
 	Answer json.RawMessage   `json:"answer"`
-	// Then is what the app does about it.
+	// Text is an answer that is not JSON.
+	Text string `json:"text,omitempty"`
+	// Do is what the app does about a failure, in one word of the table.
+	Do string `json:"do,omitempty"`
+	// Then is the same for people.
 	Then string `json:"then"`
+}
+
+// judged sets what the app does.
+func (e exchange) judged() exchange {
+	if e.Status == http.StatusOK {
+		return e
+	}
+	var answer struct {
+		Code    codes.Code
+		Details []struct {
+			Reason   string
+			Metadata map[string]string
+		}
+	}
+	_ = json.Unmarshal(e.Answer, &answer) // what is in front of a server answers anything
+	reason, reopen := "", false
+	for _, d := range answer.Details {
+		if d.Reason != "" {
+			reason, reopen = d.Reason, d.Metadata["reopen"] == "true"
+		}
+	}
+	e.Do = advice(e.Status, answer.Code, reason, reopen)
+	return e
+}
+
+// elsewhere is an answer that this server does not give by itself.
+func elsewhere(name string, status int, header map[string]string, answer, text, then string) exchange {
+	e := exchange{
+		Name: name, Method: http.MethodPost, Path: "/v1/push/actions", Auth: "device credential", Body: json.RawMessage("{}"),
+		Status: status, Header: header, Answer: json.RawMessage("null"), Text: text, Then: then,
+	}
+	if answer != "" {
+		e.Answer = json.RawMessage(answer)
+	}
+	return e.judged()
 }
 
 // talk makes the call and writes it down.
@@ -284,7 +325,7 @@ func (r *rig) talk(name, path, who, body, then string) exchange {
 			e.Header[h] = v
 		}
 	}
-	return e
+	return e.judged()
 }
 
 // fixed is a rig whose clock stands still and whose incident has a name that does not change.
@@ -438,5 +479,15 @@ func TestVectorsOfErrors(t *testing.T) {
 		r.talk("a wrong field", name+":snooze", phone, `{"duration":"1000000s"}`, "A mistake of the app: the violations name the fields."),
 		r.talk("a field that does not exist", name+":snooze", phone, `{"minutes":5}`, "A mistake of the app."),
 		r.talk("no further level", name+":escalate", phone, `{"level":7}`, "A mistake of the app: offer the levels that the incident has."),
+		elsewhere("too many calls", http.StatusTooManyRequests, map[string]string{"Retry-After": "3"},
+			`{"code":8,"message":"too many calls","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"TOO_MANY_CALLS","domain":"tocsin.dev","metadata":{}},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"3s"}]}`,
+			"", "Wait as long as it says, and repeat with the same ids."),
+		elsewhere("the server is full", http.StatusServiceUnavailable, nil,
+			`{"code":14,"message":"the server is full","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"2s"}]}`,
+			"", "Wait as long as it says, and repeat with the same ids."),
+		elsewhere("a page of a proxy", http.StatusBadGateway, nil, "", "<html><body><h1>502 Bad Gateway</h1></body></html>", "Repeat a few times."),
+		elsewhere("a page of a proxy that is busy", http.StatusServiceUnavailable, map[string]string{"Retry-After": "120"}, "", "<html>", "Wait as long as it says."),
+		elsewhere("a network that wants a login", http.StatusNetworkAuthenticationRequired, nil, "", "<html>", "Repeat: the person has to sign in to the network."),
+		elsewhere("nothing but a status", http.StatusInternalServerError, nil, "", "", "Repeat a few times."),
 	})
 }

@@ -138,7 +138,7 @@ func joined(pieces []piece) []Shift {
 	return shifts
 }
 
-// Horizon is how far from an instant Whole and Next look.
+// Horizon is how far from an instant is looked for a shift or a hand-off.
 const Horizon = 400 * 24 * time.Hour
 
 // Whole returns the shift that contains t as Render joins it, uncut: from where

@@ -61,6 +61,36 @@ func (r *Resolver) HandOffs(from, to time.Time) []HandOff {
 	return all
 }
 
+// LastHandOff returns the latest hand-off at or before t, from or to the user; of
+// anybody when the user is empty. False: there is none within the Horizon.
+func (r *Resolver) LastHandOff(t time.Time, user roster.UserID) (HandOff, bool) {
+	return nearest(func(reach time.Duration) []HandOff {
+		all := r.HandOffs(t.Add(-reach), t.Add(1))
+		slices.Reverse(all)
+		return all
+	}, user)
+}
+
+// NextHandOff returns the first hand-off after t, as LastHandOff does.
+func (r *Resolver) NextHandOff(t time.Time, user roster.UserID) (HandOff, bool) {
+	return nearest(func(reach time.Duration) []HandOff { return r.HandOffs(t.Add(1), t.Add(reach)) }, user)
+}
+
+// nearest looks further and further for the first hand-off that concerns the user.
+func nearest(within func(reach time.Duration) []HandOff, user roster.UserID) (HandOff, bool) {
+	for reach := day; ; reach *= 8 {
+		reach = min(reach, Horizon)
+		for _, h := range within(reach) {
+			if user == "" || h.From == user || h.To == user {
+				return h, true
+			}
+		}
+		if reach == Horizon {
+			return HandOff{}, false
+		}
+	}
+}
+
 // Notices are when both sides are told of the hand-off: a day and an hour
 // before, and when it is there.
 func (h HandOff) Notices() []time.Time { return before(h.At, day, time.Hour, 0) }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 // TestHandOffs: a turn that goes on by an override of the same person is no
@@ -118,5 +120,33 @@ func TestDifferenceOfANewSchedule(t *testing.T) {
 	got := Differences(nil, compiled(t, weekly(t, "A")), from, from.Add(day))
 	if len(got) != 1 || got[0] != (Change{from, from.Add(day), "", "A"}) {
 		t.Errorf("a new schedule changes %+v, want all to A", got)
+	}
+}
+
+// TestHandOffsOnBothSides: the last and the next hand-off of anybody, and of one
+// person, however far away; at its very instant a hand-off is the last one.
+func TestHandOffsOnBothSides(t *testing.T) {
+	r, monday := compiled(t, weekly(t, "ABC")), at(t, "2026-06-08T07:00Z") // A's
+	alone := compiled(t, weekly(t, "A"))
+	noon := monday.Add(3 * day)
+	for name, c := range map[string]struct {
+		find func(time.Time, roster.UserID) (HandOff, bool)
+		at   time.Time
+		user roster.UserID
+		want HandOff
+	}{
+		"last":               {r.LastHandOff, noon, "", HandOff{monday, "A", "B"}},
+		"last at it":         {r.LastHandOff, monday, "", HandOff{monday, "A", "B"}},
+		"next at it":         {r.NextHandOff, monday, "", HandOff{monday.Add(7 * day), "B", "C"}},
+		"next":               {r.NextHandOff, noon, "", HandOff{monday.Add(7 * day), "B", "C"}},
+		"next of A":          {r.NextHandOff, noon, "A", HandOff{monday.Add(14 * day), "C", "A"}},
+		"last of C":          {r.LastHandOff, noon.Add(28 * day), "C", HandOff{monday.Add(28 * day), "B", "C"}},
+		"next of a stranger": {r.NextHandOff, noon, "Z", HandOff{}},
+		"next of one alone":  {alone.NextHandOff, noon, "", HandOff{}},
+	} {
+		got, ok := c.find(c.at, c.user)
+		if got != c.want || ok != (c.want != HandOff{}) {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, ok, c.want)
+		}
 	}
 }

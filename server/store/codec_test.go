@@ -217,10 +217,14 @@ func TestInvalidTextIsMended(t *testing.T) {
 func TestNewerDocumentIsRefused(t *testing.T) {
 	t.Parallel()
 	raw := seal(prefix{Revision: 1, Status: 1, Form: Schema, Encoding: encodingPlain, Nonce: "12345678"}, nil)
-	copy(raw[17:], "99")
-	_, _, err := decodeIncident("x", raw)
-	if !errors.Is(err, ErrNewerSchema) {
-		t.Errorf("got %v, want %v", err, ErrNewerSchema)
+	for schema, newer := range map[int]bool{Schema + 1: true, Schema + leap: true, Schema + leap + 1: false, 99: false} {
+		copy(raw[17:], fmt.Sprintf("%02d", schema))
+		if _, _, err := decodeIncident("x", raw); err == nil || errors.Is(err, ErrNewerSchema) != newer {
+			t.Errorf("a document of schema %d: got %v, want that a newer version reads it: %t", schema, err, newer)
+		}
+		if err := readRecord([]byte{0, byte(schema)}, &storepb.Entry{}); err == nil || errors.Is(err, ErrNewerSchema) != newer {
+			t.Errorf("a record of schema %d: got %v, want that a newer version reads it: %t", schema, err, newer)
+		}
 	}
 }
 

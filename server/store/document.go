@@ -81,7 +81,7 @@ func open(raw []byte) (prefix, []byte, error) {
 		}
 	}
 	if schema > Schema {
-		return prefix{}, nil, ErrNewerSchema.With("schema", strconv.FormatUint(schema, 10))
+		return prefix{}, nil, unreadable(schema)
 	}
 	return prefix{
 		Revision: revision, Generation: uint32(generation), Status: uint8(status), Form: form(schema),

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,6 +24,19 @@ type form uint8
 var ErrNewerSchema = fault.New(fault.Unavailable, "NEWER_SCHEMA",
 	"it was written by a newer version of tocsin, whose instances can read it").After(retryAfter)
 
+// leap is how far ahead of ours the schema of a version may be that runs beside
+// this one. What says more is damaged, and one damaged byte must not make every
+// instance give up its partitions.
+const leap = 8
+
+// unreadable is the error about what is in a later form than this version reads.
+func unreadable(schema uint64) error {
+	if schema > Schema+leap {
+		return fmt.Errorf("it says that its schema is %d, which no version writes: it is damaged", schema)
+	}
+	return ErrNewerSchema.With("schema", strconv.FormatUint(schema, 10))
+}
+
 // body writes a message whose form is told beside it. The message is used up.
 func (f form) body(m proto.Message) []byte {
 	recast(m, f)
@@ -43,7 +57,7 @@ func (f form) stamped(body []byte) []byte {
 // read reads a message that is in this form.
 func (f form) read(raw []byte, m proto.Message) error {
 	if f > Schema {
-		return ErrNewerSchema.With("schema", fmt.Sprint(f))
+		return unreadable(uint64(f))
 	}
 	if err := proto.Unmarshal(raw, m); err != nil {
 		return err

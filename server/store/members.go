@@ -169,6 +169,11 @@ func (s *Store) PutOnce(ctx context.Context, key string, value []byte, ttl time.
 	return failed(err, "keep a value to be taken once")
 }
 
+// Keep keeps a value for a time, in place of what the key had. Peek reads it.
+func (s *Store) Keep(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return failed(s.rdb.Set(ctx, onceKey(PartitionOf(key), key), value, ttl).Err(), "keep a value")
+}
+
 // Take returns a value and forgets it: of several callers one gets it. NotFound
 // when it was taken, has lapsed or never was.
 func (s *Store) Take(ctx context.Context, key string) ([]byte, error) {

@@ -108,6 +108,14 @@ func TestOnceIsTakenOnce(t *testing.T) {
 	if got, err := s.Peek(ctx, "enrol-1"); err != nil || string(got) != "ann" {
 		t.Errorf("peek: got %q, %v, want ann", got, err)
 	}
+	for _, text := range []string{"first", "second"} {
+		if err := s.Keep(ctx, "note-1", []byte(text), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := s.Peek(ctx, "note-1"); err != nil || string(got) != "second" {
+		t.Errorf("peek at what was kept twice: got %q, %v, want the second", got, err)
+	}
 	if got, err := s.Take(ctx, "enrol-1"); err != nil || string(got) != "ann" {
 		t.Errorf("take: got %q, %v, want ann", got, err)
 	}

@@ -125,7 +125,7 @@ func newerData(t *testing.T, s *Store) newerThings {
 	}
 	things.in, _ = mustCommit(t, s, begin(opened(things.service, base), "k"))
 	p := PartitionOf(string(things.service))
-	if err := s.rdb.SetRange(t.Context(), incidentKey(p, things.in.ID), 17, "99").Err(); err != nil {
+	if err := s.rdb.SetRange(t.Context(), incidentKey(p, things.in.ID), 17, fmt.Sprintf("%02d", Schema+1)).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for key, field := range map[string]string{inboxKey(p): "e", workKey(p): "w"} {
@@ -135,17 +135,17 @@ func newerData(t *testing.T, s *Store) newerThings {
 		}
 		_, body := formOf([]byte(list[0].Values[field].(string)))
 		s.rdb.XDel(t.Context(), key, list[0].ID)
-		s.rdb.XAdd(t.Context(), streamEntry(key, field, append([]byte{0, 99}, body...)))
+		s.rdb.XAdd(t.Context(), streamEntry(key, field, append([]byte{0, Schema + 1}, body...)))
 	}
 	alerts := alertsKey(p, things.in.ID)
 	for field, raw := range s.rdb.HGetAll(t.Context(), alerts).Val() {
 		_, body := formOf([]byte(raw))
-		s.rdb.HSet(t.Context(), alerts, field, append([]byte{0, 99}, body...))
+		s.rdb.HSet(t.Context(), alerts, field, append([]byte{0, Schema + 1}, body...))
 	}
 	timeline := timelineKey(p, things.in.ID)
 	for i, raw := range s.rdb.LRange(t.Context(), timeline, 0, -1).Val() {
 		_, body := formOf([]byte(raw))
-		s.rdb.LSet(t.Context(), timeline, int64(i), append([]byte{0, 99}, body...))
+		s.rdb.LSet(t.Context(), timeline, int64(i), append([]byte{0, Schema + 1}, body...))
 	}
 	return things
 }
@@ -198,7 +198,7 @@ func TestOlderEntriesBeforeANewerOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := PartitionOf(string(service))
-	s.rdb.XAdd(t.Context(), streamEntry(inboxKey(p), "e", []byte{0, 99, 1, 2}))
+	s.rdb.XAdd(t.Context(), streamEntry(inboxKey(p), "e", []byte{0, Schema + 1, 1, 2}))
 	if err := s.Append(t.Context(), []InboxEntry{entry}); err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestWhatWasMetIsTold(t *testing.T) {
 		t.Errorf("got %v, want %v", err, ErrOutgrown)
 	}
 	m := beat(base.Add(time.Second))
-	if m.Leases[0].Owner != "" || m.Schema.Written != 99 || len(m.Readers()) != 0 {
+	if m.Leases[0].Owner != "" || m.Schema.Written != Schema+1 || len(m.Readers()) != 0 {
 		t.Errorf("afterwards: %+v of %+v, read by %q", m.Leases[0], m.Schema, m.Readers())
 	}
 	if _, err := Open(t.Context(), Options{URL: url}); !errors.Is(err, ErrOutgrown) {

@@ -1232,7 +1232,8 @@ const file_tocsin_v1_calendar_proto_rawDesc = "" +
 	"\x0eCheckVacations\x12 .tocsin.v1.CheckVacationsRequest\x1a!.tocsin.v1.CheckVacationsResponse\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{user=users/*}:checkVacations\x12\x89\x01\n" +
 	"\x13SetVacationCalendar\x12%.tocsin.v1.SetVacationCalendarRequest\x1a\x1b.tocsin.v1.VacationCalendar\".\x82\xd3\xe4\x93\x02(:\x01*\x1a#/v1/{user=users/*}/vacationCalendar\x12\x86\x01\n" +
 	"\x13GetVacationCalendar\x12%.tocsin.v1.GetVacationCalendarRequest\x1a\x1b.tocsin.v1.VacationCalendar\"+\x82\xd3\xe4\x93\x02%\x12#/v1/{user=users/*}/vacationCalendar\x12\x87\x01\n" +
-	"\x16DeleteVacationCalendar\x12(.tocsin.v1.DeleteVacationCalendarRequest\x1a\x16.google.protobuf.Empty\"+\x82\xd3\xe4\x93\x02%*#/v1/{user=users/*}/vacationCalendarB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x16DeleteVacationCalendar\x12(.tocsin.v1.DeleteVacationCalendarRequest\x1a\x16.google.protobuf.Empty\"+\x82\xd3\xe4\x93\x02%*#/v1/{user=users/*}/vacationCalendarBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_calendar_proto_rawDescOnce sync.Once

@@ -1634,7 +1634,8 @@ const file_tocsin_v1_catalog_proto_rawDesc = "" +
 	"\x11CreateIntegration\x12#.tocsin.v1.CreateIntegrationRequest\x1a$.tocsin.v1.CreateIntegrationResponse\"%\x82\xd3\xe4\x93\x02\x1f:\vintegration\"\x10/v1/integrations\x12\x8c\x01\n" +
 	"\x11UpdateIntegration\x12#.tocsin.v1.UpdateIntegrationRequest\x1a\x16.tocsin.v1.Integration\":\x82\xd3\xe4\x93\x024:\vintegration2%/v1/{integration.name=integrations/*}\x12s\n" +
 	"\x11DeleteIntegration\x12#.tocsin.v1.DeleteIntegrationRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/{name=integrations/*}\x12\x97\x01\n" +
-	"\x14RotateIntegrationKey\x12&.tocsin.v1.RotateIntegrationKeyRequest\x1a'.tocsin.v1.RotateIntegrationKeyResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=integrations/*}:rotateKeyB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x14RotateIntegrationKey\x12&.tocsin.v1.RotateIntegrationKeyRequest\x1a'.tocsin.v1.RotateIntegrationKeyResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=integrations/*}:rotateKeyBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_catalog_proto_rawDescOnce sync.Once

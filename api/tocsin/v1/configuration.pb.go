@@ -1142,7 +1142,8 @@ const file_tocsin_v1_configuration_proto_rawDesc = "" +
 	"\x11PlanConfiguration\x12#.tocsin.v1.PlanConfigurationRequest\x1a$.tocsin.v1.PlanConfigurationResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/configuration:plan\x12\x86\x01\n" +
 	"\x13ExportConfiguration\x12%.tocsin.v1.ExportConfigurationRequest\x1a&.tocsin.v1.ExportConfigurationResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/configuration:export\x12^\n" +
 	"\vGetSettings\x12\x1d.tocsin.v1.GetSettingsRequest\x1a\x13.tocsin.v1.Settings\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=settings}\x12w\n" +
-	"\x0eUpdateSettings\x12 .tocsin.v1.UpdateSettingsRequest\x1a\x13.tocsin.v1.Settings\".\x82\xd3\xe4\x93\x02(:\bsettings2\x1c/v1/{settings.name=settings}B8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x0eUpdateSettings\x12 .tocsin.v1.UpdateSettingsRequest\x1a\x13.tocsin.v1.Settings\".\x82\xd3\xe4\x93\x02(:\bsettings2\x1c/v1/{settings.name=settings}BI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_configuration_proto_rawDescOnce sync.Once

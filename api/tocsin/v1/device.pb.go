@@ -3346,7 +3346,8 @@ const file_tocsin_v1_device_proto_rawDesc = "" +
 	"\x03Act\x12\x15.tocsin.v1.ActRequest\x1a\x16.tocsin.v1.ActResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/push/actions\x12q\n" +
 	"\fSendTestPush\x12\x1e.tocsin.v1.SendTestPushRequest\x1a\x13.tocsin.v1.TestPush\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=devices/*}:sendTestPush\x12n\n" +
 	"\rWatchTestPush\x12\x1f.tocsin.v1.WatchTestPushRequest\x1a\x13.tocsin.v1.TestPush\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=testPushes/*}:watch0\x01\x12u\n" +
-	"\x0fConfirmTestPush\x12!.tocsin.v1.ConfirmTestPushRequest\x1a\x13.tocsin.v1.TestPush\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=testPushes/*}:confirmB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x0fConfirmTestPush\x12!.tocsin.v1.ConfirmTestPushRequest\x1a\x13.tocsin.v1.TestPush\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=testPushes/*}:confirmBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_device_proto_rawDescOnce sync.Once

@@ -1833,7 +1833,8 @@ const file_tocsin_v1_drill_proto_rawDesc = "" +
 	"\n" +
 	"StartDrill\x12\x1c.tocsin.v1.StartDrillRequest\x1a\x1d.tocsin.v1.StartDrillResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/drills:start\x12e\n" +
 	"\vCancelDrill\x12\x1d.tocsin.v1.CancelDrillRequest\x1a\x10.tocsin.v1.Drill\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=drills/*}:cancel\x12e\n" +
-	"\vPutOffDrill\x12\x1d.tocsin.v1.PutOffDrillRequest\x1a\x10.tocsin.v1.Drill\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=drills/*}:putOffB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\vPutOffDrill\x12\x1d.tocsin.v1.PutOffDrillRequest\x1a\x10.tocsin.v1.Drill\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=drills/*}:putOffBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_drill_proto_rawDescOnce sync.Once

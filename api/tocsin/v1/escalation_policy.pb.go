@@ -921,7 +921,8 @@ const file_tocsin_v1_escalation_policy_proto_rawDesc = "" +
 	"\x16ListEscalationPolicies\x12(.tocsin.v1.ListEscalationPoliciesRequest\x1a).tocsin.v1.ListEscalationPoliciesResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/escalationPolicies\x12\x92\x01\n" +
 	"\x16CreateEscalationPolicy\x12(.tocsin.v1.CreateEscalationPolicyRequest\x1a\x1b.tocsin.v1.EscalationPolicy\"1\x82\xd3\xe4\x93\x02+:\x11escalation_policy\"\x16/v1/escalationPolicies\x12\xad\x01\n" +
 	"\x16UpdateEscalationPolicy\x12(.tocsin.v1.UpdateEscalationPolicyRequest\x1a\x1b.tocsin.v1.EscalationPolicy\"L\x82\xd3\xe4\x93\x02F:\x11escalation_policy21/v1/{escalation_policy.name=escalationPolicies/*}\x12\x83\x01\n" +
-	"\x16DeleteEscalationPolicy\x12(.tocsin.v1.DeleteEscalationPolicyRequest\x1a\x16.google.protobuf.Empty\"'\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=escalationPolicies/*}B8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x16DeleteEscalationPolicy\x12(.tocsin.v1.DeleteEscalationPolicyRequest\x1a\x16.google.protobuf.Empty\"'\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=escalationPolicies/*}BI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_escalation_policy_proto_rawDescOnce sync.Once

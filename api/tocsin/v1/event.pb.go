@@ -786,7 +786,8 @@ const file_tocsin_v1_event_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2\x1f.tocsin.v1.PublishEventResponseB\x03\xe0A\x03R\aresults2\x86\x02\n" +
 	"\fEventService\x12n\n" +
 	"\fPublishEvent\x12\x1e.tocsin.v1.PublishEventRequest\x1a\x1f.tocsin.v1.PublishEventResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/events:publish\x12\x85\x01\n" +
-	"\x12BatchPublishEvents\x12$.tocsin.v1.BatchPublishEventsRequest\x1a%.tocsin.v1.BatchPublishEventsResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/events:batchPublishB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x12BatchPublishEvents\x12$.tocsin.v1.BatchPublishEventsRequest\x1a%.tocsin.v1.BatchPublishEventsResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/events:batchPublishBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_event_proto_rawDescOnce sync.Once

@@ -629,6 +629,8 @@ const (
 	TimelineEntry_TYPE_RESPONSE_DUE TimelineEntry_Type = 40
 	// The response target has passed without an answer: users[0], response_time.
 	TimelineEntry_TYPE_RESPONSE_MISSED TimelineEntry_Type = 41
+	// Who comes on call holds what others had acknowledged: actor, users.
+	TimelineEntry_TYPE_TAKEN_OVER TimelineEntry_Type = 42
 )
 
 // Enum value maps for TimelineEntry_Type.
@@ -676,6 +678,7 @@ var (
 		39: "TYPE_SHADOW_ENDED",
 		40: "TYPE_RESPONSE_DUE",
 		41: "TYPE_RESPONSE_MISSED",
+		42: "TYPE_TAKEN_OVER",
 	}
 	TimelineEntry_Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED":         0,
@@ -720,6 +723,7 @@ var (
 		"TYPE_SHADOW_ENDED":        39,
 		"TYPE_RESPONSE_DUE":        40,
 		"TYPE_RESPONSE_MISSED":     41,
+		"TYPE_TAKEN_OVER":          42,
 	}
 )
 
@@ -2964,7 +2968,7 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\rVIA_PAGERDUTY\x10\x06\x12\r\n" +
 	"\tVIA_EMAIL\x10\a\x12\v\n" +
 	"\aVIA_APP\x10\b\x12\x14\n" +
-	"\x10VIA_COMMAND_LINE\x10\t\"\x8d\x15\n" +
+	"\x10VIA_COMMAND_LINE\x10\t\"\xa2\x15\n" +
 	"\rTimelineEntry\x12\x15\n" +
 	"\x03seq\x18\x01 \x01(\x03B\x03\xe0A\x03R\x03seq\x12>\n" +
 	"\n" +
@@ -3000,7 +3004,7 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"shadowMode\x123\n" +
 	"\bfollowed\x18\x18 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
 	"\x0ftocsin.dev/UserR\bfollowed\x12C\n" +
-	"\rresponse_time\x18\x19 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\fresponseTime\"\xac\a\n" +
+	"\rresponse_time\x18\x19 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\fresponseTime\"\xc1\a\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTYPE_TRIGGERED\x10\x01\x12\x14\n" +
@@ -3045,7 +3049,8 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\x18TYPE_SHADOW_ACKNOWLEDGED\x10&\x12\x15\n" +
 	"\x11TYPE_SHADOW_ENDED\x10'\x12\x15\n" +
 	"\x11TYPE_RESPONSE_DUE\x10(\x12\x18\n" +
-	"\x14TYPE_RESPONSE_MISSED\x10)\"\x98\x04\n" +
+	"\x14TYPE_RESPONSE_MISSED\x10)\x12\x13\n" +
+	"\x0fTYPE_TAKEN_OVER\x10*\"\x98\x04\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCAUSE_MANUAL\x10\x01\x12\x11\n" +
@@ -3134,7 +3139,8 @@ const file_tocsin_v1_incident_proto_rawDesc = "" +
 	"\vAUDIBLE_YES\x10\x01\x12\x0e\n" +
 	"\n" +
 	"AUDIBLE_NO\x10\x02\x12\x13\n" +
-	"\x0fAUDIBLE_UNKNOWN\x10\x03B8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x0fAUDIBLE_UNKNOWN\x10\x03BI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_incident_proto_rawDescOnce sync.Once

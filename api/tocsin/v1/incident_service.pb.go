@@ -3134,7 +3134,8 @@ const file_tocsin_v1_incident_service_proto_rawDesc = "" +
 	"\fListTimeline\x12\x1e.tocsin.v1.ListTimelineRequest\x1a\x1f.tocsin.v1.ListTimelineResponse\")\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=incidents/*}/timeline\x12\x82\x01\n" +
 	"\x0eListDeliveries\x12 .tocsin.v1.ListDeliveriesRequest\x1a!.tocsin.v1.ListDeliveriesResponse\"+\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=incidents/*}/deliveries\x12\x80\x01\n" +
 	"\rExplainPaging\x12\x1f.tocsin.v1.ExplainPagingRequest\x1a .tocsin.v1.ExplainPagingResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/{name=incidents/*}:explainPaging\x12t\n" +
-	"\x0eWatchIncidents\x12 .tocsin.v1.WatchIncidentsRequest\x1a!.tocsin.v1.WatchIncidentsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/incidents:watch0\x01B8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x0eWatchIncidents\x12 .tocsin.v1.WatchIncidentsRequest\x1a!.tocsin.v1.WatchIncidentsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/incidents:watch0\x01BI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_incident_service_proto_rawDescOnce sync.Once

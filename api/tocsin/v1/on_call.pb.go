@@ -1488,6 +1488,758 @@ func (x *CancelCoverRequestRequest) GetRequestId() string {
 	return ""
 }
 
+// Asks for a hand-off.
+type GetHandOffRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of this schedule. Default: of any in which the person takes turns.
+	Schedule string `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// The hand-off nearest to this instant. Default: now.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// Only from or to this person; "users/me" is the caller. Default: the caller, or
+	// anybody when a schedule is named.
+	User          string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHandOffRequest) Reset() {
+	*x = GetHandOffRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHandOffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHandOffRequest) ProtoMessage() {}
+
+func (x *GetHandOffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHandOffRequest.ProtoReflect.Descriptor instead.
+func (*GetHandOffRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetHandOffRequest) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *GetHandOffRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *GetHandOffRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+// What goes from the one who goes off call to the one who comes.
+type HandOff struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of which schedule.
+	Schedule string `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// When the turn passes on.
+	HandoffTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=handoff_time,json=handoffTime,proto3" json:"handoff_time,omitempty"`
+	// Who goes off call; empty: nobody was on call.
+	FromUser string `protobuf:"bytes,3,opt,name=from_user,json=fromUser,proto3" json:"from_user,omitempty"`
+	// Who comes on call; empty: nobody does.
+	ToUser string `protobuf:"bytes,4,opt,name=to_user,json=toUser,proto3" json:"to_user,omitempty"`
+	// When the shift began that ends; absent when nobody was on call.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When the turn ends that begins; absent when nobody comes on call.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// The services whose escalation policies ask the schedule.
+	Services []string `protobuf:"bytes,7,rep,name=services,proto3" json:"services,omitempty"`
+	// What is open now, the most pressing first: what nobody has acknowledged, what
+	// somebody holds, what sleeps. At most 200.
+	Incidents []*HandOffIncident `protobuf:"bytes,8,rep,name=incidents,proto3" json:"incidents,omitempty"`
+	// How many incidents were resolved during the shift.
+	ResolvedCount int32 `protobuf:"varint,9,opt,name=resolved_count,json=resolvedCount,proto3" json:"resolved_count,omitempty"`
+	// How many pages went out during the shift.
+	PageCount int32 `protobuf:"varint,10,opt,name=page_count,json=pageCount,proto3" json:"page_count,omitempty"`
+	// What was noted on incidents during the shift, oldest first, at most 100: the latest.
+	Remarks []*HandOffRemark `protobuf:"bytes,11,rep,name=remarks,proto3" json:"remarks,omitempty"`
+	// What paged and repeated most during the shift, the noisiest first, at most 10.
+	Noise []*HandOffNoise `protobuf:"bytes,12,rep,name=noise,proto3" json:"noise,omitempty"`
+	// The response targets that were missed during the shift, oldest first.
+	Misses []*HandOffMiss `protobuf:"bytes,13,rep,name=misses,proto3" json:"misses,omitempty"`
+	// When nobody will be on call by the schedule, in the 30 days that follow.
+	Gaps []*Shift `protobuf:"bytes,14,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// The cover requests of the schedule that nobody has taken yet, by start.
+	CoverRequests []*CoverRequest `protobuf:"bytes,15,rep,name=cover_requests,json=coverRequests,proto3" json:"cover_requests,omitempty"`
+	// What the one who goes off call has left to say; absent when nothing.
+	Note *HandOffNote `protobuf:"bytes,16,opt,name=note,proto3" json:"note,omitempty"`
+	// Whether there were more incidents than are looked at, 200 that are open and 500 that
+	// were resolved: then the counts are of the latest.
+	Truncated     bool `protobuf:"varint,17,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOff) Reset() {
+	*x = HandOff{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOff) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOff) ProtoMessage() {}
+
+func (x *HandOff) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOff.ProtoReflect.Descriptor instead.
+func (*HandOff) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *HandOff) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *HandOff) GetHandoffTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HandoffTime
+	}
+	return nil
+}
+
+func (x *HandOff) GetFromUser() string {
+	if x != nil {
+		return x.FromUser
+	}
+	return ""
+}
+
+func (x *HandOff) GetToUser() string {
+	if x != nil {
+		return x.ToUser
+	}
+	return ""
+}
+
+func (x *HandOff) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *HandOff) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *HandOff) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *HandOff) GetIncidents() []*HandOffIncident {
+	if x != nil {
+		return x.Incidents
+	}
+	return nil
+}
+
+func (x *HandOff) GetResolvedCount() int32 {
+	if x != nil {
+		return x.ResolvedCount
+	}
+	return 0
+}
+
+func (x *HandOff) GetPageCount() int32 {
+	if x != nil {
+		return x.PageCount
+	}
+	return 0
+}
+
+func (x *HandOff) GetRemarks() []*HandOffRemark {
+	if x != nil {
+		return x.Remarks
+	}
+	return nil
+}
+
+func (x *HandOff) GetNoise() []*HandOffNoise {
+	if x != nil {
+		return x.Noise
+	}
+	return nil
+}
+
+func (x *HandOff) GetMisses() []*HandOffMiss {
+	if x != nil {
+		return x.Misses
+	}
+	return nil
+}
+
+func (x *HandOff) GetGaps() []*Shift {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *HandOff) GetCoverRequests() []*CoverRequest {
+	if x != nil {
+		return x.CoverRequests
+	}
+	return nil
+}
+
+func (x *HandOff) GetNote() *HandOffNote {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
+
+func (x *HandOff) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+// An incident that is handed over.
+type HandOffIncident struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The incident as it is now: who is asked or holds it, at which level, until when it is snoozed.
+	Incident *Incident `protobuf:"bytes,1,opt,name=incident,proto3" json:"incident,omitempty"`
+	// The latest note on it; absent when there is none.
+	LastNote      *TimelineEntry `protobuf:"bytes,2,opt,name=last_note,json=lastNote,proto3" json:"last_note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOffIncident) Reset() {
+	*x = HandOffIncident{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOffIncident) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOffIncident) ProtoMessage() {}
+
+func (x *HandOffIncident) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOffIncident.ProtoReflect.Descriptor instead.
+func (*HandOffIncident) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *HandOffIncident) GetIncident() *Incident {
+	if x != nil {
+		return x.Incident
+	}
+	return nil
+}
+
+func (x *HandOffIncident) GetLastNote() *TimelineEntry {
+	if x != nil {
+		return x.LastNote
+	}
+	return nil
+}
+
+// Something that was noted during a shift.
+type HandOffRemark struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// On which incident.
+	Incident string `protobuf:"bytes,1,opt,name=incident,proto3" json:"incident,omitempty"`
+	// Its number, for people to say aloud.
+	Number int64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// Its title.
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// The note.
+	Note          *TimelineEntry `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOffRemark) Reset() {
+	*x = HandOffRemark{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOffRemark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOffRemark) ProtoMessage() {}
+
+func (x *HandOffRemark) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOffRemark.ProtoReflect.Descriptor instead.
+func (*HandOffRemark) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *HandOffRemark) GetIncident() string {
+	if x != nil {
+		return x.Incident
+	}
+	return ""
+}
+
+func (x *HandOffRemark) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *HandOffRemark) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *HandOffRemark) GetNote() *TimelineEntry {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
+
+// How much one alert was heard of during a shift.
+type HandOffNoise struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of which service.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// The key by which its repeats are told from other alerts; empty for incidents made by hand.
+	DedupKey string `protobuf:"bytes,2,opt,name=dedup_key,json=dedupKey,proto3" json:"dedup_key,omitempty"`
+	// The title of the latest incident that it began.
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// How many incidents it began during the shift.
+	IncidentCount int32 `protobuf:"varint,4,opt,name=incident_count,json=incidentCount,proto3" json:"incident_count,omitempty"`
+	// How many pages went out for the incidents that it began.
+	PageCount int32 `protobuf:"varint,5,opt,name=page_count,json=pageCount,proto3" json:"page_count,omitempty"`
+	// How often it was reported again while it was open.
+	RepeatCount   int32 `protobuf:"varint,6,opt,name=repeat_count,json=repeatCount,proto3" json:"repeat_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOffNoise) Reset() {
+	*x = HandOffNoise{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOffNoise) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOffNoise) ProtoMessage() {}
+
+func (x *HandOffNoise) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOffNoise.ProtoReflect.Descriptor instead.
+func (*HandOffNoise) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *HandOffNoise) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *HandOffNoise) GetDedupKey() string {
+	if x != nil {
+		return x.DedupKey
+	}
+	return ""
+}
+
+func (x *HandOffNoise) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *HandOffNoise) GetIncidentCount() int32 {
+	if x != nil {
+		return x.IncidentCount
+	}
+	return 0
+}
+
+func (x *HandOffNoise) GetPageCount() int32 {
+	if x != nil {
+		return x.PageCount
+	}
+	return 0
+}
+
+func (x *HandOffNoise) GetRepeatCount() int32 {
+	if x != nil {
+		return x.RepeatCount
+	}
+	return 0
+}
+
+// A response target that was missed.
+type HandOffMiss struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of which incident.
+	Incident string `protobuf:"bytes,1,opt,name=incident,proto3" json:"incident,omitempty"`
+	// Its number.
+	Number int64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// Its title.
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// Who had not acknowledged in time.
+	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	// Within what time it was to be.
+	ResponseTarget *durationpb.Duration `protobuf:"bytes,5,opt,name=response_target,json=responseTarget,proto3" json:"response_target,omitempty"`
+	// When the target had passed.
+	MissTime      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=miss_time,json=missTime,proto3" json:"miss_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOffMiss) Reset() {
+	*x = HandOffMiss{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOffMiss) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOffMiss) ProtoMessage() {}
+
+func (x *HandOffMiss) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOffMiss.ProtoReflect.Descriptor instead.
+func (*HandOffMiss) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *HandOffMiss) GetIncident() string {
+	if x != nil {
+		return x.Incident
+	}
+	return ""
+}
+
+func (x *HandOffMiss) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *HandOffMiss) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *HandOffMiss) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *HandOffMiss) GetResponseTarget() *durationpb.Duration {
+	if x != nil {
+		return x.ResponseTarget
+	}
+	return nil
+}
+
+func (x *HandOffMiss) GetMissTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MissTime
+	}
+	return nil
+}
+
+// What somebody leaves to say to whoever follows.
+type HandOffNote struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who wrote it.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// What.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// When.
+	WriteTime     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=write_time,json=writeTime,proto3" json:"write_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOffNote) Reset() {
+	*x = HandOffNote{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOffNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOffNote) ProtoMessage() {}
+
+func (x *HandOffNote) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOffNote.ProtoReflect.Descriptor instead.
+func (*HandOffNote) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *HandOffNote) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *HandOffNote) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *HandOffNote) GetWriteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WriteTime
+	}
+	return nil
+}
+
+// Asks to take open incidents over.
+type TakeOverIncidentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format: schedules/{schedule}
+	Schedule string `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// Makes a retry safe: for 24 hours, the server answers a repeated id with
+	// its first answer. Default: none, and a retry is a new call.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeOverIncidentsRequest) Reset() {
+	*x = TakeOverIncidentsRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeOverIncidentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeOverIncidentsRequest) ProtoMessage() {}
+
+func (x *TakeOverIncidentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeOverIncidentsRequest.ProtoReflect.Descriptor instead.
+func (*TakeOverIncidentsRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *TakeOverIncidentsRequest) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *TakeOverIncidentsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// Asks to leave a note.
+type LeaveHandOffNoteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format: schedules/{schedule}
+	Schedule string `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// What to say: 1 to 4000 characters.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// Makes a retry safe: for 24 hours, the server answers a repeated id with
+	// its first answer. Default: none, and a retry is a new call.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveHandOffNoteRequest) Reset() {
+	*x = LeaveHandOffNoteRequest{}
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveHandOffNoteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveHandOffNoteRequest) ProtoMessage() {}
+
+func (x *LeaveHandOffNoteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveHandOffNoteRequest.ProtoReflect.Descriptor instead.
+func (*LeaveHandOffNoteRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_on_call_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *LeaveHandOffNoteRequest) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *LeaveHandOffNoteRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *LeaveHandOffNoteRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // What keeps somebody from being ready.
 type Readiness_Reason struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1503,7 +2255,7 @@ type Readiness_Reason struct {
 
 func (x *Readiness_Reason) Reset() {
 	*x = Readiness_Reason{}
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[17]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +2267,7 @@ func (x *Readiness_Reason) String() string {
 func (*Readiness_Reason) ProtoMessage() {}
 
 func (x *Readiness_Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_on_call_proto_msgTypes[17]
+	mi := &file_tocsin_v1_on_call_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +2308,7 @@ var File_tocsin_v1_on_call_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"\n" +
-	"\x17tocsin/v1/on_call.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tocsin/v1/schedule.proto\"\xd7\x03\n" +
+	"\x17tocsin/v1/on_call.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tocsin/v1/incident.proto\x1a tocsin/v1/incident_service.proto\x1a\x18tocsin/v1/schedule.proto\"\xd7\x03\n" +
 	"\x06OnCall\x12+\n" +
 	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
 	"\x0ftocsin.dev/UserR\x04user\x12P\n" +
@@ -1717,7 +2469,82 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tB\n" +
 	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\x125\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\x9a\b\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"\x88\x02\n" +
+	"\x11GetHandOffRequest\x12f\n" +
+	"\bschedule\x18\x01 \x01(\tBJ\xe0A\x01\xfaA\x15\n" +
+	"\x13tocsin.dev/Schedule\xbaH,\xd8\x01\x01r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\bschedule\x123\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\x04time\x12V\n" +
+	"\x04user\x18\x03 \x01(\tBB\xe0A\x01\xfaA\x11\n" +
+	"\x0ftocsin.dev/User\xbaH(\xd8\x01\x01r#2!^users/[a-z0-9][a-z0-9._-]{0,62}$R\x04user\"\x97\a\n" +
+	"\aHandOff\x127\n" +
+	"\bschedule\x18\x01 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13tocsin.dev/ScheduleR\bschedule\x12B\n" +
+	"\fhandoff_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vhandoffTime\x124\n" +
+	"\tfrom_user\x18\x03 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\bfromUser\x120\n" +
+	"\ato_user\x18\x04 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x06toUser\x12>\n" +
+	"\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
+	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x126\n" +
+	"\bservices\x18\a \x03(\tB\x1a\xe0A\x03\xfaA\x14\n" +
+	"\x12tocsin.dev/ServiceR\bservices\x12=\n" +
+	"\tincidents\x18\b \x03(\v2\x1a.tocsin.v1.HandOffIncidentB\x03\xe0A\x03R\tincidents\x12*\n" +
+	"\x0eresolved_count\x18\t \x01(\x05B\x03\xe0A\x03R\rresolvedCount\x12\"\n" +
+	"\n" +
+	"page_count\x18\n" +
+	" \x01(\x05B\x03\xe0A\x03R\tpageCount\x127\n" +
+	"\aremarks\x18\v \x03(\v2\x18.tocsin.v1.HandOffRemarkB\x03\xe0A\x03R\aremarks\x122\n" +
+	"\x05noise\x18\f \x03(\v2\x17.tocsin.v1.HandOffNoiseB\x03\xe0A\x03R\x05noise\x123\n" +
+	"\x06misses\x18\r \x03(\v2\x16.tocsin.v1.HandOffMissB\x03\xe0A\x03R\x06misses\x12)\n" +
+	"\x04gaps\x18\x0e \x03(\v2\x10.tocsin.v1.ShiftB\x03\xe0A\x03R\x04gaps\x12C\n" +
+	"\x0ecover_requests\x18\x0f \x03(\v2\x17.tocsin.v1.CoverRequestB\x03\xe0A\x03R\rcoverRequests\x12/\n" +
+	"\x04note\x18\x10 \x01(\v2\x16.tocsin.v1.HandOffNoteB\x03\xe0A\x03R\x04note\x12!\n" +
+	"\ttruncated\x18\x11 \x01(\bB\x03\xe0A\x03R\ttruncated\"\x83\x01\n" +
+	"\x0fHandOffIncident\x124\n" +
+	"\bincident\x18\x01 \x01(\v2\x13.tocsin.v1.IncidentB\x03\xe0A\x03R\bincident\x12:\n" +
+	"\tlast_note\x18\x02 \x01(\v2\x18.tocsin.v1.TimelineEntryB\x03\xe0A\x03R\blastNote\"\xb3\x01\n" +
+	"\rHandOffRemark\x127\n" +
+	"\bincident\x18\x01 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13tocsin.dev/IncidentR\bincident\x12\x1b\n" +
+	"\x06number\x18\x02 \x01(\x03B\x03\xe0A\x03R\x06number\x12\x19\n" +
+	"\x05title\x18\x03 \x01(\tB\x03\xe0A\x03R\x05title\x121\n" +
+	"\x04note\x18\x04 \x01(\v2\x18.tocsin.v1.TimelineEntryB\x03\xe0A\x03R\x04note\"\xf9\x01\n" +
+	"\fHandOffNoise\x124\n" +
+	"\aservice\x18\x01 \x01(\tB\x1a\xe0A\x03\xfaA\x14\n" +
+	"\x12tocsin.dev/ServiceR\aservice\x12 \n" +
+	"\tdedup_key\x18\x02 \x01(\tB\x03\xe0A\x03R\bdedupKey\x12\x19\n" +
+	"\x05title\x18\x03 \x01(\tB\x03\xe0A\x03R\x05title\x12*\n" +
+	"\x0eincident_count\x18\x04 \x01(\x05B\x03\xe0A\x03R\rincidentCount\x12\"\n" +
+	"\n" +
+	"page_count\x18\x05 \x01(\x05B\x03\xe0A\x03R\tpageCount\x12&\n" +
+	"\frepeat_count\x18\x06 \x01(\x05B\x03\xe0A\x03R\vrepeatCount\"\xb2\x02\n" +
+	"\vHandOffMiss\x127\n" +
+	"\bincident\x18\x01 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13tocsin.dev/IncidentR\bincident\x12\x1b\n" +
+	"\x06number\x18\x02 \x01(\x03B\x03\xe0A\x03R\x06number\x12\x19\n" +
+	"\x05title\x18\x03 \x01(\tB\x03\xe0A\x03R\x05title\x12+\n" +
+	"\x04user\x18\x04 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x04user\x12G\n" +
+	"\x0fresponse_target\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x0eresponseTarget\x12<\n" +
+	"\tmiss_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmissTime\"\x93\x01\n" +
+	"\vHandOffNote\x12+\n" +
+	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
+	"\x0ftocsin.dev/UserR\x04user\x12\x17\n" +
+	"\x04text\x18\x02 \x01(\tB\x03\xe0A\x03R\x04text\x12>\n" +
+	"\n" +
+	"write_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\twriteTime\"\xb6\x01\n" +
+	"\x18TakeOverIncidentsRequest\x12c\n" +
+	"\bschedule\x18\x01 \x01(\tBG\xe0A\x02\xfaA\x15\n" +
+	"\x13tocsin.dev/Schedule\xbaH)r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\bschedule\x125\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"\xd8\x01\n" +
+	"\x17LeaveHandOffNoteRequest\x12c\n" +
+	"\bschedule\x18\x01 \x01(\tBG\xe0A\x02\xfaA\x15\n" +
+	"\x13tocsin.dev/Schedule\xbaH)r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\bschedule\x12!\n" +
+	"\x04text\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xa0\x1fR\x04text\x125\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\x84\v\n" +
 	"\rOnCallService\x12]\n" +
 	"\n" +
 	"ListOnCall\x12\x1c.tocsin.v1.ListOnCallRequest\x1a\x1d.tocsin.v1.ListOnCallResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -1727,12 +2554,17 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"/v1/shifts\x12i\n" +
 	"\rListReadiness\x12\x1f.tocsin.v1.ListReadinessRequest\x1a .tocsin.v1.ListReadinessResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/readiness\x12k\n" +
 	"\n" +
-	"TakeOnCall\x12\x1c.tocsin.v1.TakeOnCallRequest\x1a\x13.tocsin.v1.Override\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{schedule=schedules/*}:take\x12}\n" +
+	"TakeOnCall\x12\x1c.tocsin.v1.TakeOnCallRequest\x1a\x13.tocsin.v1.Override\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{schedule=schedules/*}:take\x12S\n" +
+	"\n" +
+	"GetHandOff\x12\x1c.tocsin.v1.GetHandOffRequest\x1a\x12.tocsin.v1.HandOff\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/handOff\x12\x91\x01\n" +
+	"\x11TakeOverIncidents\x12#.tocsin.v1.TakeOverIncidentsRequest\x1a'.tocsin.v1.BatchChangeIncidentsResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{schedule=schedules/*}:takeOver\x12\x7f\n" +
+	"\x10LeaveHandOffNote\x12\".tocsin.v1.LeaveHandOffNoteRequest\x1a\x16.tocsin.v1.HandOffNote\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{schedule=schedules/*}:leaveNote\x12}\n" +
 	"\x12CreateCoverRequest\x12$.tocsin.v1.CreateCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\"(\x82\xd3\xe4\x93\x02\":\rcover_request\"\x11/v1/coverRequests\x12q\n" +
 	"\x0fGetCoverRequest\x12!.tocsin.v1.GetCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=coverRequests/*}\x12y\n" +
 	"\x11ListCoverRequests\x12#.tocsin.v1.ListCoverRequestsRequest\x1a$.tocsin.v1.ListCoverRequestsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/coverRequests\x12\x81\x01\n" +
 	"\x12AcceptCoverRequest\x12$.tocsin.v1.AcceptCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=coverRequests/*}:accept\x12\x81\x01\n" +
-	"\x12CancelCoverRequest\x12$.tocsin.v1.CancelCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=coverRequests/*}:cancelB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x12CancelCoverRequest\x12$.tocsin.v1.CancelCoverRequestRequest\x1a\x17.tocsin.v1.CoverRequest\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=coverRequests/*}:cancelBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_on_call_proto_rawDescOnce sync.Once
@@ -1747,85 +2579,120 @@ func file_tocsin_v1_on_call_proto_rawDescGZIP() []byte {
 }
 
 var file_tocsin_v1_on_call_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tocsin_v1_on_call_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_tocsin_v1_on_call_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_tocsin_v1_on_call_proto_goTypes = []any{
-	(CoverRequest_State)(0),           // 0: tocsin.v1.CoverRequest.State
-	(Readiness_Verdict)(0),            // 1: tocsin.v1.Readiness.Verdict
-	(*OnCall)(nil),                    // 2: tocsin.v1.OnCall
-	(*CoverRequest)(nil),              // 3: tocsin.v1.CoverRequest
-	(*Swap)(nil),                      // 4: tocsin.v1.Swap
-	(*ListOnCallRequest)(nil),         // 5: tocsin.v1.ListOnCallRequest
-	(*ListOnCallResponse)(nil),        // 6: tocsin.v1.ListOnCallResponse
-	(*Readiness)(nil),                 // 7: tocsin.v1.Readiness
-	(*ListReadinessRequest)(nil),      // 8: tocsin.v1.ListReadinessRequest
-	(*ListReadinessResponse)(nil),     // 9: tocsin.v1.ListReadinessResponse
-	(*ListShiftsRequest)(nil),         // 10: tocsin.v1.ListShiftsRequest
-	(*ListShiftsResponse)(nil),        // 11: tocsin.v1.ListShiftsResponse
-	(*TakeOnCallRequest)(nil),         // 12: tocsin.v1.TakeOnCallRequest
-	(*CreateCoverRequestRequest)(nil), // 13: tocsin.v1.CreateCoverRequestRequest
-	(*GetCoverRequestRequest)(nil),    // 14: tocsin.v1.GetCoverRequestRequest
-	(*ListCoverRequestsRequest)(nil),  // 15: tocsin.v1.ListCoverRequestsRequest
-	(*ListCoverRequestsResponse)(nil), // 16: tocsin.v1.ListCoverRequestsResponse
-	(*AcceptCoverRequestRequest)(nil), // 17: tocsin.v1.AcceptCoverRequestRequest
-	(*CancelCoverRequestRequest)(nil), // 18: tocsin.v1.CancelCoverRequestRequest
-	(*Readiness_Reason)(nil),          // 19: tocsin.v1.Readiness.Reason
-	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
-	(*ShadowShift)(nil),               // 21: tocsin.v1.ShadowShift
-	(*durationpb.Duration)(nil),       // 22: google.protobuf.Duration
-	(*Shift)(nil),                     // 23: tocsin.v1.Shift
-	(*Override)(nil),                  // 24: tocsin.v1.Override
+	(CoverRequest_State)(0),              // 0: tocsin.v1.CoverRequest.State
+	(Readiness_Verdict)(0),               // 1: tocsin.v1.Readiness.Verdict
+	(*OnCall)(nil),                       // 2: tocsin.v1.OnCall
+	(*CoverRequest)(nil),                 // 3: tocsin.v1.CoverRequest
+	(*Swap)(nil),                         // 4: tocsin.v1.Swap
+	(*ListOnCallRequest)(nil),            // 5: tocsin.v1.ListOnCallRequest
+	(*ListOnCallResponse)(nil),           // 6: tocsin.v1.ListOnCallResponse
+	(*Readiness)(nil),                    // 7: tocsin.v1.Readiness
+	(*ListReadinessRequest)(nil),         // 8: tocsin.v1.ListReadinessRequest
+	(*ListReadinessResponse)(nil),        // 9: tocsin.v1.ListReadinessResponse
+	(*ListShiftsRequest)(nil),            // 10: tocsin.v1.ListShiftsRequest
+	(*ListShiftsResponse)(nil),           // 11: tocsin.v1.ListShiftsResponse
+	(*TakeOnCallRequest)(nil),            // 12: tocsin.v1.TakeOnCallRequest
+	(*CreateCoverRequestRequest)(nil),    // 13: tocsin.v1.CreateCoverRequestRequest
+	(*GetCoverRequestRequest)(nil),       // 14: tocsin.v1.GetCoverRequestRequest
+	(*ListCoverRequestsRequest)(nil),     // 15: tocsin.v1.ListCoverRequestsRequest
+	(*ListCoverRequestsResponse)(nil),    // 16: tocsin.v1.ListCoverRequestsResponse
+	(*AcceptCoverRequestRequest)(nil),    // 17: tocsin.v1.AcceptCoverRequestRequest
+	(*CancelCoverRequestRequest)(nil),    // 18: tocsin.v1.CancelCoverRequestRequest
+	(*GetHandOffRequest)(nil),            // 19: tocsin.v1.GetHandOffRequest
+	(*HandOff)(nil),                      // 20: tocsin.v1.HandOff
+	(*HandOffIncident)(nil),              // 21: tocsin.v1.HandOffIncident
+	(*HandOffRemark)(nil),                // 22: tocsin.v1.HandOffRemark
+	(*HandOffNoise)(nil),                 // 23: tocsin.v1.HandOffNoise
+	(*HandOffMiss)(nil),                  // 24: tocsin.v1.HandOffMiss
+	(*HandOffNote)(nil),                  // 25: tocsin.v1.HandOffNote
+	(*TakeOverIncidentsRequest)(nil),     // 26: tocsin.v1.TakeOverIncidentsRequest
+	(*LeaveHandOffNoteRequest)(nil),      // 27: tocsin.v1.LeaveHandOffNoteRequest
+	(*Readiness_Reason)(nil),             // 28: tocsin.v1.Readiness.Reason
+	(*timestamppb.Timestamp)(nil),        // 29: google.protobuf.Timestamp
+	(*ShadowShift)(nil),                  // 30: tocsin.v1.ShadowShift
+	(*durationpb.Duration)(nil),          // 31: google.protobuf.Duration
+	(*Shift)(nil),                        // 32: tocsin.v1.Shift
+	(*Incident)(nil),                     // 33: tocsin.v1.Incident
+	(*TimelineEntry)(nil),                // 34: tocsin.v1.TimelineEntry
+	(*Override)(nil),                     // 35: tocsin.v1.Override
+	(*BatchChangeIncidentsResponse)(nil), // 36: tocsin.v1.BatchChangeIncidentsResponse
 }
 var file_tocsin_v1_on_call_proto_depIdxs = []int32{
-	20, // 0: tocsin.v1.OnCall.start_time:type_name -> google.protobuf.Timestamp
-	20, // 1: tocsin.v1.OnCall.end_time:type_name -> google.protobuf.Timestamp
-	21, // 2: tocsin.v1.OnCall.shadows:type_name -> tocsin.v1.ShadowShift
-	22, // 3: tocsin.v1.OnCall.response_target:type_name -> google.protobuf.Duration
-	20, // 4: tocsin.v1.CoverRequest.start_time:type_name -> google.protobuf.Timestamp
-	20, // 5: tocsin.v1.CoverRequest.end_time:type_name -> google.protobuf.Timestamp
+	29, // 0: tocsin.v1.OnCall.start_time:type_name -> google.protobuf.Timestamp
+	29, // 1: tocsin.v1.OnCall.end_time:type_name -> google.protobuf.Timestamp
+	30, // 2: tocsin.v1.OnCall.shadows:type_name -> tocsin.v1.ShadowShift
+	31, // 3: tocsin.v1.OnCall.response_target:type_name -> google.protobuf.Duration
+	29, // 4: tocsin.v1.CoverRequest.start_time:type_name -> google.protobuf.Timestamp
+	29, // 5: tocsin.v1.CoverRequest.end_time:type_name -> google.protobuf.Timestamp
 	4,  // 6: tocsin.v1.CoverRequest.swap:type_name -> tocsin.v1.Swap
 	0,  // 7: tocsin.v1.CoverRequest.state:type_name -> tocsin.v1.CoverRequest.State
-	20, // 8: tocsin.v1.CoverRequest.create_time:type_name -> google.protobuf.Timestamp
-	20, // 9: tocsin.v1.CoverRequest.update_time:type_name -> google.protobuf.Timestamp
-	20, // 10: tocsin.v1.Swap.start_time:type_name -> google.protobuf.Timestamp
-	20, // 11: tocsin.v1.Swap.end_time:type_name -> google.protobuf.Timestamp
-	20, // 12: tocsin.v1.ListOnCallRequest.time:type_name -> google.protobuf.Timestamp
+	29, // 8: tocsin.v1.CoverRequest.create_time:type_name -> google.protobuf.Timestamp
+	29, // 9: tocsin.v1.CoverRequest.update_time:type_name -> google.protobuf.Timestamp
+	29, // 10: tocsin.v1.Swap.start_time:type_name -> google.protobuf.Timestamp
+	29, // 11: tocsin.v1.Swap.end_time:type_name -> google.protobuf.Timestamp
+	29, // 12: tocsin.v1.ListOnCallRequest.time:type_name -> google.protobuf.Timestamp
 	2,  // 13: tocsin.v1.ListOnCallResponse.on_call:type_name -> tocsin.v1.OnCall
 	1,  // 14: tocsin.v1.Readiness.verdict:type_name -> tocsin.v1.Readiness.Verdict
-	19, // 15: tocsin.v1.Readiness.reasons:type_name -> tocsin.v1.Readiness.Reason
-	20, // 16: tocsin.v1.Readiness.start_time:type_name -> google.protobuf.Timestamp
-	20, // 17: tocsin.v1.ListReadinessRequest.start_time:type_name -> google.protobuf.Timestamp
-	20, // 18: tocsin.v1.ListReadinessRequest.end_time:type_name -> google.protobuf.Timestamp
+	28, // 15: tocsin.v1.Readiness.reasons:type_name -> tocsin.v1.Readiness.Reason
+	29, // 16: tocsin.v1.Readiness.start_time:type_name -> google.protobuf.Timestamp
+	29, // 17: tocsin.v1.ListReadinessRequest.start_time:type_name -> google.protobuf.Timestamp
+	29, // 18: tocsin.v1.ListReadinessRequest.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 19: tocsin.v1.ListReadinessResponse.readiness:type_name -> tocsin.v1.Readiness
-	20, // 20: tocsin.v1.ListShiftsRequest.start_time:type_name -> google.protobuf.Timestamp
-	20, // 21: tocsin.v1.ListShiftsRequest.end_time:type_name -> google.protobuf.Timestamp
-	23, // 22: tocsin.v1.ListShiftsResponse.shifts:type_name -> tocsin.v1.Shift
-	22, // 23: tocsin.v1.TakeOnCallRequest.duration:type_name -> google.protobuf.Duration
+	29, // 20: tocsin.v1.ListShiftsRequest.start_time:type_name -> google.protobuf.Timestamp
+	29, // 21: tocsin.v1.ListShiftsRequest.end_time:type_name -> google.protobuf.Timestamp
+	32, // 22: tocsin.v1.ListShiftsResponse.shifts:type_name -> tocsin.v1.Shift
+	31, // 23: tocsin.v1.TakeOnCallRequest.duration:type_name -> google.protobuf.Duration
 	3,  // 24: tocsin.v1.CreateCoverRequestRequest.cover_request:type_name -> tocsin.v1.CoverRequest
-	20, // 25: tocsin.v1.ListCoverRequestsRequest.end_after:type_name -> google.protobuf.Timestamp
+	29, // 25: tocsin.v1.ListCoverRequestsRequest.end_after:type_name -> google.protobuf.Timestamp
 	3,  // 26: tocsin.v1.ListCoverRequestsResponse.cover_requests:type_name -> tocsin.v1.CoverRequest
-	5,  // 27: tocsin.v1.OnCallService.ListOnCall:input_type -> tocsin.v1.ListOnCallRequest
-	10, // 28: tocsin.v1.OnCallService.ListShifts:input_type -> tocsin.v1.ListShiftsRequest
-	8,  // 29: tocsin.v1.OnCallService.ListReadiness:input_type -> tocsin.v1.ListReadinessRequest
-	12, // 30: tocsin.v1.OnCallService.TakeOnCall:input_type -> tocsin.v1.TakeOnCallRequest
-	13, // 31: tocsin.v1.OnCallService.CreateCoverRequest:input_type -> tocsin.v1.CreateCoverRequestRequest
-	14, // 32: tocsin.v1.OnCallService.GetCoverRequest:input_type -> tocsin.v1.GetCoverRequestRequest
-	15, // 33: tocsin.v1.OnCallService.ListCoverRequests:input_type -> tocsin.v1.ListCoverRequestsRequest
-	17, // 34: tocsin.v1.OnCallService.AcceptCoverRequest:input_type -> tocsin.v1.AcceptCoverRequestRequest
-	18, // 35: tocsin.v1.OnCallService.CancelCoverRequest:input_type -> tocsin.v1.CancelCoverRequestRequest
-	6,  // 36: tocsin.v1.OnCallService.ListOnCall:output_type -> tocsin.v1.ListOnCallResponse
-	11, // 37: tocsin.v1.OnCallService.ListShifts:output_type -> tocsin.v1.ListShiftsResponse
-	9,  // 38: tocsin.v1.OnCallService.ListReadiness:output_type -> tocsin.v1.ListReadinessResponse
-	24, // 39: tocsin.v1.OnCallService.TakeOnCall:output_type -> tocsin.v1.Override
-	3,  // 40: tocsin.v1.OnCallService.CreateCoverRequest:output_type -> tocsin.v1.CoverRequest
-	3,  // 41: tocsin.v1.OnCallService.GetCoverRequest:output_type -> tocsin.v1.CoverRequest
-	16, // 42: tocsin.v1.OnCallService.ListCoverRequests:output_type -> tocsin.v1.ListCoverRequestsResponse
-	3,  // 43: tocsin.v1.OnCallService.AcceptCoverRequest:output_type -> tocsin.v1.CoverRequest
-	3,  // 44: tocsin.v1.OnCallService.CancelCoverRequest:output_type -> tocsin.v1.CoverRequest
-	36, // [36:45] is the sub-list for method output_type
-	27, // [27:36] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	29, // 27: tocsin.v1.GetHandOffRequest.time:type_name -> google.protobuf.Timestamp
+	29, // 28: tocsin.v1.HandOff.handoff_time:type_name -> google.protobuf.Timestamp
+	29, // 29: tocsin.v1.HandOff.start_time:type_name -> google.protobuf.Timestamp
+	29, // 30: tocsin.v1.HandOff.end_time:type_name -> google.protobuf.Timestamp
+	21, // 31: tocsin.v1.HandOff.incidents:type_name -> tocsin.v1.HandOffIncident
+	22, // 32: tocsin.v1.HandOff.remarks:type_name -> tocsin.v1.HandOffRemark
+	23, // 33: tocsin.v1.HandOff.noise:type_name -> tocsin.v1.HandOffNoise
+	24, // 34: tocsin.v1.HandOff.misses:type_name -> tocsin.v1.HandOffMiss
+	32, // 35: tocsin.v1.HandOff.gaps:type_name -> tocsin.v1.Shift
+	3,  // 36: tocsin.v1.HandOff.cover_requests:type_name -> tocsin.v1.CoverRequest
+	25, // 37: tocsin.v1.HandOff.note:type_name -> tocsin.v1.HandOffNote
+	33, // 38: tocsin.v1.HandOffIncident.incident:type_name -> tocsin.v1.Incident
+	34, // 39: tocsin.v1.HandOffIncident.last_note:type_name -> tocsin.v1.TimelineEntry
+	34, // 40: tocsin.v1.HandOffRemark.note:type_name -> tocsin.v1.TimelineEntry
+	31, // 41: tocsin.v1.HandOffMiss.response_target:type_name -> google.protobuf.Duration
+	29, // 42: tocsin.v1.HandOffMiss.miss_time:type_name -> google.protobuf.Timestamp
+	29, // 43: tocsin.v1.HandOffNote.write_time:type_name -> google.protobuf.Timestamp
+	5,  // 44: tocsin.v1.OnCallService.ListOnCall:input_type -> tocsin.v1.ListOnCallRequest
+	10, // 45: tocsin.v1.OnCallService.ListShifts:input_type -> tocsin.v1.ListShiftsRequest
+	8,  // 46: tocsin.v1.OnCallService.ListReadiness:input_type -> tocsin.v1.ListReadinessRequest
+	12, // 47: tocsin.v1.OnCallService.TakeOnCall:input_type -> tocsin.v1.TakeOnCallRequest
+	19, // 48: tocsin.v1.OnCallService.GetHandOff:input_type -> tocsin.v1.GetHandOffRequest
+	26, // 49: tocsin.v1.OnCallService.TakeOverIncidents:input_type -> tocsin.v1.TakeOverIncidentsRequest
+	27, // 50: tocsin.v1.OnCallService.LeaveHandOffNote:input_type -> tocsin.v1.LeaveHandOffNoteRequest
+	13, // 51: tocsin.v1.OnCallService.CreateCoverRequest:input_type -> tocsin.v1.CreateCoverRequestRequest
+	14, // 52: tocsin.v1.OnCallService.GetCoverRequest:input_type -> tocsin.v1.GetCoverRequestRequest
+	15, // 53: tocsin.v1.OnCallService.ListCoverRequests:input_type -> tocsin.v1.ListCoverRequestsRequest
+	17, // 54: tocsin.v1.OnCallService.AcceptCoverRequest:input_type -> tocsin.v1.AcceptCoverRequestRequest
+	18, // 55: tocsin.v1.OnCallService.CancelCoverRequest:input_type -> tocsin.v1.CancelCoverRequestRequest
+	6,  // 56: tocsin.v1.OnCallService.ListOnCall:output_type -> tocsin.v1.ListOnCallResponse
+	11, // 57: tocsin.v1.OnCallService.ListShifts:output_type -> tocsin.v1.ListShiftsResponse
+	9,  // 58: tocsin.v1.OnCallService.ListReadiness:output_type -> tocsin.v1.ListReadinessResponse
+	35, // 59: tocsin.v1.OnCallService.TakeOnCall:output_type -> tocsin.v1.Override
+	20, // 60: tocsin.v1.OnCallService.GetHandOff:output_type -> tocsin.v1.HandOff
+	36, // 61: tocsin.v1.OnCallService.TakeOverIncidents:output_type -> tocsin.v1.BatchChangeIncidentsResponse
+	25, // 62: tocsin.v1.OnCallService.LeaveHandOffNote:output_type -> tocsin.v1.HandOffNote
+	3,  // 63: tocsin.v1.OnCallService.CreateCoverRequest:output_type -> tocsin.v1.CoverRequest
+	3,  // 64: tocsin.v1.OnCallService.GetCoverRequest:output_type -> tocsin.v1.CoverRequest
+	16, // 65: tocsin.v1.OnCallService.ListCoverRequests:output_type -> tocsin.v1.ListCoverRequestsResponse
+	3,  // 66: tocsin.v1.OnCallService.AcceptCoverRequest:output_type -> tocsin.v1.CoverRequest
+	3,  // 67: tocsin.v1.OnCallService.CancelCoverRequest:output_type -> tocsin.v1.CoverRequest
+	56, // [56:68] is the sub-list for method output_type
+	44, // [44:56] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_on_call_proto_init() }
@@ -1833,6 +2700,8 @@ func file_tocsin_v1_on_call_proto_init() {
 	if File_tocsin_v1_on_call_proto != nil {
 		return
 	}
+	file_tocsin_v1_incident_proto_init()
+	file_tocsin_v1_incident_service_proto_init()
 	file_tocsin_v1_schedule_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1840,7 +2709,7 @@ func file_tocsin_v1_on_call_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_on_call_proto_rawDesc), len(file_tocsin_v1_on_call_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,9 @@ const (
 	OnCallService_ListShifts_FullMethodName         = "/tocsin.v1.OnCallService/ListShifts"
 	OnCallService_ListReadiness_FullMethodName      = "/tocsin.v1.OnCallService/ListReadiness"
 	OnCallService_TakeOnCall_FullMethodName         = "/tocsin.v1.OnCallService/TakeOnCall"
+	OnCallService_GetHandOff_FullMethodName         = "/tocsin.v1.OnCallService/GetHandOff"
+	OnCallService_TakeOverIncidents_FullMethodName  = "/tocsin.v1.OnCallService/TakeOverIncidents"
+	OnCallService_LeaveHandOffNote_FullMethodName   = "/tocsin.v1.OnCallService/LeaveHandOffNote"
 	OnCallService_CreateCoverRequest_FullMethodName = "/tocsin.v1.OnCallService/CreateCoverRequest"
 	OnCallService_GetCoverRequest_FullMethodName    = "/tocsin.v1.OnCallService/GetCoverRequest"
 	OnCallService_ListCoverRequests_FullMethodName  = "/tocsin.v1.OnCallService/ListCoverRequests"
@@ -62,6 +65,35 @@ type OnCallServiceClient interface {
 	//
 	// Errors: as for the service.
 	TakeOnCall(ctx context.Context, in *TakeOnCallRequest, opts ...grpc.CallOption) (*Override, error)
+	// Returns what goes from the one who goes off call to the one who comes: of the
+	// services that the schedule is asked for, the incidents that are open, what was
+	// noted during the shift, what paged most, which response targets were missed;
+	// and what lies ahead. Of a shift that still runs it is what there is so far.
+	//
+	// Without filters it is the caller's hand-off that is nearest to now: the turn
+	// that comes, or the one that has just begun or is about to end.
+	//
+	// Errors: as for the service; NOT_FOUND (HANDOFF_NOT_FOUND) when there is none
+	// within 400 days.
+	GetHandOff(ctx context.Context, in *GetHandOffRequest, opts ...grpc.CallOption) (*HandOff, error)
+	// Takes the open incidents of a hand-off over, in the name of who comes on call: the
+	// caller, who has the turn, or is the next one to have it and within a day. What
+	// nobody has acknowledged asks him instead of the one before, as a hand-off that
+	// moves incidents does, and pages him; what the one before had acknowledged is
+	// acknowledged by him, and what was snoozed stays so. What people hold whom the
+	// schedule had not asked stays theirs. Repeating it changes nothing.
+	//
+	// Errors: as for the service; FAILED_PRECONDITION: NOT_YOUR_TURN (the metadata
+	// says who has the turn and who is next), NO_PERSON for a service account. What
+	// fails of one incident is in its result, and does not stop the others.
+	TakeOverIncidents(ctx context.Context, in *TakeOverIncidentsRequest, opts ...grpc.CallOption) (*BatchChangeIncidentsResponse, error)
+	// Leaves a note for whoever follows the caller in a schedule, in place of the one
+	// that he had left before. It is part of every hand-off of his that ends a shift
+	// in which he wrote it, and kept for 30 days.
+	//
+	// Errors: as for the service; FAILED_PRECONDITION: NOT_YOUR_TURN when the caller
+	// does not have the turn and has not had it within a day, NO_PERSON for a service account.
+	LeaveHandOffNote(ctx context.Context, in *LeaveHandOffNoteRequest, opts ...grpc.CallOption) (*HandOffNote, error)
 	// Asks the others of a schedule to take over a time, or one of them to swap it
 	// for one of his. Until somebody does, the person who asks stays on call.
 	//
@@ -136,6 +168,36 @@ func (c *onCallServiceClient) TakeOnCall(ctx context.Context, in *TakeOnCallRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Override)
 	err := c.cc.Invoke(ctx, OnCallService_TakeOnCall_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *onCallServiceClient) GetHandOff(ctx context.Context, in *GetHandOffRequest, opts ...grpc.CallOption) (*HandOff, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HandOff)
+	err := c.cc.Invoke(ctx, OnCallService_GetHandOff_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *onCallServiceClient) TakeOverIncidents(ctx context.Context, in *TakeOverIncidentsRequest, opts ...grpc.CallOption) (*BatchChangeIncidentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchChangeIncidentsResponse)
+	err := c.cc.Invoke(ctx, OnCallService_TakeOverIncidents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *onCallServiceClient) LeaveHandOffNote(ctx context.Context, in *LeaveHandOffNoteRequest, opts ...grpc.CallOption) (*HandOffNote, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HandOffNote)
+	err := c.cc.Invoke(ctx, OnCallService_LeaveHandOffNote_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -222,6 +284,35 @@ type OnCallServiceServer interface {
 	//
 	// Errors: as for the service.
 	TakeOnCall(context.Context, *TakeOnCallRequest) (*Override, error)
+	// Returns what goes from the one who goes off call to the one who comes: of the
+	// services that the schedule is asked for, the incidents that are open, what was
+	// noted during the shift, what paged most, which response targets were missed;
+	// and what lies ahead. Of a shift that still runs it is what there is so far.
+	//
+	// Without filters it is the caller's hand-off that is nearest to now: the turn
+	// that comes, or the one that has just begun or is about to end.
+	//
+	// Errors: as for the service; NOT_FOUND (HANDOFF_NOT_FOUND) when there is none
+	// within 400 days.
+	GetHandOff(context.Context, *GetHandOffRequest) (*HandOff, error)
+	// Takes the open incidents of a hand-off over, in the name of who comes on call: the
+	// caller, who has the turn, or is the next one to have it and within a day. What
+	// nobody has acknowledged asks him instead of the one before, as a hand-off that
+	// moves incidents does, and pages him; what the one before had acknowledged is
+	// acknowledged by him, and what was snoozed stays so. What people hold whom the
+	// schedule had not asked stays theirs. Repeating it changes nothing.
+	//
+	// Errors: as for the service; FAILED_PRECONDITION: NOT_YOUR_TURN (the metadata
+	// says who has the turn and who is next), NO_PERSON for a service account. What
+	// fails of one incident is in its result, and does not stop the others.
+	TakeOverIncidents(context.Context, *TakeOverIncidentsRequest) (*BatchChangeIncidentsResponse, error)
+	// Leaves a note for whoever follows the caller in a schedule, in place of the one
+	// that he had left before. It is part of every hand-off of his that ends a shift
+	// in which he wrote it, and kept for 30 days.
+	//
+	// Errors: as for the service; FAILED_PRECONDITION: NOT_YOUR_TURN when the caller
+	// does not have the turn and has not had it within a day, NO_PERSON for a service account.
+	LeaveHandOffNote(context.Context, *LeaveHandOffNoteRequest) (*HandOffNote, error)
 	// Asks the others of a schedule to take over a time, or one of them to swap it
 	// for one of his. Until somebody does, the person who asks stays on call.
 	//
@@ -273,6 +364,15 @@ func (UnimplementedOnCallServiceServer) ListReadiness(context.Context, *ListRead
 }
 func (UnimplementedOnCallServiceServer) TakeOnCall(context.Context, *TakeOnCallRequest) (*Override, error) {
 	return nil, status.Error(codes.Unimplemented, "method TakeOnCall not implemented")
+}
+func (UnimplementedOnCallServiceServer) GetHandOff(context.Context, *GetHandOffRequest) (*HandOff, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetHandOff not implemented")
+}
+func (UnimplementedOnCallServiceServer) TakeOverIncidents(context.Context, *TakeOverIncidentsRequest) (*BatchChangeIncidentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TakeOverIncidents not implemented")
+}
+func (UnimplementedOnCallServiceServer) LeaveHandOffNote(context.Context, *LeaveHandOffNoteRequest) (*HandOffNote, error) {
+	return nil, status.Error(codes.Unimplemented, "method LeaveHandOffNote not implemented")
 }
 func (UnimplementedOnCallServiceServer) CreateCoverRequest(context.Context, *CreateCoverRequestRequest) (*CoverRequest, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateCoverRequest not implemented")
@@ -378,6 +478,60 @@ func _OnCallService_TakeOnCall_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(OnCallServiceServer).TakeOnCall(ctx, req.(*TakeOnCallRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OnCallService_GetHandOff_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetHandOffRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).GetHandOff(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_GetHandOff_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).GetHandOff(ctx, req.(*GetHandOffRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OnCallService_TakeOverIncidents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TakeOverIncidentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).TakeOverIncidents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_TakeOverIncidents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).TakeOverIncidents(ctx, req.(*TakeOverIncidentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OnCallService_LeaveHandOffNote_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaveHandOffNoteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).LeaveHandOffNote(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_LeaveHandOffNote_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).LeaveHandOffNote(ctx, req.(*LeaveHandOffNoteRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -494,6 +648,18 @@ var OnCallService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TakeOnCall",
 			Handler:    _OnCallService_TakeOnCall_Handler,
+		},
+		{
+			MethodName: "GetHandOff",
+			Handler:    _OnCallService_GetHandOff_Handler,
+		},
+		{
+			MethodName: "TakeOverIncidents",
+			Handler:    _OnCallService_TakeOverIncidents_Handler,
+		},
+		{
+			MethodName: "LeaveHandOffNote",
+			Handler:    _OnCallService_LeaveHandOffNote_Handler,
 		},
 		{
 			MethodName: "CreateCoverRequest",

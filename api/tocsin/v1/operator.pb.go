@@ -1876,7 +1876,8 @@ const file_tocsin_v1_operator_proto_rawDesc = "" +
 	"HoldPaging\x12\x1c.tocsin.v1.HoldPagingRequest\x1a\x0f.tocsin.v1.Hold\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/operator:hold\x12_\n" +
 	"\fResumePaging\x12\x1e.tocsin.v1.ResumePagingRequest\x1a\x0f.tocsin.v1.Hold\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/operator:resume\x12j\n" +
 	"\x0fExportIncidents\x12!.tocsin.v1.ExportIncidentsRequest\x1a\x14.google.api.HttpBody\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/incidents:export0\x01\x12\x82\x01\n" +
-	"\x11ListDroppedEvents\x12#.tocsin.v1.ListDroppedEventsRequest\x1a$.tocsin.v1.ListDroppedEventsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/operator/droppedEventsB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x11ListDroppedEvents\x12#.tocsin.v1.ListDroppedEventsRequest\x1a$.tocsin.v1.ListDroppedEventsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/operator/droppedEventsBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_operator_proto_rawDescOnce sync.Once

@@ -3405,7 +3405,8 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"\fCreateShadow\x12\x1e.tocsin.v1.CreateShadowRequest\x1a\x11.tocsin.v1.Shadow\"\x1b\x82\xd3\xe4\x93\x02\x15:\x06shadow\"\v/v1/shadows\x12a\n" +
 	"\vListShadows\x12\x1d.tocsin.v1.ListShadowsRequest\x1a\x1e.tocsin.v1.ListShadowsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/shadows\x12d\n" +
 	"\fDeleteShadow\x12\x1e.tocsin.v1.DeleteShadowRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=shadows/*}\x12j\n" +
-	"\x0eDeleteOverride\x12 .tocsin.v1.DeleteOverrideRequest\x1a\x16.google.protobuf.Empty\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=overrides/*}B8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x0eDeleteOverride\x12 .tocsin.v1.DeleteOverrideRequest\x1a\x16.google.protobuf.Empty\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=overrides/*}BI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_schedule_proto_rawDescOnce sync.Once

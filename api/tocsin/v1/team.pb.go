@@ -554,7 +554,8 @@ const file_tocsin_v1_team_proto_rawDesc = "" +
 	"\n" +
 	"UpdateTeam\x12\x1c.tocsin.v1.UpdateTeamRequest\x1a\x0f.tocsin.v1.Team\"%\x82\xd3\xe4\x93\x02\x1f:\x04team2\x17/v1/{team.name=teams/*}\x12^\n" +
 	"\n" +
-	"DeleteTeam\x12\x1c.tocsin.v1.DeleteTeamRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=teams/*}B8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"DeleteTeam\x12\x1c.tocsin.v1.DeleteTeamRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=teams/*}BI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_team_proto_rawDescOnce sync.Once

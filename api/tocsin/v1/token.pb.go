@@ -613,7 +613,8 @@ const file_tocsin_v1_token_proto_rawDesc = "" +
 	"/v1/tokens\x12g\n" +
 	"\vCreateToken\x12\x1d.tocsin.v1.CreateTokenRequest\x1a\x1e.tocsin.v1.CreateTokenResponse\"\x19\x82\xd3\xe4\x93\x02\x13:\x05token\"\n" +
 	"/v1/tokens\x12e\n" +
-	"\vRevokeToken\x12\x1d.tocsin.v1.RevokeTokenRequest\x1a\x10.tocsin.v1.Token\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=tokens/*}:revokeB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\vRevokeToken\x12\x1d.tocsin.v1.RevokeTokenRequest\x1a\x10.tocsin.v1.Token\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=tokens/*}:revokeBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_token_proto_rawDescOnce sync.Once

@@ -1367,7 +1367,8 @@ const file_tocsin_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"DeleteUser\x12\x1c.tocsin.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=users/*}\x12\x8b\x01\n" +
 	"\x10SendVerification\x12\".tocsin.v1.SendVerificationRequest\x1a#.tocsin.v1.SendVerificationResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=users/*}:sendVerification\x12\x80\x01\n" +
-	"\x13VerifyContactMethod\x12%.tocsin.v1.VerifyContactMethodRequest\x1a\x0f.tocsin.v1.User\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=users/*}:verifyContactMethodB8Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
+	"\x13VerifyContactMethod\x12%.tocsin.v1.VerifyContactMethodRequest\x1a\x0f.tocsin.v1.User\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=users/*}:verifyContactMethodBI\n" +
+	"\rdev.tocsin.v1P\x01Z6github.com/tocsin-oncall/tocsin/api/tocsin/v1;tocsinv1b\x06proto3"
 
 var (
 	file_tocsin_v1_user_proto_rawDescOnce sync.Once

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
+	"github.com/tocsin-oncall/tocsin/push/webpush"
 )
 
 // Bundle is the app on all phones.
@@ -31,6 +32,11 @@ type Options struct {
 	Program string        // the tocsin to run
 	Dir     string        // of everything that it keeps; made when missing
 	Latency time.Duration // of each answer of the push services
+	KeepLog int           // newest requests that each push service remembers; 0: none
+	// PublicURL is where phones reach the server; "" where it listens.
+	PublicURL string
+	// AppURL is where the web app is; "" leaves browsers, and their push service, out.
+	AppURL string
 	// OnPush is called for every request that Apple or Google has answered, on
 	// the connection's goroutine: it must not block. nil is fine.
 	OnPush func(pushtest.Request)
@@ -38,8 +44,9 @@ type Options struct {
 
 // Lab is one installation and what is around it.
 type Lab struct {
-	Apple  *pushtest.APNs
-	Google *pushtest.FCM
+	Apple    *pushtest.APNs
+	Google   *pushtest.FCM
+	Browsers *pushtest.WebPush // nil without [Options.AppURL]
 
 	o         Options
 	masterKey string
@@ -61,12 +68,20 @@ func New(o Options) (*Lab, error) {
 	if err := os.MkdirAll(l.path("push"), 0o700); err != nil {
 		return nil, err
 	}
-	if l.Apple, err = pushtest.NewAPNs(pushtest.APNsOptions{KeepLog: -1, AnyToken: true, Latency: o.Latency, OnRequest: o.OnPush}); err != nil {
+	log := o.KeepLog
+	if log == 0 {
+		log = -1
+	}
+	if l.Apple, err = pushtest.NewAPNs(pushtest.APNsOptions{KeepLog: log, AnyToken: true, Latency: o.Latency, OnRequest: o.OnPush}); err != nil {
 		return nil, fmt.Errorf("simulate APNs: %w", err)
 	}
-	if l.Google, err = pushtest.NewFCM(pushtest.FCMOptions{KeepLog: -1, AnyToken: true, Latency: o.Latency, OnRequest: o.OnPush}); err != nil {
-		l.Apple.Close()
-		return nil, fmt.Errorf("simulate FCM: %w", err)
+	if l.Google, err = pushtest.NewFCM(pushtest.FCMOptions{KeepLog: log, AnyToken: true, Latency: o.Latency, OnRequest: o.OnPush}); err != nil {
+		return nil, errors.Join(fmt.Errorf("simulate FCM: %w", err), l.Close())
+	}
+	if o.AppURL != "" {
+		if l.Browsers, err = pushtest.NewWebPush(pushtest.WebPushOptions{KeepLog: log, Latency: o.Latency, OnRequest: o.OnPush}); err != nil {
+			return nil, errors.Join(fmt.Errorf("simulate Web Push: %w", err), l.Close())
+		}
 	}
 	if err := l.writeFiles(); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -100,10 +115,27 @@ push:
     - {id: oncall, platform: ios, bundle: %s, team_id: %s, key_id: %s, key_file: push/apple.p8, test_endpoint: %q, test_ca_file: push/apple.pem}
     - {id: oncall, platform: android, service_account_file: push/google.json, test_endpoint: %q, test_ca_file: push/google.pem}
 `, Bundle, teamID, keyID, l.Apple.URL(), l.Google.URL())
-	for name, text := range map[string][]byte{
-		"tocsin.yaml": []byte(config), "push/apple.p8": l.Apple.NewKey(teamID, keyID), "push/apple.pem": l.Apple.CA(),
+	files := map[string][]byte{
+		"push/apple.p8": l.Apple.NewKey(teamID, keyID), "push/apple.pem": l.Apple.CA(),
 		"push/google.json": l.Google.ServiceAccountJSON(), "push/google.pem": l.Google.CA(),
-	} {
+	}
+	if l.Browsers != nil {
+		key, err := webpush.NewKey()
+		if err != nil {
+			return err
+		}
+		if files["push/vapid.json"], err = key.File(); err != nil {
+			return err
+		}
+		files["push/browsers.pem"] = l.Browsers.CA()
+		config += fmt.Sprintf("    - {id: oncall, platform: web, vapid_key_file: push/vapid.json, vapid_subject: 'mailto:oncall@example.com', app_url: %q, test_endpoint: %q, test_ca_file: push/browsers.pem}\n",
+			l.o.AppURL, l.Browsers.URL())
+	}
+	if l.o.PublicURL != "" {
+		config += fmt.Sprintf("public_url: %q\n", l.o.PublicURL)
+	}
+	files["tocsin.yaml"] = []byte(config)
+	for name, text := range files {
 		if err := os.WriteFile(l.path(name), text, 0o600); err != nil {
 			return err
 		}
@@ -115,7 +147,12 @@ push:
 // The files stay.
 func (l *Lab) Close() error {
 	l.Apple.Close()
-	l.Google.Close()
+	if l.Google != nil {
+		l.Google.Close()
+	}
+	if l.Browsers != nil {
+		l.Browsers.Close()
+	}
 	pid, err := l.redisPID()
 	if err != nil {
 		return nil //nolint:nilerr // none was left

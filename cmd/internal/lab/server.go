@@ -19,7 +19,7 @@ const readyWithin = 3 * time.Minute
 type Server struct {
 	Listen string        // host:port of gRPC and HTTP
 	Socket string        // of the private redis-server
-	Ready  time.Duration // from the start of the process until /readyz said yes
+	Ready  time.Duration // from the start of the process until it was waited for no longer
 
 	process *Process
 	redis   int // process id
@@ -28,6 +28,18 @@ type Server struct {
 // Serve starts tocsin with its private redis-server and waits until it is
 // ready. env is added to the environment: TOCSIN_ADMIN_LISTEN=127.0.0.1:6060.
 func (l *Lab) Serve(ctx context.Context, env ...string) (*Server, error) {
+	return l.serve(ctx, "ready", Ready, env)
+}
+
+// ServeUnready is Serve for an installation that can page nobody yet: it waits
+// until the server answers.
+func (l *Lab) ServeUnready(ctx context.Context, env ...string) (*Server, error) {
+	return l.serve(ctx, "up", func(ctx context.Context, with *http.Client, listen string) error {
+		return get(ctx, with, listen, "/healthz")
+	}, env)
+}
+
+func (l *Lab) serve(ctx context.Context, what string, ask func(context.Context, *http.Client, string) error, env []string) (*Server, error) {
 	listen, err := FreeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -41,8 +53,8 @@ func (l *Lab) Serve(ctx context.Context, env ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.process.Until(ctx, "ready", 2*time.Millisecond, readyWithin, func(ctx context.Context) error {
-		return Ready(ctx, http.DefaultClient, listen)
+	err = s.process.Until(ctx, what, 2*time.Millisecond, readyWithin, func(ctx context.Context) error {
+		return ask(ctx, http.DefaultClient, listen)
 	})
 	if err != nil {
 		s.Kill()
@@ -58,7 +70,11 @@ func (l *Lab) Serve(ctx context.Context, env ...string) (*Server, error) {
 
 // Ready asks a server whether it can page somebody; nil is yes.
 func Ready(ctx context.Context, with *http.Client, listen string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+"/readyz", http.NoBody)
+	return get(ctx, with, listen, "/readyz")
+}
+
+func get(ctx context.Context, with *http.Client, listen, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+path, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -68,7 +84,7 @@ func Ready(ctx context.Context, with *http.Client, listen string) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("/readyz answers %d", res.StatusCode)
+		return fmt.Errorf("%s answers %d", path, res.StatusCode)
 	}
 	return nil
 }

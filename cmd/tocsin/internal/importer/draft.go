@@ -7,6 +7,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/schedule"
 )
 
@@ -49,6 +50,39 @@ func (d *Draft) Person(about, source, name, email, zone string) *directory.Perso
 	}
 	d.Document.People = append(d.Document.People, p)
 	return &d.Document.People[len(d.Document.People)-1]
+}
+
+// Steps are the ways in which somebody is told, in the order of the source, with
+// how long after the page each begins. methods has the contact method here by
+// what the source calls it. Ways that are not there are told, and left out.
+func (d *Draft) Steps(about string, ways []Way, methods map[string]string) []directory.StepDoc {
+	var steps []directory.StepDoc
+	for _, w := range ways {
+		method, ok := methods[w.By]
+		if !ok {
+			d.Note(about, fmt.Sprintf("the step after %s goes out by a way that is not carried over (%s)", Lasting(w.After), w.By), "add a step by push or e-mail in its place")
+			continue
+		}
+		step := directory.StepDoc{Method: method, Loud: w.Loud}
+		if w.After > 0 {
+			step.Delay = Lasting(min(w.After, roster.MaxStepDelay))
+		}
+		if !slices.Contains(steps, step) {
+			steps = append(steps, step)
+		}
+	}
+	if len(steps) > roster.MaxSteps {
+		d.Note(about, fmt.Sprintf("has %d steps; %d are carried over", len(steps), roster.MaxSteps), "see which of them are needed")
+		steps = steps[:roster.MaxSteps]
+	}
+	return steps
+}
+
+// Way is one way in which the source tells a person.
+type Way struct {
+	By    string        // as the source calls it
+	After time.Duration // since the page
+	Loud  bool          // through silence
 }
 
 // Who returns a person's id here; the id of the source, which is nobody's here,

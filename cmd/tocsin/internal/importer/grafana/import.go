@@ -8,6 +8,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/cmd/tocsin/internal/importer"
 	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 // Import reads answers of Grafana OnCall's API and makes a document of them.
@@ -60,8 +61,39 @@ func (m *mapping) people() {
 			p.Role = &role
 		}
 		p.Methods = []directory.MethodDoc{{ID: "mail", Kind: "email", Address: u.Email, Verified: true}}
-		m.Note("people", "personal notification rules (Slack, Telegram, SMS, calls, its app) are not read", "enrol phones with tocsin enrol; people are told by the default steps until they set their own")
+		p.High = m.steps(about, u.ID)
 	}
+}
+
+// steps carries over the default rules of a person. Rules for important steps
+// of a chain have no counterpart: how loud a page is, its urgency says here.
+func (m *mapping) steps(about, user string) []directory.StepDoc {
+	rules := slices.Clone(m.account.tellings)
+	rules = slices.DeleteFunc(rules, func(t telling) bool { return t.User != user })
+	if slices.ContainsFunc(rules, func(t telling) bool { return t.Important }) {
+		m.Note("people", "personal rules for important notifications are not carried over", "the default rules are; whoever wants to be woken louder sets loud on a step")
+	}
+	rules = slices.DeleteFunc(rules, func(t telling) bool { return t.Important })
+	if len(rules) == 0 {
+		m.Note("people", "not everybody has personal notification rules in the export", "fetch /personal_notification_rules; without them people are told by the default steps")
+		return nil
+	}
+	slices.SortStableFunc(rules, func(a, b telling) int { return cmp.Compare(a.Position, b.Position) })
+	var ways []importer.Way
+	var after time.Duration
+	for _, t := range rules {
+		if t.Type == "wait" {
+			wait := 5 * time.Minute
+			if t.Wait != nil {
+				wait = time.Duration(min(max(*t.Wait, 0), 86400)) * time.Second
+			}
+			after += wait
+			continue
+		}
+		ways = append(ways, importer.Way{By: t.Type, After: after, Loud: t.Type == "notify_by_mobile_app_critical"})
+	}
+	push := string(roster.PushAll)
+	return m.Steps(about, ways, map[string]string{"notify_by_email": "mail", "notify_by_mobile_app": push, "notify_by_mobile_app_critical": push})
 }
 
 func (m *mapping) teams() {

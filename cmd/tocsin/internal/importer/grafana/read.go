@@ -23,6 +23,14 @@ type (
 		TimeZone string   `json:"timezone"`
 		Teams    []string `json:"teams"`
 	}
+	// telling is a personal notification rule: a way, or a pause before the next.
+	telling struct {
+		User      string   `json:"user_id"`
+		Position  int      `json:"position"`
+		Type      string   `json:"type"`     // wait, notify_by_email, notify_by_mobile_app, …
+		Wait      *float64 `json:"duration"` // seconds
+		Important bool     `json:"important"`
+	}
 	team struct {
 		ID   string `json:"id"`
 		Name string `json:"name"`
@@ -113,6 +121,7 @@ func (s stamp) none() bool { return s.Time().IsZero() }
 // account is everything that the files hold.
 type account struct {
 	users        []user
+	tellings     []telling
 	teams        []team
 	rotas        []rota
 	shifts       []shift
@@ -131,6 +140,8 @@ func read(files []importer.File, note func(about, what, do string)) (*account, e
 		switch kind {
 		case "users":
 			more, err = each(f.Text, &a.users)
+		case "personal_notification_rules":
+			more, err = each(f.Text, &a.tellings)
 		case "teams":
 			more, err = each(f.Text, &a.teams)
 		case "schedules":
@@ -148,7 +159,7 @@ func read(files []importer.File, note func(about, what, do string)) (*account, e
 		case "integrations":
 			more, err = each(f.Text, &a.integrations)
 		default:
-			note("file "+f.Name, "its name says nothing that is read", "call it users, teams, schedules, on_call_shifts, final_shifts-SCHEDULE, escalation_chains, escalation_policies or integrations")
+			note("file "+f.Name, "its name says nothing that is read", "call it users, personal_notification_rules, teams, schedules, on_call_shifts, final_shifts-SCHEDULE, escalation_chains, escalation_policies or integrations")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read %s: it is no answer of Grafana OnCall's public API: %w", f.Name, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tocsin-oncall/tocsin/cmd/tocsin/internal/importer"
 	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 )
 
 // Import reads answers of Opsgenie's API and makes a document of them. What is
@@ -40,7 +41,7 @@ func Import(files []importer.File, w importer.Window) (*importer.Import, error) 
 		m.escalation(e)
 	}
 	for _, s := range a.services {
-		m.Note(fmt.Sprintf("service %s (%s)", s.Name, s.ID), "pages by the routing rules of its team, which are not read", "make the service by hand, with the escalation policy that its alerts went to")
+		m.service(s)
 	}
 	return m.Import, nil
 }
@@ -82,8 +83,37 @@ func (m *mapping) people() {
 				m.Note(about, fmt.Sprintf("the contact method of the kind %s is not one that tocsin has", c.Method), "enrol a phone with tocsin enrol "+p.ID+"; its pages sound through silence")
 			}
 		}
-		m.Note("people", "notification rules are not read", "people are told by the default steps until they set their own")
+		m.steps(about, p, u.ID)
 	}
+}
+
+// steps carries over what somebody is told by when an alert is created.
+func (m *mapping) steps(about string, p *directory.PersonDoc, id string) {
+	methods := map[string]string{"mobile": string(roster.PushAll)}
+	for _, x := range p.Methods {
+		methods["email "+x.Address] = x.ID
+	}
+	var ways []importer.Way
+	for _, t := range m.account.tellings[id] {
+		if !t.Enabled || t.Action != "create-alert" {
+			continue
+		}
+		for _, s := range t.Steps {
+			if !s.Enabled {
+				continue
+			}
+			by := s.Contact.Method
+			if by == "email" {
+				by += " " + s.Contact.To
+			}
+			ways = append(ways, importer.Way{By: by, After: s.After.lasts()})
+		}
+	}
+	if len(ways) == 0 {
+		m.Note("people", "not everybody has notification rules for new alerts in the export", "fetch users/{id}/notification-rules/{rule} into rules-{id}.json; without them people are told by the default steps")
+		return
+	}
+	p.High = m.Steps(about, ways, methods)
 }
 
 func (m *mapping) teams() {
@@ -99,8 +129,8 @@ func (m *mapping) teams() {
 			if ok && !slices.Contains(doc.Members, who) {
 				doc.Members = append(doc.Members, who)
 			}
-			if x.Role == "admin" {
-				m.Note(about, cmp.Or(x.User.Username, x.User.ID)+" administers it", "give the role by hand")
+			if ok && x.Role == "admin" && !slices.Contains(doc.Managers, who) {
+				doc.Managers = append(doc.Managers, who)
 			}
 		}
 		m.Document.Teams = append(m.Document.Teams, doc)
@@ -232,16 +262,16 @@ func (m *mapping) escalation(e escalation) {
 		}
 	}
 	rules := slices.Clone(e.Rules)
-	slices.SortStableFunc(rules, func(a, b rule) int { return cmp.Compare(a.after(), b.after()) })
+	slices.SortStableFunc(rules, func(a, b rule) int { return cmp.Compare(a.Delay.lasts(), b.Delay.lasts()) })
 	for i := 0; i < len(rules); {
 		var targets []string
-		after := rules[i].after()
-		for ; i < len(rules) && rules[i].after() == after; i++ {
+		after := rules[i].Delay.lasts()
+		for ; i < len(rules) && rules[i].Delay.lasts() == after; i++ {
 			targets = append(targets, m.targets(about, rules[i])...)
 		}
 		delay := last
 		if i < len(rules) {
-			delay = rules[i].after() - after
+			delay = rules[i].Delay.lasts() - after
 		}
 		if len(doc.Levels) == 0 && after > 0 {
 			m.Note(about, "asks the first only after "+importer.Lasting(after), "the first level is asked at once here; let the monitor wait")
@@ -251,10 +281,52 @@ func (m *mapping) escalation(e escalation) {
 	m.Policy(e.ID, doc)
 }
 
-// after is how long after the alert the rule runs.
-func (r rule) after() time.Duration {
-	unit := map[string]time.Duration{"hours": time.Hour, "days": 24 * time.Hour}[r.Delay.Unit]
-	return time.Duration(min(max(r.Delay.Amount, 0), 10_000)) * cmp.Or(unit, time.Minute)
+// lasts is the time, of at most a week.
+func (a after) lasts() time.Duration {
+	unit := map[string]time.Duration{"hours": time.Hour, "days": 24 * time.Hour}[a.Unit]
+	return time.Duration(min(max(a.Amount, 0), 10_000)) * cmp.Or(unit, time.Minute)
+}
+
+// service carries over a service, which pages by the default route of its team.
+func (m *mapping) service(s service) {
+	about := fmt.Sprintf("service %s (%s)", s.Name, s.ID)
+	routes := m.account.routes[s.Team]
+	i := slices.IndexFunc(routes, func(r route) bool { return r.Default })
+	if i < 0 {
+		m.Note(about, "pages by the default routing rule of its team, which is not in the export", "fetch teams/"+s.Team+"/routing-rules into routing-"+s.Team+".json and import again, or make the service by hand")
+		return
+	}
+	for _, r := range routes {
+		if !r.Default {
+			m.Note(about, "its team has the routing rule "+cmp.Or(r.Name, "without a name")+", too; only the default one is carried over", "make a service, or an event rule, for what it is about")
+		}
+	}
+	policy, ok := m.route(about, routes[i].Notify)
+	if !ok {
+		m.Note(about, fmt.Sprintf("the default routing rule of its team leads to %s %s, which is not carried over", routes[i].Notify.Type, routes[i].Notify.Name), "make the service by hand")
+		return
+	}
+	id := m.Services.New(s.ID, s.Name)
+	doc := directory.ServiceDoc{ID: id, Name: importer.Name(s.Name, id), Policy: policy}
+	doc.Team, _ = m.Teams.Of(s.Team)
+	m.Note(about, "has no integration: those of Opsgenie are not read", "add one of a kind that tocsin has (alertmanager, pagerduty, generic) and point the monitor to it")
+	m.Document.Services = append(m.Document.Services, doc)
+}
+
+// route is the policy that asks what a routing rule leads to. A schedule is
+// asked by a policy of its own.
+func (m *mapping) route(about string, to named) (policy string, ok bool) {
+	if id, ok := m.Policies.Of(to.ID); ok {
+		return id, true
+	}
+	targets := m.Rota(to.ID)
+	if to.Type != "schedule" || len(targets) == 0 {
+		return "", false
+	}
+	p := directory.PolicyDoc{Name: cmp.Or(to.Name, to.ID)}
+	m.Level(about, &p, targets, 30*time.Minute, "")
+	m.Policy(to.ID, p)
+	return m.Policies.Of(to.ID)
 }
 
 func (m *mapping) targets(about string, r rule) []string {

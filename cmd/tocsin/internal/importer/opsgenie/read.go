@@ -107,14 +107,39 @@ type (
 			Count int `json:"count"`
 		} `json:"repeat"`
 	}
+	// telling is a notification rule of a person.
+	telling struct {
+		Action  string `json:"actionType"` // create-alert is the one that pages
+		Enabled bool   `json:"enabled"`
+		Steps   []struct {
+			Enabled bool `json:"enabled"`
+			Contact struct {
+				Method string `json:"method"` // email, mobile, sms, voice
+				To     string `json:"to"`
+			} `json:"contact"`
+			After after `json:"sendAfter"`
+		} `json:"steps"`
+	}
+	// route is a routing rule of a team.
+	route struct {
+		Name    string `json:"name"`
+		Default bool   `json:"isDefault"`
+		Notify  named  `json:"notify"` // an escalation, a schedule, or none
+	}
+	service struct {
+		ID   string `json:"id"`
+		Name string `json:"name"`
+		Team string `json:"teamId"`
+	}
+	after struct {
+		Amount int    `json:"timeAmount"`
+		Unit   string `json:"timeUnit"` // minutes, hours, days
+	}
 	rule struct {
 		Condition string `json:"condition"`
 		Notify    string `json:"notifyType"`
 		Recipient named  `json:"recipient"`
-		Delay     struct {
-			Amount int    `json:"timeAmount"`
-			Unit   string `json:"timeUnit"`
-		} `json:"delay"`
+		Delay     after  `json:"delay"`
 	}
 )
 
@@ -124,13 +149,15 @@ type account struct {
 	teams       []team
 	rotas       []rota
 	escalations []escalation
-	services    []named
+	services    []service
+	tellings    map[string][]telling  // by person
+	routes      map[string][]route    // by team
 	overrides   map[string][]override // by schedule
 	timelines   map[string]timeline
 }
 
 func read(files []importer.File, note func(about, what, do string)) (*account, error) {
-	a := &account{overrides: map[string][]override{}, timelines: map[string]timeline{}}
+	a := &account{overrides: map[string][]override{}, timelines: map[string]timeline{}, tellings: map[string][]telling{}, routes: map[string][]route{}}
 	for _, f := range files {
 		var w answer
 		err := json.Unmarshal(f.Text, &w)
@@ -148,15 +175,17 @@ func read(files []importer.File, note func(about, what, do string)) (*account, e
 			case "services":
 				err = each(w.Data, &a.services)
 			case "overrides":
-				list := a.overrides[of]
-				err = each(w.Data, &list)
-				a.overrides[of] = list
+				err = under(w.Data, a.overrides, of)
+			case "rules":
+				err = under(w.Data, a.tellings, of)
+			case "routing":
+				err = under(w.Data, a.routes, of)
 			case "timeline":
 				var t timeline
 				err = json.Unmarshal(w.Data, &t)
 				a.timelines[of] = t
 			default:
-				note("file "+f.Name, "its name says nothing that is read", "call it users, teams, schedules, overrides-SCHEDULE, timeline-SCHEDULE, escalations or services")
+				note("file "+f.Name, "its name says nothing that is read", "call it users, rules-PERSON, teams, routing-TEAM, schedules, overrides-SCHEDULE, timeline-SCHEDULE, escalations or services")
 			}
 		}
 		if err != nil {
@@ -182,4 +211,13 @@ func each[T any](text json.RawMessage, all *[]T) error {
 	}
 	*all = append(*all, list...)
 	return nil
+}
+
+// under adds what belongs to something that the answer does not name; its file does.
+func under[T any](text json.RawMessage, all map[string][]T, of string) error {
+	of, _, _ = strings.Cut(of, "~") // more files of the same
+	list := all[of]
+	err := each(text, &list)
+	all[of] = list
+	return err
 }

@@ -182,8 +182,8 @@ func (m *mapping) allTeams() {
 		}
 		for _, x := range m.account.members[t.ID] {
 			add(x.User.ID)
-			if x.Role == "manager" {
-				m.out.Note(fmt.Sprintf("team %s (%s)", t.Name, t.ID), x.User.label()+" manages it", "a document has no role in a team yet; give it by hand")
+			if who, ok := m.users.Of(x.User.ID); ok && x.Role == "manager" && !slices.Contains(doc.Managers, who) {
+				doc.Managers = append(doc.Managers, who)
 			}
 		}
 		for _, u := range m.account.users {
