@@ -22,7 +22,7 @@ type source struct {
 	Path     string `arg:"" optional:"" help:"Folder of which all *.yaml and *.yml are one document; or one file; - is standard input."`
 	File     string `short:"f" placeholder:"FILE" help:"The same, as a flag."`
 	Owner    string `placeholder:"NAME" help:"Name of what declares it, by which records are marked. Default: that of the folder; for a single file, none."`
-	Prune    bool   `help:"Delete what the owner has declared before and does not any more. Never what people made by hand."`
+	Prune    bool   `help:"Delete what the owner has declared before and does not any more, with what belongs to it: of a schedule its overrides, shadows, cover requests and calendar feeds, of a person devices, tokens and feeds, of a team feeds. Nothing else that people made by hand."`
 	TakeOver bool   `help:"Take over records that another owner declares."`
 	Force    bool   `help:"Take even a policy that can reach nobody at present."`
 }

@@ -63,12 +63,17 @@ func (e *Edit) orphans() []Key {
 // company says what people have made by hand and goes with a record that is deleted.
 func (s *Snapshot) company(k Key) []string {
 	var out []string
-	for _, kind := range []Kind{KindOverride, KindShadow, KindDevice, KindToken} {
-		if !belongs(kind, k.Kind) {
+	for _, c := range []struct {
+		kind  Kind
+		words string
+	}{
+		{KindOverride, "override"}, {KindShadow, "shadow"}, {KindCover, "cover request"}, {KindDevice, "device"}, {KindToken, "token"}, {KindFeed, "calendar feed"},
+	} {
+		if !belongs(c.kind, k.Kind) {
 			continue
 		}
-		if refs, _ := s.referrer.get(reference{k, kind}); refs.size() > 0 {
-			out = append(out, fmt.Sprintf("%d %s(s) go with it", refs.size(), kind))
+		if refs, _ := s.referrer.get(reference{k, c.kind}); refs.size() > 0 {
+			out = append(out, fmt.Sprintf("%d %s(s) go with it", refs.size(), c.words))
 		}
 	}
 	return out

@@ -218,6 +218,38 @@ func TestPruneDeletesOnlyWhatTheFolderDeclared(t *testing.T) {
 	}
 }
 
+// TestPruneTellsWhatGoesAlong: who deletes a schedule reads before how much that
+// people have made goes with it, and it does.
+func TestPruneTellsWhatGoesAlong(t *testing.T) {
+	d := open(t, newJournal(), ticking)
+	more := append(folder(), File{Name: "spare.yaml", Text: []byte(`
+schedules:
+  - {id: spare, name: Spare, time_zone: UTC, layers: [{id: week, rotation: {unit: weeks, handoff: "2026-03-02T09:00"}, participants: [ben]}]}
+`)})
+	apply(t, d, more, ApplyOptions{Owner: "shop"})
+	feed := &Feed{ID: FeedID(auth.NewID()), Hash: auth.HashSecret("f"), Hint: "abcd", Owner: "ann", Schedule: "spare"}
+	change(t, d, func(e *Edit) error {
+		if err := e.AskCover(&Cover{Cover: schedule.Cover{ID: "c1", Schedule: "spare", User: "ben", Start: e.Now.Add(time.Hour), End: e.Now.Add(2 * time.Hour)}}); err != nil {
+			return err
+		}
+		if err := e.AddFeed(feed); err != nil {
+			return err
+		}
+		return e.AddOverrides("spare", schedule.Override{ID: "o1", User: "ann", Start: e.Now.Add(3 * time.Hour), End: e.Now.Add(4 * time.Hour)})
+	})
+	planned := apply(t, d, folder(), ApplyOptions{Owner: "shop", Prune: true, DryRun: true})
+	want := []string{"1 override(s) go with it", "1 cover request(s) go with it", "1 calendar feed(s) go with it"}
+	if last := planned.Items[len(planned.Items)-1]; last.Key != (Key{KindSchedule, "spare"}) || !slices.Equal(last.Warnings, want) {
+		t.Errorf("the plan says %s goes with %v, want %v", last.Key, last.Warnings, want)
+	}
+	apply(t, d, folder(), ApplyOptions{Owner: "shop", Prune: true})
+	for _, k := range []Key{{KindSchedule, "spare"}, {KindCover, "c1"}, {KindFeed, string(feed.ID)}, {KindOverride, "o1"}} {
+		if d.Snapshot().Exists(k) {
+			t.Errorf("%s is still there", k)
+		}
+	}
+}
+
 func TestPruneRefusesWhatIsInUse(t *testing.T) {
 	d := open(t, newJournal(), ticking)
 	apply(t, d, folder(), ApplyOptions{Owner: "shop"})
