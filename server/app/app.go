@@ -103,6 +103,7 @@ type server struct {
 	shifts    *shiftWarning
 	drills    *drills
 	away      *vacations
+	turns     *turnNews
 	notifier  *notify.Notifier
 	desk      *respond.Desk
 	engine    *engine.Engine
@@ -294,6 +295,10 @@ func (s *server) startEngine(ctx context.Context) error {
 		owned: s.engine.Owned, now: s.clock.Now, log: s.log, every: time.Minute,
 	}
 	s.life.background(ctx, "shifts to come", s.shifts.run)
+	s.turns = &turnNews{
+		snapshot: s.directory.Snapshot, once: s.store.PutOnce, tell: s.notifier.Tell, owned: s.engine.Owned, now: s.clock.Now, log: s.log, every: 10 * time.Second,
+	}
+	s.life.background(ctx, "cover and gaps", s.turns.run)
 	hands := &handOffs{
 		snapshot: s.directory.Snapshot, tell: s.notifier.Tell, now: s.clock.Now, log: s.log, every: 10 * time.Second,
 		open: func(ctx context.Context, snap *directory.Snapshot, t handover.Turn) ([]*incident.Incident, error) {

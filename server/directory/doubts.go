@@ -101,6 +101,21 @@ func (s *Snapshot) ServicesAsking(id schedule.ID) []catalog.ServiceID {
 	return slices.Compact(all)
 }
 
+// BareLevels returns the levels that ask a schedule and have nobody else at an
+// instant, in words.
+func (s *Snapshot) BareLevels(id schedule.ID, at time.Time) []string {
+	var all []string
+	for _, p := range s.policiesAsking(id) {
+		for i, l := range p.Levels {
+			held := slices.ContainsFunc(l.Targets, func(t escalation.Target) bool { return len(s.OnCall(t, at)) > 0 })
+			if asksSchedule(l, id) && !held {
+				all = append(all, fmt.Sprintf("level %d of the policy %s", i+1, p.Name))
+			}
+		}
+	}
+	return all
+}
+
 func asksSchedule(l escalation.Level, id schedule.ID) bool {
 	return slices.Contains(l.Targets, escalation.Target{Kind: escalation.ScheduleTarget, ID: string(id)})
 }

@@ -91,10 +91,6 @@ func nearest(within func(reach time.Duration) []HandOff, user roster.UserID) (Ha
 	}
 }
 
-// Notices are when both sides are told of the hand-off: a day and an hour
-// before, and when it is there.
-func (h HandOff) Notices() []time.Time { return before(h.At, day, time.Hour, 0) }
-
 // Notices are when the owners of the schedule are told of a gap that begins.
 func (g Gap) Notices() []time.Time { return before(g.Start, 30*day, 7*day, day) }
 

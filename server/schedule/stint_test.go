@@ -30,9 +30,6 @@ func TestHandOffs(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("hand-offs are %+v, want %+v", got, want)
 	}
-	if notices := want[1].Notices(); !slices.Equal(notices, []time.Time{monday, monday.Add(23 * time.Hour), monday.Add(day)}) {
-		t.Errorf("told %v, want a day and an hour before, and then", notices)
-	}
 	if got := r.HandOffs(monday.Add(-6*day), monday.Add(day)); len(got) != 0 {
 		t.Errorf("in A's time there is %+v, want none: the end is outside", got)
 	}
