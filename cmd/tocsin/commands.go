@@ -56,6 +56,10 @@ type grammar struct {
 	Incidents incidentsCmd `cmd:"" group:"respond" help:"List, show, acknowledge, resolve and watch incidents."`
 	Oncall    oncallCmd    `cmd:"" group:"respond" help:"Say who is on call and why, take over, look ahead."`
 
+	Readiness readinessCmd `cmd:"" group:"respond" help:"Say who of those on call could be woken now, and what to mend."`
+	Drill     drillCmd     `cmd:"" group:"respond" help:"Fire drills: begin, list, show, cancel."`
+	Calendar  calendarCmd  `cmd:"" group:"respond" help:"Shifts in calendar programs, and vacations out of them."`
+
 	Status statusCmd `cmd:"" group:"operate" help:"Say how the installation is: what is late, stuck, or cannot be woken."`
 	Dlq    dlqCmd    `cmd:"" group:"operate" help:"Work that was given up after repeated failures."`
 	Hold   holdCmd   `cmd:"" group:"operate" help:"Stop all paging, everywhere, until resume."`

@@ -39,6 +39,8 @@ type server struct {
 	api.UnimplementedUserServiceServer
 	api.UnimplementedScheduleServiceServer
 	api.UnimplementedOnCallServiceServer
+	api.UnimplementedDrillServiceServer
+	api.UnimplementedCalendarServiceServer
 
 	mu       sync.Mutex
 	requests []proto.Message
@@ -87,6 +89,8 @@ func serveOn(t *testing.T, f *server, l net.Listener, options ...grpc.ServerOpti
 	api.RegisterUserServiceServer(g, f)
 	api.RegisterScheduleServiceServer(g, f)
 	api.RegisterOnCallServiceServer(g, f)
+	api.RegisterDrillServiceServer(g, f)
+	api.RegisterCalendarServiceServer(g, f)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -220,7 +220,7 @@ func (p Plan) draw(user roster.UserID, n Period) (which, when uint64) {
 // gives it one name, by which it is begun once.
 func (p Plan) DrillOf(user roster.UserID, n Period) ID {
 	sum := p.digest(user, n, "name")
-	return ID(hex.EncodeToString(sum[:16]))
+	return ID(hex.EncodeToString(sum[:8]))
 }
 
 func (p Plan) digest(user roster.UserID, n Period, of string) [sha256.Size]byte {
