@@ -34,6 +34,7 @@ func TestAbsences(t *testing.T) {
 		"whole days, in the calendar's":   {file("X-WR-TIMEZONE:Asia/Tokyo", entry("a", "DTSTART;VALUE=DATE:20260310", "DTEND;VALUE=DATE:20260311")), []string{"2026-03-09T15:00:00Z 2026-03-10T15:00:00Z"}},
 		"the day on which clocks change":  {file(entry("a", "DTSTART;VALUE=DATE:20260329")), []string{"2026-03-28T23:00:00Z 2026-03-29T22:00:00Z"}},
 		"cancelled":                       {file(entry("a", "DTSTART;VALUE=DATE:20260310", "STATUS:CANCELLED")), nil},
+		"takes up no time":                {file(entry("a", "DTSTART;VALUE=DATE:20260310", "TRANSP:TRANSPARENT"), entry("b", "DTSTART;VALUE=DATE:20260329", "TRANSP:OPAQUE")), []string{"2026-03-28T23:00:00Z 2026-03-29T22:00:00Z"}},
 		"before and after what is wanted": {file(entry("a", "DTSTART;VALUE=DATE:20260227"), entry("b", "DTSTART;VALUE=DATE:20260502")), nil},
 		"weekly, until a day, over a change of clocks": {
 			file(entry("a", "DTSTART;TZID=Europe/Zurich:20260323T090000", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;UNTIL=20260406")),

@@ -190,8 +190,8 @@ func (d *Directory) still(ctx context.Context, p prepared) error {
 		}
 		for _, e := range entries {
 			switch e.Kind {
-			case KindDevice, KindToken, KindFeed, KindCover, KindDrillPlan, KindVacations, KindVersion, kindInternal: // no plan speaks of them
-			case KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindSettings:
+			case KindDevice, KindToken, KindFeed, KindCover, KindVacations, KindVersion, kindInternal: // no plan speaks of them
+			case KindUser, KindTeam, KindService, KindIntegration, KindPolicy, KindSchedule, KindOverride, KindShadow, KindDrillPlan, KindSettings:
 				moved[e.String()] = true
 			}
 		}

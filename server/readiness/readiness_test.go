@@ -56,6 +56,42 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// A drill that was heard on no device outweighs what says that a phone is alive,
+// until one of them has passed a test, or another drill was heard.
+func TestMissedDrill(t *testing.T) {
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	devices := []roster.Device{
+		{ID: "phone", Name: "Phone", Platform: roster.IOS, State: roster.DeviceActive}, {ID: "tablet", Platform: roster.Android, State: roster.DeviceActive},
+	}
+	missed := roster.Word{Receipt: ago(time.Hour), Drill: ago(24 * time.Hour)}
+	with := func(change func(*roster.Word)) roster.Word { w := missed; change(&w); return w }
+	for name, c := range map[string]struct {
+		phone, tablet roster.Word
+		want          readiness.Verdict
+	}{
+		"on none":                    {missed, missed, readiness.Doubtful},
+		"on one":                     {missed, with(func(w *roster.Word) { w.Heard = true }), readiness.Ready},
+		"on one, of an older drill":  {missed, with(func(w *roster.Word) { w.Drill, w.Heard = ago(48*time.Hour), true }), readiness.Doubtful},
+		"a phone that is new":        {missed, roster.Word{Receipt: ago(time.Hour)}, readiness.Doubtful},
+		"passed a test since":        {missed, with(func(w *roster.Word) { w.Test, w.Judged, w.Passed = ago(time.Hour), true, true }), readiness.Ready},
+		"passed a test before":       {missed, with(func(w *roster.Word) { w.Test, w.Judged, w.Passed = ago(25*time.Hour), true, true }), readiness.Doubtful},
+		"was never drilled":          {roster.Word{Receipt: ago(time.Hour)}, roster.Word{}, readiness.Ready},
+		"and nothing is heard of it": {with(func(w *roster.Word) { w.Receipt = ago(30 * 24 * time.Hour) }), roster.Word{}, readiness.Doubtful},
+	} {
+		got := readiness.Of(roster.User{}, devices, map[roster.DeviceID]roster.Word{"phone": c.phone, "tablet": c.tablet}, now)
+		told := len(got.Reasons) > 0 && strings.Contains(got.Reasons[0].Text, "fire drill of 28 February")
+		if got.Verdict != c.want || told != (c.want == readiness.Doubtful) {
+			t.Errorf("%s: got %+v, want %d", name, got, c.want)
+		}
+	}
+	if a := (readiness.Answer{Verdict: readiness.Ready}).With("He is away."); a.Verdict != readiness.Doubtful || a.Reasons[0].Text != "He is away." {
+		t.Errorf("with a reason it is %+v", a)
+	}
+	if a := (readiness.Answer{Verdict: readiness.NotReady}).With("He is away."); a.Verdict != readiness.NotReady {
+		t.Errorf("a reason has made it better: %+v", a)
+	}
+}
+
 // What is nearest to being ready is named first: it is the one to mend.
 func TestTheBestDeviceIsNamedFirst(t *testing.T) {
 	devices := []roster.Device{
