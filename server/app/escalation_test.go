@@ -41,10 +41,9 @@ func (l letter) Data(r io.Reader) error {
 	return err
 }
 
-// nextWay is a world in which Ann has mail three minutes after her phone.
-func nextWay(t *testing.T) (*world, *instance, *mailbox) {
+// serve opens the mail server, and returns what makes a server send by it.
+func (m *mailbox) serve(t *testing.T) func(*Options) {
 	t.Helper()
-	w, m := newWorld(t, redistest.Start(t).URL()), &mailbox{}
 	server := smtp.NewServer(m)
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -60,12 +59,19 @@ func nextWay(t *testing.T) (*world, *instance, *mailbox) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := w.start(func(o *Options) {
+	return func(o *Options) {
 		o.Config.SMTP.Host, o.Config.SMTP.Security, o.Config.SMTP.From = host, "none", "tocsin@example.com"
 		if o.Config.SMTP.Port, err = strconv.Atoi(port); err != nil {
 			t.Fatal(err)
 		}
-	})
+	}
+}
+
+// nextWay is a world in which Ann has mail three minutes after her phone.
+func nextWay(t *testing.T) (*world, *instance, *mailbox) {
+	t.Helper()
+	w, m := newWorld(t, redistest.Start(t).URL()), &mailbox{}
+	in := w.start(m.serve(t))
 	in.apply(strings.Replace(organisation, "email: ann@example.com, role: responder}", `email: ann@example.com, role: responder,
      contact_methods: [{id: mail, kind: email, address: ann@example.com, verified: true}],
      high_steps: [{contact_method: push}, {contact_method: mail, delay: 3m}]}`, 1))

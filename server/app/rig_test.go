@@ -33,16 +33,27 @@ func TestMain(m *testing.M) {
 // patience bounds every wait of these tests: on a busy machine, not on a good day.
 const patience = 30 * time.Second
 
-// watch is time that a test moves. It runs on between moves.
+// watch is time that a test moves. It runs on between moves, until it is stopped.
 type watch struct {
-	mu    sync.Mutex
-	ahead time.Duration
+	mu      sync.Mutex
+	ahead   time.Duration
+	stopped time.Time // zero: it runs
 }
 
 func (w *watch) Now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.stopped.IsZero() {
+		return w.stopped
+	}
 	return time.Now().Add(w.ahead)
+}
+
+// stop lets the watch stand at an instant.
+func (w *watch) stop(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = at
 }
 
 // forward moves time.
@@ -82,11 +93,15 @@ type world struct {
 	files string
 }
 
-func newWorld(t *testing.T, redis string) *world {
+func newWorld(t *testing.T, redis string, change ...func(*pushtest.APNsOptions)) *world {
 	t.Helper()
 	w := &world{t: t, redis: redis, watch: &watch{}, files: t.TempDir()}
+	o := pushtest.APNsOptions{Now: w.watch.Now}
+	for _, f := range change {
+		f(&o)
+	}
 	var err error
-	if w.apple, err = pushtest.NewAPNs(pushtest.APNsOptions{Now: w.watch.Now}); err != nil {
+	if w.apple, err = pushtest.NewAPNs(o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.apple.Close)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
+	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/event"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
@@ -35,7 +37,8 @@ func (o *owner) settle(ctx context.Context, s step, at place) (*store.Commit, er
 	if s.Event.Action == event.Resolve {
 		o.overtaken.note(s, o.desk.Now())
 	}
-	cmd := o.command(s, at)
+	now := o.desk.Now()
+	cmd := s.command(at, store.NewIncidentID(o.partition, now), now)
 	if cmd == nil {
 		return o.drop(ctx, s, dropReason(s, at)), nil
 	}
@@ -47,8 +50,23 @@ func (o *owner) settle(ctx context.Context, s step, at place) (*store.Commit, er
 	return o.decide(ctx, s, at, cmd)
 }
 
-// command returns what the event means for the incident that its key leads to.
-func (o *owner) command(s step, at place) incident.Command {
+// Opens returns the command by which an event begins an incident where its key
+// leads to none, under the id; or why it leads to nothing.
+func Opens(e store.InboxEntry, svc catalog.Service, id incident.ID, now time.Time) (incident.Command, string) {
+	l := lane{e}
+	s, at := l.next(), place{service: svc, alert: incident.Alert{Integration: e.Integration}}
+	if svc.Disabled {
+		return nil, DropDisabled
+	}
+	if cmd := s.command(at, id, now); cmd != nil {
+		return cmd, ""
+	}
+	return nil, dropReason(s, at)
+}
+
+// command returns what the event means for the incident that its key leads to;
+// a new one gets the id.
+func (s step) command(at place, id incident.ID, now time.Time) incident.Command {
 	by, open := actor(s), at.in != nil && at.in.Open()
 	switch s.Event.Action {
 	case event.Acknowledge:
@@ -66,11 +84,11 @@ func (o *owner) command(s step, at place) incident.Command {
 		if least := at.service.MinSeverity; least != 0 && s.Event.Severity > least {
 			return nil
 		}
-		if o.reopens(at) {
+		if reopens(at, now) {
 			return incident.Reopen{By: by, Cause: incident.CauseSource, Alert: &at.alert, Event: &s.Event, Count: s.count}
 		}
 		return incident.Begin{
-			ID: store.NewIncidentID(o.partition, o.desk.Now()), Service: at.service, By: by, Trace: s.Trace,
+			ID: id, Service: at.service, By: by, Trace: s.Trace,
 			Alert: incident.Alert{Service: s.Service, Key: s.Key, Integration: s.Integration, Count: s.count}, Event: s.Event,
 		}
 	}
@@ -78,8 +96,8 @@ func (o *owner) command(s step, at place) incident.Command {
 }
 
 // reopens reports whether the key's last incident ended so recently that it goes on.
-func (o *owner) reopens(at place) bool {
-	return at.in != nil && at.in.MergedInto == "" && o.desk.Now().Sub(at.in.ResolvedAt) <= at.service.ReopenWindow
+func reopens(at place, now time.Time) bool {
+	return at.in != nil && at.in.MergedInto == "" && now.Sub(at.in.ResolvedAt) <= at.service.ReopenWindow
 }
 
 func dropReason(s step, at place) string {

@@ -166,6 +166,10 @@ func (n *Notifier) Close() {
 	n.running.Wait()
 }
 
+// Settle waits until nothing is under way: for a caller who does one thing after
+// the other, and nothing meanwhile.
+func (n *Notifier) Settle() { n.running.Wait() }
+
 // now is the time that all instances agree on.
 func (n *Notifier) now() time.Time { return n.o.Now() }
 
