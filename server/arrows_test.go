@@ -29,6 +29,7 @@ var layers = [][]string{
 	{"rpc"},
 	{"pagerduty"},
 	{"ingest"},
+	{"rehearsal"},
 	{"engine"},
 	{"notify"},
 	{"respond"},

@@ -45,6 +45,7 @@ type grammar struct {
 
 	Apply  applyCmd  `cmd:"" group:"configure" help:"Bring people, teams, schedules, services and policies to what a folder of YAML files says."`
 	Plan   planCmd   `cmd:"" group:"configure" help:"Say what applying a folder would change, and who would be paged differently."`
+	DryRun dryRunCmd `cmd:"" group:"configure" help:"Tell what an event would lead to: who is paged, on which devices, when; nothing is sent."`
 	Drift  driftCmd  `cmd:"" group:"configure" help:"Say how the server differs from a folder; exit code 3 when it does."`
 	Export exportCmd `cmd:"" group:"configure" help:"Print people, teams, schedules, services and policies as that YAML."`
 	Import importCmd `cmd:"" group:"configure" help:"Make that YAML of what another on-call system has, and compare who is on call."`

@@ -61,6 +61,7 @@ func golden(t *testing.T, name, got string) {
 func TestHelp(t *testing.T) {
 	for _, args := range []string{
 		"", "apply", "plan", "drift", "export", "import", "import pagerduty", "import opsgenie", "import grafana-oncall", "import goalert", "token", "token create", "token list", "token revoke", "enrol", "page", "oncall", "oncall who", "oncall take", "oncall explain", "oncall handoff", "oncall review", "readiness", "drill", "drill start", "drill list", "drill show", "drill cancel", "drill put-off", "drill review", "calendar", "calendar feeds", "calendar new", "calendar revoke", "calendar vacations", "incidents", "incidents list", "incidents show",
+		"dry-run",
 		"incidents ack", "incidents resolve", "incidents explain", "incidents watch", "incidents export", "status", "dlq", "dlq list", "dlq retry", "hold", "resume", "backup", "doctor", "simulate", "simulate apns", "simulate fcm", "simulate webpush", "version",
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -76,6 +77,10 @@ func TestOutputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := filepath.Dir(apply)
+	event := filepath.Join(t.TempDir(), "event")
+	if err := os.WriteFile(event, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cases := []struct{ name, args string }{
 		{"plan", "plan --owner shop " + folder},
 		{"plan-json", "plan -o json --owner shop " + folder},
@@ -83,6 +88,11 @@ func TestOutputs(t *testing.T) {
 		{"plan-no-folder", "plan " + filepath.Join(folder, "none")},
 		{"plan-prune-nobodys", "plan --prune -f " + apply},
 		{"drift", "drift --owner shop " + folder},
+		{"dry-run", "dry-run --at 2026-12-01T03:00 --event " + event},
+		{"dry-run-folder", "dry-run --service blog --folder " + folder + " --event " + event},
+		{"dry-run-json", "dry-run --service blog -o json --event " + event},
+		{"dry-run-no-event", "dry-run --event none"},
+		{"dry-run-prune-nothing", "dry-run --prune --event " + event},
 		{"apply-no-plan", "apply --plan " + apply},
 		{"apply-plan-and-folder", "apply --plan x " + folder},
 		{"incidents-list", "incidents list"},

@@ -283,6 +283,43 @@ func (f *server) PlanConfiguration(ctx context.Context, r *api.PlanConfiguration
 	return p, nil
 }
 
+func (f *server) DryRunEvent(ctx context.Context, r *api.DryRunEventRequest) (*api.DryRun, error) {
+	f.note(ctx, r)
+	if r.GetService() == "services/blog" {
+		return &api.DryRun{Time: ago(0), Service: "services/blog", End: api.DryRun_END_DROPPED, EndTime: ago(0), Reason: "Its service is disabled."}, nil
+	}
+	in := func(d time.Duration) *timestamppb.Timestamp {
+		return timestamppb.New(r.GetTime().AsTime().Add(d))
+	}
+	const push, mail = api.ContactMethod_KIND_PUSH, api.ContactMethod_KIND_EMAIL
+	return &api.DryRun{
+		Time: in(0), Integration: "integrations/checkout-am", Service: "services/checkout", End: api.DryRun_END_REPEATING, EndTime: in(90 * time.Minute),
+		Incident: &api.Incident{Title: "Disk\nfull", Urgency: api.Incident_URGENCY_HIGH, Escalation: &api.Escalation{Policy: "escalationPolicies/shop", LevelCount: 2}},
+		Timeline: []*api.TimelineEntry{
+			{EntryTime: in(0), Type: api.TimelineEntry_TYPE_TRIGGERED, Summary: "Triggered."},
+			{EntryTime: in(0), Type: api.TimelineEntry_TYPE_ASSIGNED, Level: 1, Summary: "It is the turn of Ann Example (level 1)."},
+			{EntryTime: in(0), Type: api.TimelineEntry_TYPE_NOTIFIED, Summary: "Ann Example was notified."},
+			{EntryTime: in(5 * time.Minute), Type: api.TimelineEntry_TYPE_ESCALATED, Summary: "It went from level 1 to level 2, because nobody answered in time."},
+		},
+		Messages: []*api.DryRun_Message{
+			{SendTime: in(0), Kind: api.DryRun_Message_KIND_PAGE, User: "users/ann", ContactMethod: "push", MethodKind: push, Device: "devices/d1", AddressHint: "Ann's iPhone", Sound: true},
+			{SendTime: in(time.Minute), Kind: api.DryRun_Message_KIND_PAGE, User: "users/ann", ContactMethod: "push", MethodKind: push, Device: "devices/d1", AddressHint: "Ann's iPhone", Sound: true, Loud: true},
+			{SendTime: in(90 * time.Second), Kind: api.DryRun_Message_KIND_PAGE, User: "users/ann", ContactMethod: "work", MethodKind: mail, AddressHint: "a***@example.org"},
+			{SendTime: in(5 * time.Minute), Kind: api.DryRun_Message_KIND_CARD, User: "users/cyd", ContactMethod: "push", MethodKind: push, Device: "devices/d2", Follows: "users/ann"},
+			{SendTime: in(time.Hour), Kind: api.DryRun_Message_KIND_NOTICE, User: "users/bob", ContactMethod: "push", MethodKind: push, Device: "devices/d3", Body: "Level 2 had nobody to page."},
+			{SendTime: in(time.Hour), Kind: api.DryRun_Message_KIND_CLEAR, User: "users/bob", ContactMethod: "push", MethodKind: push, Device: "devices/d3"},
+		},
+		Remarks: []string{"Paging is held at present."},
+	}, nil
+}
+
+func (f *server) DryRunConfiguration(ctx context.Context, r *api.DryRunConfigurationRequest) (*api.DryRun, error) {
+	if len(r.GetFiles()) == 0 || r.GetOwner() == "" {
+		return nil, status.Error(codes.InvalidArgument, "no files of an owner")
+	}
+	return f.DryRunEvent(ctx, r.GetDryRun())
+}
+
 func (f *server) ExportConfiguration(_ context.Context, r *api.ExportConfigurationRequest) (*api.ExportConfigurationResponse, error) {
 	if r.GetSplit() {
 		return &api.ExportConfigurationResponse{Files: []*api.ConfigurationFile{{Name: "people.yaml", Text: "people:\n  - id: ann\n"}, {Name: "teams.yaml", Text: "teams: []\n"}}}, nil

@@ -173,6 +173,7 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 	"/tocsin.v1.OnCallService/ListOnCall":         looks,
 	"/tocsin.v1.OnCallService/ListShifts":         looks,
 	"/tocsin.v1.OnCallService/ListReadiness":      looks,
+	"/tocsin.v1.OnCallService/DryRunEvent":        looks, // who is paged when, as in timelines and deliveries
 	"/tocsin.v1.OnCallService/TakeOnCall":         responds,
 	"/tocsin.v1.OnCallService/GetHandOff":         looks,
 	"/tocsin.v1.OnCallService/TakeOverIncidents":  responds,                           // who has the turn, or is about to
@@ -212,6 +213,7 @@ var rules = map[string]Rule{ //nolint:gochecknoglobals // look-up table
 
 	"/tocsin.v1.ConfigurationService/ApplyConfiguration":  configures,
 	"/tocsin.v1.ConfigurationService/PlanConfiguration":   {Role: roster.Admin, Scope: ScopeRead}, // changes nothing: for CI of a pull request
+	"/tocsin.v1.ConfigurationService/DryRunConfiguration": {Role: roster.Admin, Scope: ScopeRead}, // as a plan
 	"/tocsin.v1.ConfigurationService/ExportConfiguration": {Role: roster.Admin, Scope: ScopeRead},
 	"/tocsin.v1.ConfigurationService/GetSettings":         looks,
 	"/tocsin.v1.ConfigurationService/UpdateSettings":      configures,

@@ -124,6 +124,7 @@ func TestPermit(t *testing.T) {
 		{"OperatorService/HoldPaging", "console admin"},
 		{"ConfigurationService/ExportConfiguration", "console admin reader"},
 		{"ConfigurationService/PlanConfiguration", "console admin reader"},
+		{"ConfigurationService/DryRunConfiguration", "console admin reader"},
 		{"ConfigurationService/ApplyConfiguration", "console admin"},
 		{"NoService/Nothing", ""},
 	} {

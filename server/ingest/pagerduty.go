@@ -93,6 +93,20 @@ func parseV2(body []byte) (v2Message, error) {
 	return m, nil
 }
 
+// EventsV2 reports whether a body is one of Events v2, and the key that it names
+// its integration by, which may be empty.
+func EventsV2(body []byte) (routingKey string, ok bool) {
+	prepared, err := prepare(body)
+	if err != nil {
+		return "", false
+	}
+	m, err := parseV2(prepared)
+	if err != nil {
+		return "", false
+	}
+	return string(m.RoutingKey), m.RoutingKey != "" || m.Payload.present && m.EventAction != ""
+}
+
 // problems names every fault of m but for its routing key, in PagerDuty's words.
 func (m *v2Message) problems() []string {
 	var all []string

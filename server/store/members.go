@@ -152,12 +152,25 @@ const turnKept = 24 * time.Hour
 func (s *Store) ClaimTurn(
 	ctx context.Context, policy escalation.PolicyID, level int, in incident.ID, members []roster.UserID,
 ) (roster.UserID, error) {
+	user, err := s.turn(ctx, policy, level, in, members, turnKept)
+	return user, failed(err, "claim a turn at level %d of policy %s", level+1, policy)
+}
+
+// NextTurn returns whose turn it would be at a round-robin level, and leaves it there.
+func (s *Store) NextTurn(ctx context.Context, policy escalation.PolicyID, level int, members []roster.UserID) (roster.UserID, error) {
+	user, err := s.turn(ctx, policy, level, "", members, 0)
+	return user, failed(err, "look at the turn at level %d of policy %s", level+1, policy)
+}
+
+func (s *Store) turn(
+	ctx context.Context, policy escalation.PolicyID, level int, in incident.ID, members []roster.UserID, kept time.Duration,
+) (roster.UserID, error) {
 	if len(members) == 0 {
 		return "", nil
 	}
-	args := append([]any{int(turnKept.Seconds())}, anys(each(members, text[roster.UserID]))...)
+	args := append([]any{int(kept.Seconds())}, anys(each(members, text[roster.UserID]))...)
 	user, err := s.run(ctx, turnScript, []string{turnKey(policy, level), turnClaimKey(policy, level, in)}, args...).Text()
-	return roster.UserID(user), failed(err, "claim a turn at level %d of policy %s", level+1, policy)
+	return roster.UserID(user), err
 }
 
 // PutOnce keeps a value for a time, to be taken once. Exists when the key is taken.

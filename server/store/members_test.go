@@ -93,6 +93,14 @@ func TestTurnsGoRound(t *testing.T) {
 			t.Errorf("incident %s: got %q, want %q", c.in, got, c.want)
 		}
 	}
+	for range 2 { // looking takes no turn
+		if got, err := s.NextTurn(t.Context(), policy, 1, members); err != nil || got != "ann" {
+			t.Errorf("the next turn is %q's (%v), want ann's", got, err)
+		}
+	}
+	if got := claim("7", members...); got != "ann" {
+		t.Errorf("incident 7: got %q, want whom the look named", got)
+	}
 }
 
 func TestOnceIsTakenOnce(t *testing.T) {

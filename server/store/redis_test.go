@@ -321,6 +321,7 @@ func exercise(t *testing.T, s *Store, replicated bool) {
 	check("unlink", s.Unlink(ctx, service, "disk", in.ID))
 	check("linked", ignore(s.LinkedAll(ctx, []LinkedKey{{service, "disk"}, {"other", "x"}})))
 	check("heartbeat", ignore(s.Heartbeat(ctx, base, Member{}, All())))
+	check("next turn", ignore(s.NextTurn(ctx, "p", 0, []roster.UserID{"ann", "bob"})))
 	check("turn", ignore(s.ClaimTurn(ctx, "p", 0, in.ID, []roster.UserID{"ann", "bob"})))
 	check("number", ignore(s.NextNumber(ctx)))
 	check("config", ignore(s.ConfigApply(ctx, base, []ConfigChange{{Kind: "user", ID: string(service)}}, []byte("audit"))))

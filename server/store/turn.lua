@@ -4,7 +4,7 @@
 --
 -- KEYS[1]  string  who had the last turn
 -- KEYS[2]  string  the incident's claim
--- ARGV[1]  seconds that the claim is kept
+-- ARGV[1]  seconds that the claim is kept; 0: nobody claims, the turn is only looked at
 -- ARGV[2..] the members in their order, at least one
 --
 -- Returns the member. One that has left since it was claimed is claimed anew.
@@ -22,6 +22,8 @@ end
 if next > #ARGV then
   next = 2
 end
-redis.call('SET', KEYS[1], ARGV[next])
-redis.call('SET', KEYS[2], ARGV[next], 'EX', ARGV[1])
+if ARGV[1] ~= '0' then
+  redis.call('SET', KEYS[1], ARGV[next])
+  redis.call('SET', KEYS[2], ARGV[next], 'EX', ARGV[1])
+end
 return ARGV[next]

@@ -505,6 +505,89 @@ func (x *PlanConfigurationRequest) GetTakeOver() bool {
 	return false
 }
 
+// Asks what an event would lead to if files were applied. The fields of the
+// files are those of PlanConfigurationRequest.
+type DryRunConfigurationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is asked.
+	DryRun *DryRunEventRequest `protobuf:"bytes,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// The files of a folder: at least one.
+	Files []*ConfigurationFile `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	// Name of the folder that declares what the YAML describes.
+	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Whether what the owner does not declare any more would be deleted. Default: false.
+	Prune bool `protobuf:"varint,4,opt,name=prune,proto3" json:"prune,omitempty"`
+	// Whether records of another owner would be taken over. Default: false.
+	TakeOver      bool `protobuf:"varint,5,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DryRunConfigurationRequest) Reset() {
+	*x = DryRunConfigurationRequest{}
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DryRunConfigurationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DryRunConfigurationRequest) ProtoMessage() {}
+
+func (x *DryRunConfigurationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DryRunConfigurationRequest.ProtoReflect.Descriptor instead.
+func (*DryRunConfigurationRequest) Descriptor() ([]byte, []int) {
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DryRunConfigurationRequest) GetDryRun() *DryRunEventRequest {
+	if x != nil {
+		return x.DryRun
+	}
+	return nil
+}
+
+func (x *DryRunConfigurationRequest) GetFiles() []*ConfigurationFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *DryRunConfigurationRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *DryRunConfigurationRequest) GetPrune() bool {
+	if x != nil {
+		return x.Prune
+	}
+	return false
+}
+
+func (x *DryRunConfigurationRequest) GetTakeOver() bool {
+	if x != nil {
+		return x.TakeOver
+	}
+	return false
+}
+
 // What would change, and who would be paged differently.
 type PlanConfigurationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -527,7 +610,7 @@ type PlanConfigurationResponse struct {
 
 func (x *PlanConfigurationResponse) Reset() {
 	*x = PlanConfigurationResponse{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[5]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +622,7 @@ func (x *PlanConfigurationResponse) String() string {
 func (*PlanConfigurationResponse) ProtoMessage() {}
 
 func (x *PlanConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[5]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +635,7 @@ func (x *PlanConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*PlanConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{5}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PlanConfigurationResponse) GetChanges() []*ApplyConfigurationResponse_Change {
@@ -609,7 +692,7 @@ type ExportConfigurationRequest struct {
 
 func (x *ExportConfigurationRequest) Reset() {
 	*x = ExportConfigurationRequest{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[6]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +704,7 @@ func (x *ExportConfigurationRequest) String() string {
 func (*ExportConfigurationRequest) ProtoMessage() {}
 
 func (x *ExportConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[6]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +717,7 @@ func (x *ExportConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ExportConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{6}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ExportConfigurationRequest) GetSplit() bool {
@@ -657,7 +740,7 @@ type ExportConfigurationResponse struct {
 
 func (x *ExportConfigurationResponse) Reset() {
 	*x = ExportConfigurationResponse{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[7]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +752,7 @@ func (x *ExportConfigurationResponse) String() string {
 func (*ExportConfigurationResponse) ProtoMessage() {}
 
 func (x *ExportConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[7]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +765,7 @@ func (x *ExportConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ExportConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{7}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExportConfigurationResponse) GetYaml() string {
@@ -710,7 +793,7 @@ type GetSettingsRequest struct {
 
 func (x *GetSettingsRequest) Reset() {
 	*x = GetSettingsRequest{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[8]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +805,7 @@ func (x *GetSettingsRequest) String() string {
 func (*GetSettingsRequest) ProtoMessage() {}
 
 func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[8]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +818,7 @@ func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{8}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetSettingsRequest) GetName() string {
@@ -762,7 +845,7 @@ type UpdateSettingsRequest struct {
 
 func (x *UpdateSettingsRequest) Reset() {
 	*x = UpdateSettingsRequest{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[9]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +857,7 @@ func (x *UpdateSettingsRequest) String() string {
 func (*UpdateSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[9]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +870,7 @@ func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{9}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateSettingsRequest) GetSettings() *Settings {
@@ -833,7 +916,7 @@ type ApplyConfigurationResponse_Change struct {
 
 func (x *ApplyConfigurationResponse_Change) Reset() {
 	*x = ApplyConfigurationResponse_Change{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[10]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +928,7 @@ func (x *ApplyConfigurationResponse_Change) String() string {
 func (*ApplyConfigurationResponse_Change) ProtoMessage() {}
 
 func (x *ApplyConfigurationResponse_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[10]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1003,7 @@ type PlanConfigurationResponse_PagingChange struct {
 
 func (x *PlanConfigurationResponse_PagingChange) Reset() {
 	*x = PlanConfigurationResponse_PagingChange{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[11]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1015,7 @@ func (x *PlanConfigurationResponse_PagingChange) String() string {
 func (*PlanConfigurationResponse_PagingChange) ProtoMessage() {}
 
 func (x *PlanConfigurationResponse_PagingChange) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[11]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1028,7 @@ func (x *PlanConfigurationResponse_PagingChange) ProtoReflect() protoreflect.Mes
 
 // Deprecated: Use PlanConfigurationResponse_PagingChange.ProtoReflect.Descriptor instead.
 func (*PlanConfigurationResponse_PagingChange) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{5, 0}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{6, 0}
 }
 
 func (x *PlanConfigurationResponse_PagingChange) GetServices() []string {
@@ -993,7 +1076,7 @@ type PlanConfigurationResponse_PagingChange_Stretch struct {
 
 func (x *PlanConfigurationResponse_PagingChange_Stretch) Reset() {
 	*x = PlanConfigurationResponse_PagingChange_Stretch{}
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[12]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1088,7 @@ func (x *PlanConfigurationResponse_PagingChange_Stretch) String() string {
 func (*PlanConfigurationResponse_PagingChange_Stretch) ProtoMessage() {}
 
 func (x *PlanConfigurationResponse_PagingChange_Stretch) ProtoReflect() protoreflect.Message {
-	mi := &file_tocsin_v1_configuration_proto_msgTypes[12]
+	mi := &file_tocsin_v1_configuration_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1101,7 @@ func (x *PlanConfigurationResponse_PagingChange_Stretch) ProtoReflect() protoref
 
 // Deprecated: Use PlanConfigurationResponse_PagingChange_Stretch.ProtoReflect.Descriptor instead.
 func (*PlanConfigurationResponse_PagingChange_Stretch) Descriptor() ([]byte, []int) {
-	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{5, 0, 0}
+	return file_tocsin_v1_configuration_proto_rawDescGZIP(), []int{6, 0, 0}
 }
 
 func (x *PlanConfigurationResponse_PagingChange_Stretch) GetStartTime() *timestamppb.Timestamp {
@@ -1053,7 +1136,7 @@ var File_tocsin_v1_configuration_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_configuration_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtocsin/v1/configuration.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tocsin/v1/user.proto\"\xe7\x02\n" +
+	"\x1dtocsin/v1/configuration.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tocsin/v1/dry_run.proto\x1a\x14tocsin/v1/user.proto\"\xe7\x02\n" +
 	"\bSettings\x12&\n" +
 	"\x04name\x18\x01 \x01(\tB\x12\xe0A\b\xbaH\fr\n" +
 	"\n" +
@@ -1102,7 +1185,13 @@ const file_tocsin_v1_configuration_proto_rawDesc = "" +
 	"\x05force\x18\x03 \x01(\bB\x03\xe0A\x01R\x05force\x12>\n" +
 	"\x05owner\x18\x04 \x01(\tB(\xe0A\x01\xbaH\"r 2\x1e^([a-z0-9][a-z0-9._-]{0,62})?$R\x05owner\x12\x19\n" +
 	"\x05prune\x18\x05 \x01(\bB\x03\xe0A\x01R\x05prune\x12 \n" +
-	"\ttake_over\x18\x06 \x01(\bB\x03\xe0A\x01R\btakeOver\"\xca\x06\n" +
+	"\ttake_over\x18\x06 \x01(\bB\x03\xe0A\x01R\btakeOver\"\xa0\x02\n" +
+	"\x1aDryRunConfigurationRequest\x12A\n" +
+	"\adry_run\x18\x01 \x01(\v2\x1d.tocsin.v1.DryRunEventRequestB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06dryRun\x12B\n" +
+	"\x05files\x18\x02 \x03(\v2\x1c.tocsin.v1.ConfigurationFileB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x05files\x12>\n" +
+	"\x05owner\x18\x03 \x01(\tB(\xe0A\x01\xbaH\"r 2\x1e^([a-z0-9][a-z0-9._-]{0,62})?$R\x05owner\x12\x19\n" +
+	"\x05prune\x18\x04 \x01(\bB\x03\xe0A\x01R\x05prune\x12 \n" +
+	"\ttake_over\x18\x05 \x01(\bB\x03\xe0A\x01R\btakeOver\"\xca\x06\n" +
 	"\x19PlanConfigurationResponse\x12K\n" +
 	"\achanges\x18\x01 \x03(\v2,.tocsin.v1.ApplyConfigurationResponse.ChangeB\x03\xe0A\x03R\achanges\x12]\n" +
 	"\x0epaging_changes\x18\x02 \x03(\v21.tocsin.v1.PlanConfigurationResponse.PagingChangeB\x03\xe0A\x03R\rpagingChanges\x123\n" +
@@ -1136,10 +1225,11 @@ const file_tocsin_v1_configuration_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x125\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\x84\x05\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\xfa\x05\n" +
 	"\x14ConfigurationService\x12\x85\x01\n" +
 	"\x12ApplyConfiguration\x12$.tocsin.v1.ApplyConfigurationRequest\x1a%.tocsin.v1.ApplyConfigurationResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/configuration:apply\x12\x81\x01\n" +
-	"\x11PlanConfiguration\x12#.tocsin.v1.PlanConfigurationRequest\x1a$.tocsin.v1.PlanConfigurationResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/configuration:plan\x12\x86\x01\n" +
+	"\x11PlanConfiguration\x12#.tocsin.v1.PlanConfigurationRequest\x1a$.tocsin.v1.PlanConfigurationResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/configuration:plan\x12t\n" +
+	"\x13DryRunConfiguration\x12%.tocsin.v1.DryRunConfigurationRequest\x1a\x11.tocsin.v1.DryRun\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/configuration:dryRun\x12\x86\x01\n" +
 	"\x13ExportConfiguration\x12%.tocsin.v1.ExportConfigurationRequest\x1a&.tocsin.v1.ExportConfigurationResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/configuration:export\x12^\n" +
 	"\vGetSettings\x12\x1d.tocsin.v1.GetSettingsRequest\x1a\x13.tocsin.v1.Settings\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=settings}\x12w\n" +
 	"\x0eUpdateSettings\x12 .tocsin.v1.UpdateSettingsRequest\x1a\x13.tocsin.v1.Settings\".\x82\xd3\xe4\x93\x02(:\bsettings2\x1c/v1/{settings.name=settings}BI\n" +
@@ -1158,7 +1248,7 @@ func file_tocsin_v1_configuration_proto_rawDescGZIP() []byte {
 }
 
 var file_tocsin_v1_configuration_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tocsin_v1_configuration_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_tocsin_v1_configuration_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_tocsin_v1_configuration_proto_goTypes = []any{
 	(ApplyConfigurationResponse_Change_Action)(0), // 0: tocsin.v1.ApplyConfigurationResponse.Change.Action
 	(*Settings)(nil),                                       // 1: tocsin.v1.Settings
@@ -1166,51 +1256,58 @@ var file_tocsin_v1_configuration_proto_goTypes = []any{
 	(*ApplyConfigurationRequest)(nil),                      // 3: tocsin.v1.ApplyConfigurationRequest
 	(*ApplyConfigurationResponse)(nil),                     // 4: tocsin.v1.ApplyConfigurationResponse
 	(*PlanConfigurationRequest)(nil),                       // 5: tocsin.v1.PlanConfigurationRequest
-	(*PlanConfigurationResponse)(nil),                      // 6: tocsin.v1.PlanConfigurationResponse
-	(*ExportConfigurationRequest)(nil),                     // 7: tocsin.v1.ExportConfigurationRequest
-	(*ExportConfigurationResponse)(nil),                    // 8: tocsin.v1.ExportConfigurationResponse
-	(*GetSettingsRequest)(nil),                             // 9: tocsin.v1.GetSettingsRequest
-	(*UpdateSettingsRequest)(nil),                          // 10: tocsin.v1.UpdateSettingsRequest
-	(*ApplyConfigurationResponse_Change)(nil),              // 11: tocsin.v1.ApplyConfigurationResponse.Change
-	(*PlanConfigurationResponse_PagingChange)(nil),         // 12: tocsin.v1.PlanConfigurationResponse.PagingChange
-	(*PlanConfigurationResponse_PagingChange_Stretch)(nil), // 13: tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch
-	(Privacy)(0),                  // 14: tocsin.v1.Privacy
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 16: google.protobuf.FieldMask
+	(*DryRunConfigurationRequest)(nil),                     // 6: tocsin.v1.DryRunConfigurationRequest
+	(*PlanConfigurationResponse)(nil),                      // 7: tocsin.v1.PlanConfigurationResponse
+	(*ExportConfigurationRequest)(nil),                     // 8: tocsin.v1.ExportConfigurationRequest
+	(*ExportConfigurationResponse)(nil),                    // 9: tocsin.v1.ExportConfigurationResponse
+	(*GetSettingsRequest)(nil),                             // 10: tocsin.v1.GetSettingsRequest
+	(*UpdateSettingsRequest)(nil),                          // 11: tocsin.v1.UpdateSettingsRequest
+	(*ApplyConfigurationResponse_Change)(nil),              // 12: tocsin.v1.ApplyConfigurationResponse.Change
+	(*PlanConfigurationResponse_PagingChange)(nil),         // 13: tocsin.v1.PlanConfigurationResponse.PagingChange
+	(*PlanConfigurationResponse_PagingChange_Stretch)(nil), // 14: tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch
+	(Privacy)(0),                  // 15: tocsin.v1.Privacy
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*DryRunEventRequest)(nil),    // 17: tocsin.v1.DryRunEventRequest
+	(*fieldmaskpb.FieldMask)(nil), // 18: google.protobuf.FieldMask
+	(*DryRun)(nil),                // 19: tocsin.v1.DryRun
 }
 var file_tocsin_v1_configuration_proto_depIdxs = []int32{
-	14, // 0: tocsin.v1.Settings.privacy:type_name -> tocsin.v1.Privacy
-	15, // 1: tocsin.v1.Settings.update_time:type_name -> google.protobuf.Timestamp
+	15, // 0: tocsin.v1.Settings.privacy:type_name -> tocsin.v1.Privacy
+	16, // 1: tocsin.v1.Settings.update_time:type_name -> google.protobuf.Timestamp
 	2,  // 2: tocsin.v1.ApplyConfigurationRequest.files:type_name -> tocsin.v1.ConfigurationFile
-	11, // 3: tocsin.v1.ApplyConfigurationResponse.changes:type_name -> tocsin.v1.ApplyConfigurationResponse.Change
+	12, // 3: tocsin.v1.ApplyConfigurationResponse.changes:type_name -> tocsin.v1.ApplyConfigurationResponse.Change
 	2,  // 4: tocsin.v1.PlanConfigurationRequest.files:type_name -> tocsin.v1.ConfigurationFile
-	11, // 5: tocsin.v1.PlanConfigurationResponse.changes:type_name -> tocsin.v1.ApplyConfigurationResponse.Change
-	12, // 6: tocsin.v1.PlanConfigurationResponse.paging_changes:type_name -> tocsin.v1.PlanConfigurationResponse.PagingChange
-	15, // 7: tocsin.v1.PlanConfigurationResponse.window_start_time:type_name -> google.protobuf.Timestamp
-	15, // 8: tocsin.v1.PlanConfigurationResponse.window_end_time:type_name -> google.protobuf.Timestamp
-	2,  // 9: tocsin.v1.ExportConfigurationResponse.files:type_name -> tocsin.v1.ConfigurationFile
-	1,  // 10: tocsin.v1.UpdateSettingsRequest.settings:type_name -> tocsin.v1.Settings
-	16, // 11: tocsin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 12: tocsin.v1.ApplyConfigurationResponse.Change.action:type_name -> tocsin.v1.ApplyConfigurationResponse.Change.Action
-	15, // 13: tocsin.v1.ApplyConfigurationResponse.Change.changed_by_hand_time:type_name -> google.protobuf.Timestamp
-	13, // 14: tocsin.v1.PlanConfigurationResponse.PagingChange.stretches:type_name -> tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch
-	15, // 15: tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch.start_time:type_name -> google.protobuf.Timestamp
-	15, // 16: tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 17: tocsin.v1.ConfigurationService.ApplyConfiguration:input_type -> tocsin.v1.ApplyConfigurationRequest
-	5,  // 18: tocsin.v1.ConfigurationService.PlanConfiguration:input_type -> tocsin.v1.PlanConfigurationRequest
-	7,  // 19: tocsin.v1.ConfigurationService.ExportConfiguration:input_type -> tocsin.v1.ExportConfigurationRequest
-	9,  // 20: tocsin.v1.ConfigurationService.GetSettings:input_type -> tocsin.v1.GetSettingsRequest
-	10, // 21: tocsin.v1.ConfigurationService.UpdateSettings:input_type -> tocsin.v1.UpdateSettingsRequest
-	4,  // 22: tocsin.v1.ConfigurationService.ApplyConfiguration:output_type -> tocsin.v1.ApplyConfigurationResponse
-	6,  // 23: tocsin.v1.ConfigurationService.PlanConfiguration:output_type -> tocsin.v1.PlanConfigurationResponse
-	8,  // 24: tocsin.v1.ConfigurationService.ExportConfiguration:output_type -> tocsin.v1.ExportConfigurationResponse
-	1,  // 25: tocsin.v1.ConfigurationService.GetSettings:output_type -> tocsin.v1.Settings
-	1,  // 26: tocsin.v1.ConfigurationService.UpdateSettings:output_type -> tocsin.v1.Settings
-	22, // [22:27] is the sub-list for method output_type
-	17, // [17:22] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	17, // 5: tocsin.v1.DryRunConfigurationRequest.dry_run:type_name -> tocsin.v1.DryRunEventRequest
+	2,  // 6: tocsin.v1.DryRunConfigurationRequest.files:type_name -> tocsin.v1.ConfigurationFile
+	12, // 7: tocsin.v1.PlanConfigurationResponse.changes:type_name -> tocsin.v1.ApplyConfigurationResponse.Change
+	13, // 8: tocsin.v1.PlanConfigurationResponse.paging_changes:type_name -> tocsin.v1.PlanConfigurationResponse.PagingChange
+	16, // 9: tocsin.v1.PlanConfigurationResponse.window_start_time:type_name -> google.protobuf.Timestamp
+	16, // 10: tocsin.v1.PlanConfigurationResponse.window_end_time:type_name -> google.protobuf.Timestamp
+	2,  // 11: tocsin.v1.ExportConfigurationResponse.files:type_name -> tocsin.v1.ConfigurationFile
+	1,  // 12: tocsin.v1.UpdateSettingsRequest.settings:type_name -> tocsin.v1.Settings
+	18, // 13: tocsin.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 14: tocsin.v1.ApplyConfigurationResponse.Change.action:type_name -> tocsin.v1.ApplyConfigurationResponse.Change.Action
+	16, // 15: tocsin.v1.ApplyConfigurationResponse.Change.changed_by_hand_time:type_name -> google.protobuf.Timestamp
+	14, // 16: tocsin.v1.PlanConfigurationResponse.PagingChange.stretches:type_name -> tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch
+	16, // 17: tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch.start_time:type_name -> google.protobuf.Timestamp
+	16, // 18: tocsin.v1.PlanConfigurationResponse.PagingChange.Stretch.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 19: tocsin.v1.ConfigurationService.ApplyConfiguration:input_type -> tocsin.v1.ApplyConfigurationRequest
+	5,  // 20: tocsin.v1.ConfigurationService.PlanConfiguration:input_type -> tocsin.v1.PlanConfigurationRequest
+	6,  // 21: tocsin.v1.ConfigurationService.DryRunConfiguration:input_type -> tocsin.v1.DryRunConfigurationRequest
+	8,  // 22: tocsin.v1.ConfigurationService.ExportConfiguration:input_type -> tocsin.v1.ExportConfigurationRequest
+	10, // 23: tocsin.v1.ConfigurationService.GetSettings:input_type -> tocsin.v1.GetSettingsRequest
+	11, // 24: tocsin.v1.ConfigurationService.UpdateSettings:input_type -> tocsin.v1.UpdateSettingsRequest
+	4,  // 25: tocsin.v1.ConfigurationService.ApplyConfiguration:output_type -> tocsin.v1.ApplyConfigurationResponse
+	7,  // 26: tocsin.v1.ConfigurationService.PlanConfiguration:output_type -> tocsin.v1.PlanConfigurationResponse
+	19, // 27: tocsin.v1.ConfigurationService.DryRunConfiguration:output_type -> tocsin.v1.DryRun
+	9,  // 28: tocsin.v1.ConfigurationService.ExportConfiguration:output_type -> tocsin.v1.ExportConfigurationResponse
+	1,  // 29: tocsin.v1.ConfigurationService.GetSettings:output_type -> tocsin.v1.Settings
+	1,  // 30: tocsin.v1.ConfigurationService.UpdateSettings:output_type -> tocsin.v1.Settings
+	25, // [25:31] is the sub-list for method output_type
+	19, // [19:25] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_tocsin_v1_configuration_proto_init() }
@@ -1218,6 +1315,7 @@ func file_tocsin_v1_configuration_proto_init() {
 	if File_tocsin_v1_configuration_proto != nil {
 		return
 	}
+	file_tocsin_v1_dry_run_proto_init()
 	file_tocsin_v1_user_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1225,7 +1323,7 @@ func file_tocsin_v1_configuration_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tocsin_v1_configuration_proto_rawDesc), len(file_tocsin_v1_configuration_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ConfigurationService_ApplyConfiguration_FullMethodName  = "/tocsin.v1.ConfigurationService/ApplyConfiguration"
 	ConfigurationService_PlanConfiguration_FullMethodName   = "/tocsin.v1.ConfigurationService/PlanConfiguration"
+	ConfigurationService_DryRunConfiguration_FullMethodName = "/tocsin.v1.ConfigurationService/DryRunConfiguration"
 	ConfigurationService_ExportConfiguration_FullMethodName = "/tocsin.v1.ConfigurationService/ExportConfiguration"
 	ConfigurationService_GetSettings_FullMethodName         = "/tocsin.v1.ConfigurationService/GetSettings"
 	ConfigurationService_UpdateSettings_FullMethodName      = "/tocsin.v1.ConfigurationService/UpdateSettings"
@@ -55,6 +56,11 @@ type ConfigurationServiceClient interface {
 	//
 	// Errors: as for ApplyConfiguration.
 	PlanConfiguration(ctx context.Context, in *PlanConfigurationRequest, opts ...grpc.CallOption) (*PlanConfigurationResponse, error)
+	// Tells what an event would lead to if files were applied: OnCallService.DryRunEvent
+	// on a configuration that is not in force. Needs what PlanConfiguration needs.
+	//
+	// Errors: as for ApplyConfiguration, and for DryRunEvent under `dry_run`.
+	DryRunConfiguration(ctx context.Context, in *DryRunConfigurationRequest, opts ...grpc.CallOption) (*DryRun, error)
 	// Returns the configuration as the YAML document that would bring it about.
 	// Holds no keys, no devices and nothing secret.
 	//
@@ -94,6 +100,16 @@ func (c *configurationServiceClient) PlanConfiguration(ctx context.Context, in *
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PlanConfigurationResponse)
 	err := c.cc.Invoke(ctx, ConfigurationService_PlanConfiguration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configurationServiceClient) DryRunConfiguration(ctx context.Context, in *DryRunConfigurationRequest, opts ...grpc.CallOption) (*DryRun, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DryRun)
+	err := c.cc.Invoke(ctx, ConfigurationService_DryRunConfiguration_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +173,11 @@ type ConfigurationServiceServer interface {
 	//
 	// Errors: as for ApplyConfiguration.
 	PlanConfiguration(context.Context, *PlanConfigurationRequest) (*PlanConfigurationResponse, error)
+	// Tells what an event would lead to if files were applied: OnCallService.DryRunEvent
+	// on a configuration that is not in force. Needs what PlanConfiguration needs.
+	//
+	// Errors: as for ApplyConfiguration, and for DryRunEvent under `dry_run`.
+	DryRunConfiguration(context.Context, *DryRunConfigurationRequest) (*DryRun, error)
 	// Returns the configuration as the YAML document that would bring it about.
 	// Holds no keys, no devices and nothing secret.
 	//
@@ -187,6 +208,9 @@ func (UnimplementedConfigurationServiceServer) ApplyConfiguration(context.Contex
 }
 func (UnimplementedConfigurationServiceServer) PlanConfiguration(context.Context, *PlanConfigurationRequest) (*PlanConfigurationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PlanConfiguration not implemented")
+}
+func (UnimplementedConfigurationServiceServer) DryRunConfiguration(context.Context, *DryRunConfigurationRequest) (*DryRun, error) {
+	return nil, status.Error(codes.Unimplemented, "method DryRunConfiguration not implemented")
 }
 func (UnimplementedConfigurationServiceServer) ExportConfiguration(context.Context, *ExportConfigurationRequest) (*ExportConfigurationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportConfiguration not implemented")
@@ -250,6 +274,24 @@ func _ConfigurationService_PlanConfiguration_Handler(srv interface{}, ctx contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ConfigurationServiceServer).PlanConfiguration(ctx, req.(*PlanConfigurationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigurationService_DryRunConfiguration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DryRunConfigurationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigurationServiceServer).DryRunConfiguration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigurationService_DryRunConfiguration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigurationServiceServer).DryRunConfiguration(ctx, req.(*DryRunConfigurationRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -322,6 +364,10 @@ var ConfigurationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PlanConfiguration",
 			Handler:    _ConfigurationService_PlanConfiguration_Handler,
+		},
+		{
+			MethodName: "DryRunConfiguration",
+			Handler:    _ConfigurationService_DryRunConfiguration_Handler,
 		},
 		{
 			MethodName: "ExportConfiguration",

@@ -2308,7 +2308,7 @@ var File_tocsin_v1_on_call_proto protoreflect.FileDescriptor
 
 const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"\n" +
-	"\x17tocsin/v1/on_call.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tocsin/v1/incident.proto\x1a tocsin/v1/incident_service.proto\x1a\x18tocsin/v1/schedule.proto\"\xd7\x03\n" +
+	"\x17tocsin/v1/on_call.proto\x12\ttocsin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tocsin/v1/dry_run.proto\x1a\x18tocsin/v1/incident.proto\x1a tocsin/v1/incident_service.proto\x1a\x18tocsin/v1/schedule.proto\"\xd7\x03\n" +
 	"\x06OnCall\x12+\n" +
 	"\x04user\x18\x01 \x01(\tB\x17\xe0A\x03\xfaA\x11\n" +
 	"\x0ftocsin.dev/UserR\x04user\x12P\n" +
@@ -2544,7 +2544,7 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"\x13tocsin.dev/Schedule\xbaH)r'2%^schedules/[a-z0-9][a-z0-9._-]{0,62}$R\bschedule\x12!\n" +
 	"\x04text\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xa0\x1fR\x04text\x125\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\x84\v\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId2\xe3\v\n" +
 	"\rOnCallService\x12]\n" +
 	"\n" +
 	"ListOnCall\x12\x1c.tocsin.v1.ListOnCallRequest\x1a\x1d.tocsin.v1.ListOnCallResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -2552,7 +2552,8 @@ const file_tocsin_v1_on_call_proto_rawDesc = "" +
 	"\n" +
 	"ListShifts\x12\x1c.tocsin.v1.ListShiftsRequest\x1a\x1d.tocsin.v1.ListShiftsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/shifts\x12i\n" +
-	"\rListReadiness\x12\x1f.tocsin.v1.ListReadinessRequest\x1a .tocsin.v1.ListReadinessResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/readiness\x12k\n" +
+	"\rListReadiness\x12\x1f.tocsin.v1.ListReadinessRequest\x1a .tocsin.v1.ListReadinessResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/readiness\x12]\n" +
+	"\vDryRunEvent\x12\x1d.tocsin.v1.DryRunEventRequest\x1a\x11.tocsin.v1.DryRun\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/onCall:dryRun\x12k\n" +
 	"\n" +
 	"TakeOnCall\x12\x1c.tocsin.v1.TakeOnCallRequest\x1a\x13.tocsin.v1.Override\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{schedule=schedules/*}:take\x12S\n" +
 	"\n" +
@@ -2616,8 +2617,10 @@ var file_tocsin_v1_on_call_proto_goTypes = []any{
 	(*Shift)(nil),                        // 32: tocsin.v1.Shift
 	(*Incident)(nil),                     // 33: tocsin.v1.Incident
 	(*TimelineEntry)(nil),                // 34: tocsin.v1.TimelineEntry
-	(*Override)(nil),                     // 35: tocsin.v1.Override
-	(*BatchChangeIncidentsResponse)(nil), // 36: tocsin.v1.BatchChangeIncidentsResponse
+	(*DryRunEventRequest)(nil),           // 35: tocsin.v1.DryRunEventRequest
+	(*DryRun)(nil),                       // 36: tocsin.v1.DryRun
+	(*Override)(nil),                     // 37: tocsin.v1.Override
+	(*BatchChangeIncidentsResponse)(nil), // 38: tocsin.v1.BatchChangeIncidentsResponse
 }
 var file_tocsin_v1_on_call_proto_depIdxs = []int32{
 	29, // 0: tocsin.v1.OnCall.start_time:type_name -> google.protobuf.Timestamp
@@ -2667,29 +2670,31 @@ var file_tocsin_v1_on_call_proto_depIdxs = []int32{
 	5,  // 44: tocsin.v1.OnCallService.ListOnCall:input_type -> tocsin.v1.ListOnCallRequest
 	10, // 45: tocsin.v1.OnCallService.ListShifts:input_type -> tocsin.v1.ListShiftsRequest
 	8,  // 46: tocsin.v1.OnCallService.ListReadiness:input_type -> tocsin.v1.ListReadinessRequest
-	12, // 47: tocsin.v1.OnCallService.TakeOnCall:input_type -> tocsin.v1.TakeOnCallRequest
-	19, // 48: tocsin.v1.OnCallService.GetHandOff:input_type -> tocsin.v1.GetHandOffRequest
-	26, // 49: tocsin.v1.OnCallService.TakeOverIncidents:input_type -> tocsin.v1.TakeOverIncidentsRequest
-	27, // 50: tocsin.v1.OnCallService.LeaveHandOffNote:input_type -> tocsin.v1.LeaveHandOffNoteRequest
-	13, // 51: tocsin.v1.OnCallService.CreateCoverRequest:input_type -> tocsin.v1.CreateCoverRequestRequest
-	14, // 52: tocsin.v1.OnCallService.GetCoverRequest:input_type -> tocsin.v1.GetCoverRequestRequest
-	15, // 53: tocsin.v1.OnCallService.ListCoverRequests:input_type -> tocsin.v1.ListCoverRequestsRequest
-	17, // 54: tocsin.v1.OnCallService.AcceptCoverRequest:input_type -> tocsin.v1.AcceptCoverRequestRequest
-	18, // 55: tocsin.v1.OnCallService.CancelCoverRequest:input_type -> tocsin.v1.CancelCoverRequestRequest
-	6,  // 56: tocsin.v1.OnCallService.ListOnCall:output_type -> tocsin.v1.ListOnCallResponse
-	11, // 57: tocsin.v1.OnCallService.ListShifts:output_type -> tocsin.v1.ListShiftsResponse
-	9,  // 58: tocsin.v1.OnCallService.ListReadiness:output_type -> tocsin.v1.ListReadinessResponse
-	35, // 59: tocsin.v1.OnCallService.TakeOnCall:output_type -> tocsin.v1.Override
-	20, // 60: tocsin.v1.OnCallService.GetHandOff:output_type -> tocsin.v1.HandOff
-	36, // 61: tocsin.v1.OnCallService.TakeOverIncidents:output_type -> tocsin.v1.BatchChangeIncidentsResponse
-	25, // 62: tocsin.v1.OnCallService.LeaveHandOffNote:output_type -> tocsin.v1.HandOffNote
-	3,  // 63: tocsin.v1.OnCallService.CreateCoverRequest:output_type -> tocsin.v1.CoverRequest
-	3,  // 64: tocsin.v1.OnCallService.GetCoverRequest:output_type -> tocsin.v1.CoverRequest
-	16, // 65: tocsin.v1.OnCallService.ListCoverRequests:output_type -> tocsin.v1.ListCoverRequestsResponse
-	3,  // 66: tocsin.v1.OnCallService.AcceptCoverRequest:output_type -> tocsin.v1.CoverRequest
-	3,  // 67: tocsin.v1.OnCallService.CancelCoverRequest:output_type -> tocsin.v1.CoverRequest
-	56, // [56:68] is the sub-list for method output_type
-	44, // [44:56] is the sub-list for method input_type
+	35, // 47: tocsin.v1.OnCallService.DryRunEvent:input_type -> tocsin.v1.DryRunEventRequest
+	12, // 48: tocsin.v1.OnCallService.TakeOnCall:input_type -> tocsin.v1.TakeOnCallRequest
+	19, // 49: tocsin.v1.OnCallService.GetHandOff:input_type -> tocsin.v1.GetHandOffRequest
+	26, // 50: tocsin.v1.OnCallService.TakeOverIncidents:input_type -> tocsin.v1.TakeOverIncidentsRequest
+	27, // 51: tocsin.v1.OnCallService.LeaveHandOffNote:input_type -> tocsin.v1.LeaveHandOffNoteRequest
+	13, // 52: tocsin.v1.OnCallService.CreateCoverRequest:input_type -> tocsin.v1.CreateCoverRequestRequest
+	14, // 53: tocsin.v1.OnCallService.GetCoverRequest:input_type -> tocsin.v1.GetCoverRequestRequest
+	15, // 54: tocsin.v1.OnCallService.ListCoverRequests:input_type -> tocsin.v1.ListCoverRequestsRequest
+	17, // 55: tocsin.v1.OnCallService.AcceptCoverRequest:input_type -> tocsin.v1.AcceptCoverRequestRequest
+	18, // 56: tocsin.v1.OnCallService.CancelCoverRequest:input_type -> tocsin.v1.CancelCoverRequestRequest
+	6,  // 57: tocsin.v1.OnCallService.ListOnCall:output_type -> tocsin.v1.ListOnCallResponse
+	11, // 58: tocsin.v1.OnCallService.ListShifts:output_type -> tocsin.v1.ListShiftsResponse
+	9,  // 59: tocsin.v1.OnCallService.ListReadiness:output_type -> tocsin.v1.ListReadinessResponse
+	36, // 60: tocsin.v1.OnCallService.DryRunEvent:output_type -> tocsin.v1.DryRun
+	37, // 61: tocsin.v1.OnCallService.TakeOnCall:output_type -> tocsin.v1.Override
+	20, // 62: tocsin.v1.OnCallService.GetHandOff:output_type -> tocsin.v1.HandOff
+	38, // 63: tocsin.v1.OnCallService.TakeOverIncidents:output_type -> tocsin.v1.BatchChangeIncidentsResponse
+	25, // 64: tocsin.v1.OnCallService.LeaveHandOffNote:output_type -> tocsin.v1.HandOffNote
+	3,  // 65: tocsin.v1.OnCallService.CreateCoverRequest:output_type -> tocsin.v1.CoverRequest
+	3,  // 66: tocsin.v1.OnCallService.GetCoverRequest:output_type -> tocsin.v1.CoverRequest
+	16, // 67: tocsin.v1.OnCallService.ListCoverRequests:output_type -> tocsin.v1.ListCoverRequestsResponse
+	3,  // 68: tocsin.v1.OnCallService.AcceptCoverRequest:output_type -> tocsin.v1.CoverRequest
+	3,  // 69: tocsin.v1.OnCallService.CancelCoverRequest:output_type -> tocsin.v1.CoverRequest
+	57, // [57:70] is the sub-list for method output_type
+	44, // [44:57] is the sub-list for method input_type
 	44, // [44:44] is the sub-list for extension type_name
 	44, // [44:44] is the sub-list for extension extendee
 	0,  // [0:44] is the sub-list for field type_name
@@ -2700,6 +2705,7 @@ func file_tocsin_v1_on_call_proto_init() {
 	if File_tocsin_v1_on_call_proto != nil {
 		return
 	}
+	file_tocsin_v1_dry_run_proto_init()
 	file_tocsin_v1_incident_proto_init()
 	file_tocsin_v1_incident_service_proto_init()
 	file_tocsin_v1_schedule_proto_init()

@@ -24,6 +24,7 @@ const (
 	OnCallService_ListOnCall_FullMethodName         = "/tocsin.v1.OnCallService/ListOnCall"
 	OnCallService_ListShifts_FullMethodName         = "/tocsin.v1.OnCallService/ListShifts"
 	OnCallService_ListReadiness_FullMethodName      = "/tocsin.v1.OnCallService/ListReadiness"
+	OnCallService_DryRunEvent_FullMethodName        = "/tocsin.v1.OnCallService/DryRunEvent"
 	OnCallService_TakeOnCall_FullMethodName         = "/tocsin.v1.OnCallService/TakeOnCall"
 	OnCallService_GetHandOff_FullMethodName         = "/tocsin.v1.OnCallService/GetHandOff"
 	OnCallService_TakeOverIncidents_FullMethodName  = "/tocsin.v1.OnCallService/TakeOverIncidents"
@@ -61,6 +62,12 @@ type OnCallServiceClient interface {
 	//
 	// Errors: as for the service.
 	ListReadiness(ctx context.Context, in *ListReadinessRequest, opts ...grpc.CallOption) (*ListReadinessResponse, error)
+	// Tells what an event would lead to at an instant: who is asked at each level,
+	// and every message to every device, until nothing new would happen. Sends
+	// nothing and keeps nothing.
+	//
+	// Errors: as for the service; what is wrong with the event is named under `event`.
+	DryRunEvent(ctx context.Context, in *DryRunEventRequest, opts ...grpc.CallOption) (*DryRun, error)
 	// Puts the caller on call now, in place of whoever is, for up to 24 hours.
 	//
 	// Errors: as for the service.
@@ -158,6 +165,16 @@ func (c *onCallServiceClient) ListReadiness(ctx context.Context, in *ListReadine
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListReadinessResponse)
 	err := c.cc.Invoke(ctx, OnCallService_ListReadiness_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *onCallServiceClient) DryRunEvent(ctx context.Context, in *DryRunEventRequest, opts ...grpc.CallOption) (*DryRun, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DryRun)
+	err := c.cc.Invoke(ctx, OnCallService_DryRunEvent_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -280,6 +297,12 @@ type OnCallServiceServer interface {
 	//
 	// Errors: as for the service.
 	ListReadiness(context.Context, *ListReadinessRequest) (*ListReadinessResponse, error)
+	// Tells what an event would lead to at an instant: who is asked at each level,
+	// and every message to every device, until nothing new would happen. Sends
+	// nothing and keeps nothing.
+	//
+	// Errors: as for the service; what is wrong with the event is named under `event`.
+	DryRunEvent(context.Context, *DryRunEventRequest) (*DryRun, error)
 	// Puts the caller on call now, in place of whoever is, for up to 24 hours.
 	//
 	// Errors: as for the service.
@@ -361,6 +384,9 @@ func (UnimplementedOnCallServiceServer) ListShifts(context.Context, *ListShiftsR
 }
 func (UnimplementedOnCallServiceServer) ListReadiness(context.Context, *ListReadinessRequest) (*ListReadinessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListReadiness not implemented")
+}
+func (UnimplementedOnCallServiceServer) DryRunEvent(context.Context, *DryRunEventRequest) (*DryRun, error) {
+	return nil, status.Error(codes.Unimplemented, "method DryRunEvent not implemented")
 }
 func (UnimplementedOnCallServiceServer) TakeOnCall(context.Context, *TakeOnCallRequest) (*Override, error) {
 	return nil, status.Error(codes.Unimplemented, "method TakeOnCall not implemented")
@@ -460,6 +486,24 @@ func _OnCallService_ListReadiness_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(OnCallServiceServer).ListReadiness(ctx, req.(*ListReadinessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OnCallService_DryRunEvent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DryRunEventRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OnCallServiceServer).DryRunEvent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OnCallService_DryRunEvent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OnCallServiceServer).DryRunEvent(ctx, req.(*DryRunEventRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -644,6 +688,10 @@ var OnCallService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListReadiness",
 			Handler:    _OnCallService_ListReadiness_Handler,
+		},
+		{
+			MethodName: "DryRunEvent",
+			Handler:    _OnCallService_DryRunEvent_Handler,
 		},
 		{
 			MethodName: "TakeOnCall",
