@@ -1,0 +1,3 @@
+import { servePushes } from "@tocsin/client/worker";
+
+servePushes({ appVersion: "1.0" });

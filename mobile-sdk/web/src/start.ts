@@ -1,0 +1,53 @@
+import { App, registrationOf, type AppOptions } from "./app.js";
+import { english, showTap, type Texts } from "./cards.js";
+import { Receipts } from "./receipts.js";
+import { Taps } from "./taps.js";
+
+/** What a page works with. */
+export interface Client {
+  app: App;
+  taps: Taps;
+  /** Ends what the page does by itself: what waits goes on in the worker, or at the next start. */
+  stop: () => void;
+}
+
+/** How a page is started. */
+export interface StartOptions extends AppOptions {
+  /** What notifications say that are not the server's own. Default: English. */
+  texts?: Partial<Texts>;
+}
+
+/**
+ * Opens the app in a page, and goes on with what was left when the last one was
+ * ended: taps and receipts that the server has not heard of. They are tried at
+ * once when the network is back, or somebody looks at the page again.
+ */
+export async function start(options: StartOptions = {}): Promise<Client> {
+  const texts = { ...english, ...options.texts };
+  const app = await App.open(options);
+  const taps = new Taps(app, async (tap) => {
+    if (tap.card) {
+      await showTap(await registrationOf(), tap, texts);
+    }
+  });
+  const receipts = new Receipts(app);
+  const ended = new AbortController();
+  const hurry = () => {
+    if (document.visibilityState === "visible") {
+      void taps.hurry();
+      void receipts.hurry(ended.signal);
+    }
+  };
+  addEventListener("online", hurry, { signal: ended.signal });
+  document.addEventListener("visibilitychange", hurry, { signal: ended.signal });
+  void taps.resume();
+  void receipts.hurry(ended.signal);
+  return {
+    app,
+    taps,
+    stop: () => {
+      ended.abort();
+      app.close();
+    },
+  };
+}
