@@ -1,0 +1,172 @@
+import Foundation
+import Testing
+import TocsinTesting
+
+@testable import Tocsin
+
+/// What the notification extension does with a push.
+@Suite(.timeLimit(.minutes(1))) struct Paging {
+    let desk = Desk()
+
+    private func reports() throws -> [String] {
+        try desk.server.heard("/v1/push/receipts").flatMap { call in
+            try JSON(call.body)["receipts"].array.map { $0["state"].string + ($0["reason"].text.map { " " + $0 } ?? "") }
+        }
+    }
+
+    @Test func aPageRings() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        let shown = try await desk.enrolled().present(page())
+        #expect(shown.arrival == .ring && shown.sounds)
+        #expect(shown.title == "CRITICAL Payments")
+        #expect(try reports() == ["STATE_RECEIVED"])
+        let call = try #require(desk.server.heard("/v1/push/receipts").first)
+        #expect(call.headers["authorization"] == "Bearer tcd_secret")
+        #expect(try JSON(call.body)["receiptKey"].isNull)
+        #expect(desk.storage.names(beginning: "receipt-").isEmpty)
+    }
+
+    @Test func aServerThatSaysNothingHoldsThePageForOneAndAHalfSeconds() async throws {
+        desk.server.on("/v1/push/receipts", [.silence])
+        let phone = try desk.enrolled()
+        async let shown = phone.present(page())
+        #expect(await desk.clock.pass(1.5))
+        #expect(await shown.arrival == .ring)
+        #expect(desk.storage.names(beginning: "receipt-").count == 1)
+    }
+
+    @Test func theReportStartsBeforeTheTextIsOpened() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        let shown = try await desk.enrolled().present(page(more: ["e": "rubbish", "ek": "k1"]))
+        #expect(shown.title == "CRITICAL Payments" && shown.sounds)
+        #expect(await eventually { (try? reports()) == ["STATE_RECEIVED", "STATE_RECEIVED decrypt"] })
+    }
+
+    @Test func beforeTheFirstUnlockThePagesKeyReports() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        let phone = try desk.enrolled()
+        desk.secrets.isLocked = true
+        let shown = await phone.present(page(more: ["e": "rubbish", "ek": "k1"]))
+        #expect(shown.sounds)
+        #expect(await eventually { (try? reports()) == ["STATE_RECEIVED", "STATE_RECEIVED locked"] })
+        for call in desk.server.heard("/v1/push/receipts") {
+            #expect(call.headers["authorization"] == nil)
+            #expect(try JSON(call.body)["receiptKey"] == "r1.key-of-1")
+        }
+    }
+
+    @Test func aDuplicateIsReportedAndSilent() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        let phone = try desk.enrolled()
+        _ = await phone.present(page())
+        let again = await desk.phone().present(page())
+        #expect(again.arrival == .duplicate && !again.sounds)
+        #expect(try reports() == ["STATE_RECEIVED", "STATE_RECEIVED"])
+    }
+
+    @Test func whatTheAppHasReadMakesAPageStale() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        desk.server.on("/v1/incidents/a", [.answer(200, #"{"name":"incidents/a","state":"STATE_ACKNOWLEDGED","revision":"4"}"#)])
+        let phone = try desk.enrolled()
+        _ = try await phone.incidents.get("incidents/a")
+        let shown = await phone.present(page())
+        #expect(shown.arrival == .stale && !shown.sounds)
+        #expect(await eventually { (try? reports()) == ["STATE_RECEIVED", "STATE_SUPPRESSED stale"] })
+    }
+
+    /// The phone's clock is wrong and nothing is known of the server's: the answer to the report tells it in time.
+    @Test(arguments: [3_600.0, -3_600.0])
+    func aClockAnHourOffDecidesNothing(_ skew: TimeInterval) async throws {
+        desk.clock.skew = skew
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        let phone = try desk.enrolled()
+        #expect(await phone.present(page()).arrival == .ring)
+        #expect(abs(phone.serverTime.timeIntervalSince(night)) < 1)
+        desk.clock.jump(601)
+        let late = #"{"results":[],"serverTime":"2026-03-01T02:10:01Z"}"#
+        desk.server.on("/v1/push/receipts", [.answer(200, late)])
+        // Another process knows it from the first one.
+        let shown = await desk.phone().present(page(2))
+        #expect(shown.arrival == .missed && !shown.sounds)
+        #expect(await eventually { (try? reports())?.last == "STATE_SUPPRESSED expired" })
+    }
+
+    @Test func aSealedTextTakesThePlaceOfTheClearOne() async throws {
+        let vector = try #require(Vectors.cases("sealed.json").first)
+        let binding = vector["binding"]
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        let phone = desk.phone()
+        let session = Session(
+            server: URL(string: "https://tocsin.example.com")!, device: "devices/" + binding["device"].string, user: "users/ann", person: "",
+            organization: "")
+        try phone.account.keep(session, credential: "tcd_secret")
+        try desk.secrets.write(
+            JSON(.object([
+                "current": ["id": binding["key"], "privateKey": vector["private_key"]], "made": JSON(Int64(0)),
+            ])).data, to: SealKeys.record)
+        let push = try #require(
+            Push([
+                "aps": ["alert": ["title": "Page", "body": "1 incident needs you"], "sound": "page.caf"],
+                "t": [
+                    "d": binding["delivery"], "i": binding["incident"], "k": "page", "x": binding["deadline"], "e": vector["sealed"],
+                    "ek": binding["key"], "u": "/v1/push/receipts",
+                ],
+            ]))
+        let shown = await phone.present(push)
+        #expect(shown.title == "Critical: Checkout API")
+        #expect(shown.links.map(\.url.absoluteString) == ["https://wiki.example.com/disk"])
+        #expect(phone.text(of: push)?.actionToken.hasPrefix("v1.") == true)
+        #expect(try reports() == ["STATE_RECEIVED"])
+    }
+
+    @Test func anotherKeyIsMadeWhenItIsAskedFor() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        desk.server.on("/v1/devices:register", [.answer(200, #"{"device":{"name":"devices/d7"}}"#)])
+        let phone = try desk.enrolled()
+        try await phone.register(DeviceProfile(appID: "com.example.oncall", token: Data(repeating: 0xAB, count: 32)))
+        _ = await phone.present(page(more: ["m": ["ask": "seal_key"]]))
+        #expect(await eventually { desk.server.heard("/v1/devices:register").count == 2 })
+        let devices = try desk.server.heard("/v1/devices:register").map { try JSON($0.body)["device"] }
+        #expect(devices[0]["sealKey"] != devices[1]["sealKey"])
+        #expect(devices[0]["sealKeyId"] != devices[1]["sealKeyId"])
+        #expect(devices[0]["address"] == devices[1]["address"] && devices[1]["address"]["value"].string.count == 64)
+        #expect(await eventually { desk.storage.names(beginning: "asked-").isEmpty })
+    }
+
+    @Test func aHeartbeatIsAnswered() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        let phone = try desk.enrolled()
+        let beat = try #require(Push(["t": ["d": "0b9e3c1a-6f0d-4a57-9d1e-2f7c5b8a4e10", "k": "heartbeat", "u": "/v1/push/receipts"]]))
+        await phone.receive(beat)
+        #expect(try reports() == ["STATE_RECEIVED"])
+    }
+
+    @Test func aWipeIsForItsOwnDeviceOnly() async throws {
+        let phone = try desk.enrolled()
+        func wipe(_ device: String) throws -> Push {
+            try #require(Push(["t": ["d": "0b9e3c1a-6f0d-4a57-9d1e-2f7c5b8a4e10", "k": "heartbeat", "m": ["wipe": JSON(device)]]]))
+        }
+        await phone.receive(try wipe("d8"))
+        #expect(phone.session != nil)
+        await phone.receive(try wipe("d7"))
+        #expect(phone.session == nil)
+        #expect(try desk.secrets.read("credential") == nil)
+    }
+
+    @Test func receiptsThatDidNotGetThroughAreSentByTheNextStart() async throws {
+        desk.server.on("/v1/push/receipts", [.unreachable])
+        _ = try await desk.enrolled().present(page())
+        #expect(desk.storage.names(beginning: "receipt-").count == 1)
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        await desk.phone().start()
+        #expect(await eventually { desk.storage.names(beginning: "receipt-").isEmpty })
+    }
+
+    @Test func aFullDiskHoldsNoReportBack() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        let phone = try desk.enrolled()
+        desk.storage.isFull = true
+        #expect(await phone.present(page()).sounds)
+        #expect(try reports() == ["STATE_RECEIVED"])
+    }
+}
