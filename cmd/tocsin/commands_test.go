@@ -60,7 +60,9 @@ func golden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	for _, args := range []string{
-		"", "apply", "plan", "drift", "export", "import", "import pagerduty", "import opsgenie", "import grafana-oncall", "import goalert", "token", "token create", "token list", "token revoke", "enrol", "page", "oncall", "oncall who", "oncall take", "oncall explain", "oncall handoff", "oncall review", "readiness", "drill", "drill start", "drill list", "drill show", "drill cancel", "drill put-off", "drill review", "calendar", "calendar feeds", "calendar new", "calendar revoke", "calendar vacations", "incidents", "incidents list", "incidents show",
+		"", "apply", "plan", "drift", "export", "import", "import pagerduty", "import opsgenie", "import grafana-oncall", "import goalert", "token", "token create", "token list", "token revoke", "enrol", "page", "oncall", "oncall who", "oncall take", "oncall explain", "oncall handoff", "oncall review",
+		"oncall shifts", "oncall override", "oncall override add", "oncall override list", "oncall override remove", "oncall cover", "oncall cover ask", "oncall cover list", "oncall cover accept", "oncall cover decline", "oncall cover cancel",
+		"readiness", "drill", "drill start", "drill list", "drill show", "drill cancel", "drill put-off", "drill review", "calendar", "calendar feeds", "calendar new", "calendar revoke", "calendar vacations", "incidents", "incidents list", "incidents show",
 		"dry-run",
 		"incidents ack", "incidents resolve", "incidents explain", "incidents watch", "incidents export", "status", "dlq", "dlq list", "dlq retry", "hold", "resume", "backup", "doctor", "simulate", "simulate apns", "simulate fcm", "simulate webpush", "version",
 	} {

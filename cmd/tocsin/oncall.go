@@ -14,11 +14,14 @@ import (
 )
 
 type oncallCmd struct {
-	Who     whoCmd            `cmd:"" default:"withargs" help:"Say who is on call (what tocsin oncall does by itself)."`
-	Take    takeCmd           `cmd:"" help:"Take a schedule now, in your name, in place of whoever is on call."`
-	Explain explainOncallCmd  `cmd:"" help:"Say why somebody is on call: overrides and layers, and what became of each."`
-	Handoff handoffCmd        `cmd:"" help:"Show what goes to the next person on call, take it, or leave a note for it."`
-	Review  reviewScheduleCmd `cmd:"" help:"Look 90 days ahead: gaps, conflicts, and how time is shared."`
+	Who      whoCmd            `cmd:"" default:"withargs" help:"Say who is on call (what tocsin oncall does by itself)."`
+	Shifts   shiftsCmd         `cmd:"" help:"List the turns of a person, a schedule or a team over a time."`
+	Take     takeCmd           `cmd:"" help:"Take a schedule now, in your name, in place of whoever is on call."`
+	Override overrideCmd       `cmd:"" help:"Put somebody on call for a time, list and remove such overrides."`
+	Cover    coverCmd          `cmd:"" help:"Ask others to take your time over or to swap, and answer them."`
+	Explain  explainOncallCmd  `cmd:"" help:"Say why somebody is on call: overrides and layers, and what became of each."`
+	Handoff  handoffCmd        `cmd:"" help:"Show what goes to the next person on call, take it, or leave a note for it."`
+	Review   reviewScheduleCmd `cmd:"" help:"Look 90 days ahead: gaps, conflicts, and how time is shared."`
 }
 
 // oncallTime is how instants of schedules are shown: to the minute, with the offset.
