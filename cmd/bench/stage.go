@@ -27,7 +27,7 @@ type scene struct {
 
 // scenes are all, in the order in which they are shown.
 func scenes() []scene {
-	return slices.Concat(ingestScenes(), pageScenes(), timerScenes(), watchScenes(), restScenes())
+	return slices.Concat(ingestScenes(), pageScenes(), timerScenes(), watchScenes(), restScenes(), turnScenes())
 }
 
 // stage is where one scene plays.
