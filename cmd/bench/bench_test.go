@@ -121,3 +121,20 @@ func TestJudge(t *testing.T) {
 		t.Error("five looks were enough")
 	}
 }
+
+// TestCompanyIsOnePlan holds that a server takes the company's folder at once.
+func TestCompanyIsOnePlan(t *testing.T) {
+	t.Parallel()
+	files, err := companyFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := 0
+	for _, f := range files {
+		size += len(f.GetText())
+	}
+	if size > 4_000_000 {
+		t.Errorf("the folder has %d bytes, and a server takes 4,000,000", size)
+	}
+	t.Logf("the folder has %d bytes", size)
+}
