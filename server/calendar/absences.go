@@ -195,10 +195,13 @@ func (r *reader) rule(e ical.Event, start time.Time) (*rrule.RRule, error) {
 		return nil, fmt.Errorf("rules of this kind are not understood: %s", o.RRuleString())
 	}
 	if !o.Until.IsZero() {
-		if p := e.Props.Get(ical.PropRecurrenceRule); untilIsUTC(p.Value) {
+		switch until := untilOf(e.Props.Get(ical.PropRecurrenceRule).Value); {
+		case strings.HasSuffix(until, "Z"):
 			o.Until = wall(o.Until.In(start.Location()))
-		} else {
-			o.Until = wall(o.Until).Add(24*time.Hour - time.Second) // a day, or a time without a zone within it
+		case strings.Contains(until, "T"):
+			o.Until = wall(o.Until) // a time on the wall where it repeats
+		default:
+			o.Until = wall(o.Until).Add(24*time.Hour - time.Second) // a day, all of it
 		}
 	}
 	if end := wall(r.to.In(start.Location())); o.Until.IsZero() || o.Until.After(end) {
@@ -208,11 +211,12 @@ func (r *reader) rule(e ical.Event, start time.Time) (*rrule.RRule, error) {
 	return rrule.NewRRule(*o)
 }
 
-// untilIsUTC reports whether the end of a rule is an instant.
-func untilIsUTC(rule string) bool {
+// untilOf returns the end of a rule as it is written: an instant, a time on the
+// wall, or a day.
+func untilOf(rule string) string {
 	_, rest, _ := strings.Cut(strings.ToUpper(rule), "UNTIL=")
 	until, _, _ := strings.Cut(rest, ";")
-	return strings.HasSuffix(until, "Z")
+	return until
 }
 
 // wall returns what the wall shows, written as if it were UTC.

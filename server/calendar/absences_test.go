@@ -44,6 +44,23 @@ func TestAbsences(t *testing.T) {
 			file(entry("a", "DTSTART;TZID=America/New_York:20260309T200000", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20260311T000000Z")),
 			[]string{"2026-03-10T00:00:00Z 2026-03-10T01:00:00Z", "2026-03-11T00:00:00Z 2026-03-11T01:00:00Z"},
 		},
+		"whole days, until a day that is the last": {
+			file(entry("a", "DTSTART;VALUE=DATE:20260310", "RRULE:FREQ=DAILY;UNTIL=20260312")),
+			[]string{"2026-03-09T23:00:00Z 2026-03-10T23:00:00Z", "2026-03-10T23:00:00Z 2026-03-11T23:00:00Z", "2026-03-11T23:00:00Z 2026-03-12T23:00:00Z"},
+		},
+		"until an instant, which is the day before where it repeats": {
+			file(entry("a", "DTSTART;TZID=America/New_York:20260309T200000", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20260310T235959Z")),
+			[]string{"2026-03-10T00:00:00Z 2026-03-10T01:00:00Z"},
+		},
+		"until a time on the wall, itself counted": {
+			file(entry("a", "DTSTART;TZID=Europe/Zurich:20260310T090000", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20260311T090000")),
+			[]string{"2026-03-10T08:00:00Z 2026-03-10T09:00:00Z", "2026-03-11T08:00:00Z 2026-03-11T09:00:00Z"},
+		},
+		"until a time on the wall at noon, not the morning after": {
+			file(entry("a", "DTSTART;TZID=Europe/Zurich:20260310T090000", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20260310T120000")),
+			[]string{"2026-03-10T08:00:00Z 2026-03-10T09:00:00Z"},
+		},
+		"until before it begins": {file(entry("a", "DTSTART:20260310T080000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20260301T000000Z")), nil},
 		"exceptions, one moved and one cancelled": {
 			file(
 				entry("a", "RECURRENCE-ID;VALUE=DATE:20260311", "DTSTART;VALUE=DATE:20260320"), entry("a", "DTSTART;VALUE=DATE:20260310", "RRULE:FREQ=DAILY;COUNT=5", "EXDATE;VALUE=DATE:20260312,20260313"),
