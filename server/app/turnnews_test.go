@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,8 +15,10 @@ import (
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
+	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/notify"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
+	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
@@ -214,6 +217,57 @@ func TestGapsAreToldAhead(t *testing.T) {
 	settled(t, here, there)
 	l.wants("of a gap that comes to be five days before", l.look(today.Add(time.Minute), here, there),
 		`cy: Nobody is on call by "Primary" from `+today.Add(5*day).Format("Mon 2 Jan 15:04"))
+}
+
+// TestCoverIsTakenOnOneOfTwoServers: two people accept one request at once, each
+// on a server of his own, and both decide before either has committed. One has
+// it; the other decides again and is told that it is not open; the schedule has
+// one override more, and both servers say so.
+func TestCoverIsTakenOnOneOfTwoServers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, redistest.Start(t).URL())
+	servers := []*instance{w.start(), w.start()}
+	today := w.watch.Now().UTC().Truncate(time.Minute)
+	servers[0].apply(crew(today.Add(-time.Hour), today.Add(300*24*time.Hour)))
+	people := []roster.UserID{"bo", "dee"}
+	for round := range 8 {
+		id := schedule.RequestID(fmt.Sprintf("c%d", round))
+		start := today.Add(-time.Hour).Add(time.Duration(3*(round+1)) * 24 * time.Hour) // Ann's
+		servers[0].change(func(e *directory.Edit) error {
+			return e.AskCover(&directory.Cover{Cover: schedule.Cover{ID: id, Schedule: "primary", User: "ann", Start: start, End: start.Add(24 * time.Hour)}})
+		})
+		settled(t, servers[0], servers[1])
+		var decided, done sync.WaitGroup
+		decided.Add(len(servers))
+		errs, tries := make([]error, 2), make([]int, 2)
+		for i, in := range servers {
+			done.Go(func() {
+				_, errs[i] = in.server.directory.Change(t.Context(), directory.ByServer("test"), func(e *directory.Edit) error {
+					if tries[i]++; tries[i] == 1 {
+						decided.Done()
+						decided.Wait()
+					}
+					return e.TakeCover(id, people[i], "")
+				})
+			})
+		}
+		done.Wait()
+		first := 0
+		if errs[0] != nil {
+			first = 1
+		}
+		if f, ok := errors.AsType[*fault.Error](errs[1-first]); errs[first] != nil || !ok || f.Reason != "NOT_OPEN" || tries[1-first] < 2 {
+			t.Fatalf("round %d: Bo got %v, Dee got %v, after %v tries; want one of them to have it", round, errs[0], errs[1], tries)
+		}
+		settled(t, servers[0], servers[1])
+		for _, in := range servers {
+			c, _ := in.server.directory.Snapshot().GetCover(id)
+			shift, _ := in.server.directory.Snapshot().Holder("primary", start.Add(time.Hour))
+			if c.By != people[first] || len(c.Overrides) != 1 || shift.User != people[first] {
+				t.Errorf("round %d: a server has it taken by %s with %v, on call %s; want %s", round, c.By, c.Overrides, shift.User, people[first])
+			}
+		}
+	}
 }
 
 // TestCoverReachesAPhone: the whole way, from one person's call to the other's screen.

@@ -8,8 +8,46 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/respond"
+	"github.com/tocsin-oncall/tocsin/server/roster"
+	"github.com/tocsin-oncall/tocsin/server/schedule"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
+
+// A shadow who observes or practises merges nothing away that he follows; into
+// it he may, as nobody is paged less for that. One on duty may do both.
+func TestMergeByAShadow(t *testing.T) {
+	for mode, refused := range map[schedule.Mode]bool{schedule.Observe: true, schedule.Practise: true, schedule.Duty: false} {
+		d, w := newDesk(t)
+		w.Shadowed = map[roster.UserID][]schedule.Shadow{"ann": {{ID: "s", User: "cy", Person: "ann", Mode: mode}}}
+		followed, other := begin(t, d, "shop", "a"), begin(t, d, "bank", "b")
+		if s := followed.Following("cy"); s == nil || s.Shadow.Mode != mode {
+			t.Fatalf("%v: cy does not follow it: %+v", mode, followed.Shadows)
+		}
+		_, err := d.Merge(t.Context(), other.ID, []incident.ID{followed.ID}, by("cy"), respond.Options{})
+		if f, ok := errors.AsType[*fault.Error](err); refused != (ok && f.Kind == fault.Denied && f.Reason == "SHADOW_ONLY") || !refused && err != nil {
+			t.Errorf("%v: merged away with %v, want it refused: %v", mode, err, refused)
+		}
+		in, err := d.Store.Incident(t.Context(), followed.ID)
+		if err != nil || in.Open() != refused {
+			t.Errorf("%v: it is open: %v (%v), want %v", mode, in.Open(), err, refused)
+		}
+		if !refused {
+			continue
+		}
+		fresh := begin(t, d, "site", "c")
+		if s := fresh.Following("cy"); s == nil {
+			t.Fatalf("%v: cy does not follow the third one", mode)
+		}
+		plain := begin(t, d, "till", "e")
+		plain, err = d.Do(t.Context(), plain.ID, incident.Reassign{By: by("ann"), Users: []roster.UserID{"bo"}}, respond.Options{})
+		if err != nil || plain.Following("cy") != nil {
+			t.Fatalf("%v: cy follows Bo's: %v", mode, err)
+		}
+		if _, err := d.Merge(t.Context(), fresh.ID, []incident.ID{plain.ID}, by("cy"), respond.Options{}); err != nil {
+			t.Errorf("%v: another one merged into what cy follows: %v", mode, err)
+		}
+	}
+}
 
 // Two people merge two incidents into each other at the same time: one of them
 // is left open, with everything.
