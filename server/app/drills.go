@@ -55,7 +55,7 @@ type drillLedger interface {
 }
 
 const (
-	lookForDrills = 30 * time.Second
+	lookForDrills = 10 * time.Second
 	tidyDrills    = time.Hour
 	forgetAtOnce  = 500
 	summaryAfter  = 24 * time.Hour // the last zone's period has ended by then
@@ -216,11 +216,11 @@ func (w *drills) follow(ctx context.Context, snap *directory.Snapshot, d drill.D
 	}
 	switch {
 	case busy && !seen.Settled(now):
-		return w.end(ctx, snap, seen.End(drill.Cancelled, responding, now))
+		return w.end(ctx, seen.End(drill.Cancelled, responding, now))
 	case !seen.Settled(now):
 		return nil
 	}
-	return w.end(ctx, snap, seen.Judge(now))
+	return w.end(ctx, seen.Judge(now))
 }
 
 // again holds a drill a second time that its person has put off.
@@ -230,7 +230,7 @@ func (w *drills) again(ctx context.Context, snap *directory.Snapshot, d drill.Dr
 	}
 	p, ok := snap.GetDrillPlan(d.Plan)
 	if !ok {
-		return w.end(ctx, snap, d.End(drill.Skipped, "Its plan is gone.", now))
+		return w.end(ctx, d.End(drill.Skipped, "Its plan is gone.", now))
 	}
 	u, _ := snap.User(d.User)
 	if zone := snap.Zone(u.Zone); !p.Allows(now, zone) || snap.Settings().Held { // down meanwhile, or held
@@ -259,7 +259,7 @@ func (w *drills) again(ctx context.Context, snap *directory.Snapshot, d drill.Dr
 
 // end keeps how a drill has ended, and tells whom it concerns: once, by whoever
 // has ended it.
-func (w *drills) end(ctx context.Context, snap *directory.Snapshot, d drill.Drill) error {
+func (w *drills) end(ctx context.Context, d drill.Drill) error {
 	kept, err := w.ledger.PutDrill(ctx, d)
 	if err != nil || !kept {
 		return err

@@ -52,7 +52,9 @@ teams:
 	if err != nil {
 		t.Fatal(err)
 	}
-	here.change(func(e *directory.Edit) error { return e.SetVacations(&directory.Vacations{User: "ann", Sealed: sealed}) })
+	here.change(func(e *directory.Edit) error {
+		return e.SetVacations(&directory.Vacations{User: "ann", Sealed: sealed})
+	})
 	settles(t, "the other instance knows the calendar", func() bool { _, ok := there.server.directory.Snapshot().GetVacations("ann"); return ok })
 	look := func(at time.Time) []notify.News {
 		t.Helper()
