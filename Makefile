@@ -51,6 +51,13 @@ test: ## Run all tests under the race detector
 	CGO_ENABLED=1 go test -race -timeout 10m ./...
 	CGO_ENABLED=1 go test -race -timeout 10m -tags schemanext ./server/store ./server/engine
 
+# Each script installs what it needs, and runs alone, too.
+.PHONY: test-sdk
+test-sdk: ## Test the libraries for phones and browsers against a real server
+	mobile-sdk/web/test
+	mobile-sdk/android/test
+	mobile-sdk/ios/test
+
 .PHONY: quick
 quick: ## Run all tests without the race detector
 	@.ci/need redis-server
