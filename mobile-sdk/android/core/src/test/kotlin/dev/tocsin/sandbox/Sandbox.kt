@@ -77,6 +77,14 @@ object Sandbox {
         )
     }
 
+    /** Acknowledges an incident by another way than a phone: as administrator. */
+    fun acknowledge(incident: String) {
+        send(
+            HttpRequest.newBuilder(URI("$direct/v1/incidents/$incident:acknowledge")).header("Authorization", "Bearer " + where("token"))
+                .POST(HttpRequest.BodyPublishers.ofString("{}")),
+        )
+    }
+
     /** Makes a call as administrator, by JSON, past the line. */
     fun call(path: String): JsonObject =
         send(HttpRequest.newBuilder(URI(direct + path)).header("Authorization", "Bearer " + where("token")))

@@ -1,0 +1,10 @@
+// Copyright the tocsin authors. Licensed under the Apache License, Version 2.0.
+
+package androidx.test.runner.intent;
+
+/** See androidx.test.platform.app.InstrumentationRegistry. */
+public final class IntentMonitorRegistry {
+  private IntentMonitorRegistry() {}
+
+  public static void registerInstance(IntentMonitor registered) {}
+}
