@@ -91,7 +91,7 @@ type (
 	TakeOver struct {
 		By       Actor
 		Schedule schedule.ID
-		From     roster.UserID // who goes off call, however he came to be asked; empty: nobody
+		From     roster.UserID // who goes off call, taken over where no other schedule asks him; empty: nobody
 	}
 	// Reopen begins it again, as the same incident.
 	Reopen struct {

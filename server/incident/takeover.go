@@ -22,11 +22,14 @@ func (t *turn) takeOver(c TakeOver) error {
 		return fault.New(fault.Precondition, "NO_PERSON", "only a person can take an incident over", "incident", string(in.ID))
 	}
 	var gone []Assignee
-	leaving := []roster.UserID{c.From}
+	var leaving []roster.UserID
 	for _, a := range in.Assignees {
-		if a.User != self && a.Via != ViaResponder && (a.User == c.From || a.Schedule != "" && a.Schedule == c.Schedule) {
+		if a.User != self && a.Via != ViaResponder && c.leaves(a) {
 			gone, leaving = append(gone, a), append(leaving, a.User)
 		}
+	}
+	if a := in.Assigned(c.From); a == nil || c.leaves(*a) {
+		leaving = append(leaving, c.From)
 	}
 	asks := slices.ContainsFunc(gone, func(a Assignee) bool { return in.Asks(a.User) })
 	if asks && len(t.reachable([]roster.UserID{self})) == 0 {
@@ -50,6 +53,15 @@ func (t *turn) takeOver(c TakeOver) error {
 		t.follow([]roster.UserID{self}) // who followed the schedule follows on
 	}
 	return nil
+}
+
+// leaves reports whether an assignee gives his place away: whom the schedule had
+// asked, and who goes off call, unless another schedule of his asks him.
+func (c TakeOver) leaves(a Assignee) bool {
+	if a.Schedule == "" {
+		return a.User == c.From
+	}
+	return a.Schedule == c.Schedule
 }
 
 // passAck makes the acknowledgements of those who leave the one of who comes.

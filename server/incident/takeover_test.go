@@ -104,6 +104,26 @@ func TestTakeOverLeavesOthersAlone(t *testing.T) {
 	s.tells(t)
 }
 
+// Who goes off call by one schedule and is asked by another keeps what that asks him for.
+func TestTakeOverLeavesAnotherTurnAlone(t *testing.T) {
+	w := handsOver(escalation.HandOffKeep)
+	second := shift(12, "ann")
+	second.ID = "second"
+	w.SetSchedule(second)
+	s := trigger(t, w).received()
+	s.must(incident.Acknowledge{By: by("ann")})
+	s.until(11 * time.Minute)
+	before := s.in.Version
+	s.must(incident.TakeOver{By: by("cy"), Schedule: "second", From: "ann"})
+	if s.in.Version != before || !s.in.AckedBy("ann") {
+		t.Errorf("cy took over what shop had asked ann for: held by %+v", s.in.Acks)
+	}
+	s.must(over)
+	if s.in.AckedBy("ann") {
+		t.Errorf("held by %+v, want cy", s.in.Acks)
+	}
+}
+
 // Of a level that asks everybody, who comes answers for the one whose answer is still missing.
 func TestTakeOverOnALevelThatAsksEachOfThem(t *testing.T) {
 	w := handsOver(escalation.HandOffKeep)
