@@ -173,12 +173,32 @@ func (s *Snapshot) CoverWarnings(c *Cover, by roster.UserID, now time.Time) []st
 	if c.Swaps() {
 		from, to = earlier(from, c.Theirs.Start), latest(to, c.Theirs.End)
 	}
+	return s.newDoubts(turns, after, from, to, by, c.User)
+}
+
+// OverrideWarnings says what is doubtful about an override that was not so before it:
+// one sentence each.
+func (s *Snapshot) OverrideWarnings(before *Snapshot, id schedule.ID, o schedule.Override) []string {
+	was, err := before.Turns(id)
+	if err != nil {
+		return nil
+	}
+	is, err := s.Turns(id)
+	if err != nil {
+		return nil
+	}
+	return s.newDoubts(was, is, o.Start, o.End, o.User)
+}
+
+// newDoubts says what is doubtful about people by one form of a schedule and not by
+// the form before it, around a time.
+func (s *Snapshot) newDoubts(was, is *schedule.Resolver, from, to time.Time, people ...roster.UserID) []string {
 	from, to = from.Add(-rowBefore), to.Add(rowBefore)
-	before := s.Doubts(turns, from, to)
+	before := s.Doubts(was, from, to)
 	var out []string
-	for _, d := range s.Doubts(after, from, to) {
-		if (d.User == by || d.User == c.User) && !slices.Contains(before, d) {
-			out = append(out, d.Text+" "+stretch(d.Start, d.End, s.Zone(whole.Zone)))
+	for _, d := range s.Doubts(is, from, to) {
+		if slices.Contains(people, d.User) && !slices.Contains(before, d) {
+			out = append(out, d.Text+" "+stretch(d.Start, d.End, s.Zone(is.Schedule().Zone)))
 		}
 	}
 	return shortened(out, "doubts")

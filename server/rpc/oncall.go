@@ -229,5 +229,5 @@ func (s *onCall) TakeOnCall(ctx context.Context, req *pb.TakeOnCallRequest) (*pb
 	}
 	return s.override(ctx, req.GetRequestId(), scheduleID(req.GetSchedule()), schedule.Override{
 		User: c.principal.User, Start: now, End: now.Add(req.GetDuration().AsDuration()),
-	})
+	}, false)
 }

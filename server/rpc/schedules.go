@@ -246,30 +246,33 @@ func (s *schedules) CreateOverride(ctx context.Context, req *pb.CreateOverrideRe
 	}
 	return s.override(ctx, req.GetRequestId(), scheduleID(want.GetSchedule()), schedule.Override{
 		ID: schedule.OverrideID(req.GetOverrideId()), User: user, Start: instant(want.GetStartTime()), End: instant(want.GetEndTime()),
-	})
+	}, req.GetValidateOnly())
 }
 
-// override puts somebody on call in place of the layers.
-func (s *Server) override(ctx context.Context, requestID string, id schedule.ID, o schedule.Override) (*pb.Override, error) {
+// override puts somebody on call in place of the layers, or with dry says only what
+// that would lead to.
+func (s *Server) override(ctx context.Context, requestID string, id schedule.ID, o schedule.Override, dry bool) (*pb.Override, error) {
 	c := callOf(ctx)
 	if o.ID == "" {
 		o.ID = schedule.OverrideID(auth.NewID())
 	}
 	o.By = c.principal.User
-	return configured(ctx, s, requestID, nil, func() (*pb.Override, error) {
-		snap, err := s.c.Directory.Change(ctx, c.by(), func(e *directory.Edit) error {
-			r, ok := e.GetSchedule(id)
-			if !ok {
-				return missing("schedule", scheduleName(id))
-			}
-			if err := c.covers(o.User, r.Team); err != nil {
-				return err
-			}
-			if err := mayStandIn(e.Snapshot, c, r, o.User); err != nil {
-				return err
-			}
-			return e.AddOverrides(id, o)
-		})
+	var before *directory.Snapshot
+	edit := func(e *directory.Edit) error {
+		r, ok := e.GetSchedule(id)
+		if !ok {
+			return missing("schedule", scheduleName(id))
+		}
+		if err := c.covers(o.User, r.Team); err != nil {
+			return err
+		}
+		if err := mayStandIn(e.Snapshot, c, r, o.User); err != nil {
+			return err
+		}
+		before = e.Snapshot
+		return e.AddOverrides(id, o)
+	}
+	answer := func(snap *directory.Snapshot, err error) (*pb.Override, error) {
 		if err != nil {
 			return nil, inField("override", err)
 		}
@@ -277,7 +280,17 @@ func (s *Server) override(ctx context.Context, requestID string, id schedule.ID,
 		if !ok {
 			return nil, missing("name", overrideName(o.ID))
 		}
-		return overrideMessage(made), nil
+		m := overrideMessage(made)
+		m.Warnings = snap.OverrideWarnings(before, id, o)
+		return m, nil
+	}
+	if dry {
+		_, after, err := s.c.Directory.Try(ctx, c.by(), edit)
+		return answer(after, err)
+	}
+	return configured(ctx, s, requestID, nil, func() (*pb.Override, error) {
+		snap, err := s.c.Directory.Change(ctx, c.by(), edit)
+		return answer(snap, err)
 	})
 }
 

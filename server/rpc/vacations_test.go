@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 )
@@ -89,6 +90,22 @@ func TestVacationCalendarIsKept(t *testing.T) {
 	preview, err := r.schedules().PreviewSchedule(r.as(admin), &pb.PreviewScheduleRequest{Schedule: s})
 	if err != nil || !slices.ContainsFunc(preview.GetWarnings(), func(w string) bool { return strings.Contains(w, "ben is on call and away") }) {
 		t.Errorf("preview: %v (%v)", preview.GetWarnings(), err)
+	}
+
+	today := &pb.Override{Schedule: s.GetName(), User: "users/ben", StartTime: timestamppb.New(next.Add(time.Hour)), EndTime: timestamppb.New(next.Add(2 * time.Hour))} // in Ann's turn
+	before := r.dir.Snapshot().Position()
+	for _, dry := range []bool{true, false} {
+		o, err := r.schedules().CreateOverride(r.as(admin), &pb.CreateOverrideRequest{Override: today, ValidateOnly: dry})
+		if err != nil || !slices.ContainsFunc(o.GetWarnings(), func(w string) bool { return strings.HasPrefix(w, "ben is on call and away") }) {
+			t.Errorf("an override while away: %v (%v)", o, err)
+		}
+		if kept := r.dir.Snapshot().Position() != before; kept == dry {
+			t.Errorf("validate_only %t, kept %t", dry, kept)
+		}
+	}
+	listed, err := r.schedules().ListOverrides(r.as(admin), &pb.ListOverridesRequest{Schedule: s.GetName()})
+	if err != nil || len(listed.GetOverrides()) != 1 || len(listed.GetOverrides()[0].GetWarnings()) != 0 {
+		t.Errorf("listed: %v (%v)", listed, err)
 	}
 
 	for _, as := range []string{stakeholder, phone} {

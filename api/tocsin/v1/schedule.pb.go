@@ -906,7 +906,11 @@ type Override struct {
 	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
 	// The request for cover that it comes from; empty when it was made by hand.
 	// Format: coverRequests/{cover_request}
-	CoverRequest  string `protobuf:"bytes,10,opt,name=cover_request,json=coverRequest,proto3" json:"cover_request,omitempty"`
+	CoverRequest string `protobuf:"bytes,10,opt,name=cover_request,json=coverRequest,proto3" json:"cover_request,omitempty"`
+	// What is doubtful about it that was not so without it, one sentence each: the person
+	// is on call elsewhere at once, for too long in a row, or away by his calendar. Only
+	// in the answers of CreateOverride and TakeOnCall.
+	Warnings      []string `protobuf:"bytes,11,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1009,6 +1013,13 @@ func (x *Override) GetCoverRequest() string {
 		return x.CoverRequest
 	}
 	return ""
+}
+
+func (x *Override) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // A time over which one person is on call.
@@ -2508,7 +2519,9 @@ type CreateOverrideRequest struct {
 	Override *Override `protobuf:"bytes,2,opt,name=override,proto3" json:"override,omitempty"`
 	// Makes a retry safe: for 24 hours, the server answers a repeated id with
 	// its first answer. Default: none, and a retry is a new call.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Only check it and answer with its warnings: nothing is kept. Default: false.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2562,6 +2575,13 @@ func (x *CreateOverrideRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *CreateOverrideRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // Asks for one override.
@@ -3158,7 +3178,7 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"updateTime\x12\x17\n" +
 	"\x04etag\x18\n" +
 	" \x01(\tB\x03\xe0A\x01R\x04etag:9\xeaA6\n" +
-	"\x11tocsin.dev/Shadow\x12\x10shadows/{shadow}*\ashadows2\x06shadow\"\xd6\x05\n" +
+	"\x11tocsin.dev/Shadow\x12\x10shadows/{shadow}*\ashadows2\x06shadow\"\xf7\x05\n" +
 	"\bOverride\x12F\n" +
 	"\x04name\x18\x01 \x01(\tB2\xe0A\b\xbaH,\xd8\x01\x01r'2%^overrides/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12c\n" +
 	"\bschedule\x18\x02 \x01(\tBG\xe0A\x02\xfaA\x15\n" +
@@ -3176,7 +3196,8 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"updateTime\x12\x17\n" +
 	"\x04etag\x18\t \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
 	"\rcover_request\x18\n" +
-	" \x01(\tB\x03\xe0A\x03R\fcoverRequest:C\xeaA@\n" +
+	" \x01(\tB\x03\xe0A\x03R\fcoverRequest\x12\x1f\n" +
+	"\bwarnings\x18\v \x03(\tB\x03\xe0A\x03R\bwarnings:C\xeaA@\n" +
 	"\x13tocsin.dev/Override\x12\x14overrides/{override}*\toverrides2\boverride\"\xbd\x02\n" +
 	"\x05Shift\x127\n" +
 	"\bschedule\x18\x01 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
@@ -3328,13 +3349,14 @@ const file_tocsin_v1_schedule_proto_rawDesc = "" +
 	"nightCount\x12#\n" +
 	"\n" +
 	"overloaded\x18\x06 \x01(\bB\x03\xe0A\x03R\n" +
-	"overloaded\"\xd5\x01\n" +
+	"overloaded\"\xff\x01\n" +
 	"\x15CreateOverrideRequest\x12I\n" +
 	"\voverride_id\x18\x01 \x01(\tB(\xe0A\x01\xbaH\"\xd8\x01\x01r\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\n" +
 	"overrideId\x12:\n" +
 	"\boverride\x18\x02 \x01(\v2\x13.tocsin.v1.OverrideB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\boverride\x125\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"q\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\x12(\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"q\n" +
 	"\x12GetOverrideRequest\x12[\n" +
 	"\x04name\x18\x01 \x01(\tBG\xe0A\x02\xfaA\x15\n" +
 	"\x13tocsin.dev/Override\xbaH)r'2%^overrides/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\"\xe9\x02\n" +
