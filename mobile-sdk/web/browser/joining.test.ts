@@ -211,3 +211,21 @@ test("somebody else's subscription on the same browser is not taken over, but ma
   expect(await sandbox.admin(`/v1/${device}`)).toMatchObject({ state: "STATE_ACTIVE" });
   await ben.paged();
 });
+
+test("the end of a stream that the one before had opened does not sign the next one out", async () => {
+  const { ann } = w;
+  const ended = ann.page.evaluate(async () => {
+    try {
+      for await (const event of tocsin.watchIncidents(client.app.api, {})) {
+        void event;
+      }
+      return "";
+    } catch (error) {
+      return (error as TocsinError).reason;
+    }
+  });
+  await ann.join(); // which signs the one before out
+  await ann.paged();
+  expect(await ended).toMatch(/^CREDENTIAL_/);
+  expect(await ann.page.evaluate(() => client.app.session?.user)).toBe(`users/${ann.user}`);
+});

@@ -12,6 +12,8 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 export interface Seen {
   method: string;
   path: string;
+  /** With the query. */
+  url: string;
   authorization: string;
   body: string;
   at: number;
@@ -109,6 +111,7 @@ export class Site {
     const seen: Seen = {
       method: req.method ?? "",
       path,
+      url: req.url ?? "",
       authorization: req.headers.authorization ?? "",
       body: "",
       at: Date.now(),

@@ -99,13 +99,14 @@ export class Api {
   /** Makes a call to an address that is not known when the program is compiled, such as that of a tap out of the queue. */
   async send(method: Method, path: string, args: Call = {}): Promise<unknown> {
     const { clock } = this.options;
+    const credential = this.credential(args);
     const before = clock?.local() ?? 0;
     const patience = new Patience(args.signal);
     patience.wait(args.timeout ?? this.options.timeout ?? 10_000, "the server does not answer");
     try {
-      const response = await this.open(method, path, args, patience.signal);
+      const response = await this.open(method, path, args, credential, patience.signal);
       const text = await response.text();
-      const error = response.ok ? undefined : this.refusal(response, text, args);
+      const error = response.ok ? undefined : this.refusal(response, text, credential);
       const answer = error ?? parse(text);
       if (error?.reason !== "UNREACHABLE") {
         clock?.learn(Date.parse(response.headers.get("Date") ?? "") + 500, before, 1500); // it has whole seconds
@@ -130,18 +131,19 @@ export class Api {
     path: P,
     args: Arguments<P, "get"> & { lastEventId?: string | undefined },
   ): AsyncGenerator<ServerEvent, void, undefined> {
+    const credential = this.credential(args); // there may be another one when the stream ends
     const patience = new Patience(args.signal);
     const quiet = () => {
       patience.wait(silence, "the server has gone silent");
     };
     quiet();
     try {
-      const response = await this.open("get", path, args, patience.signal, {
+      const response = await this.open("get", path, args, credential, patience.signal, {
         Accept: "text/event-stream",
         ...(args.lastEventId ? { "Last-Event-ID": args.lastEventId } : {}),
       });
       if (!response.ok) {
-        throw this.refusal(response, await response.text(), args);
+        throw this.refusal(response, await response.text(), credential);
       }
       if (!response.body || !response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
         throw impostor();
@@ -153,7 +155,7 @@ export class Api {
         for (const event of events.read(chunk.value)) {
           if (event.event === "error") {
             const error = broken(event.data);
-            this.options.refused?.(error, this.credential(args));
+            this.options.refused?.(error, credential);
             throw error;
           }
           yield event;
@@ -166,8 +168,14 @@ export class Api {
     }
   }
 
-  private open(method: Method, path: string, args: Call, signal: AbortSignal, headers: Record<string, string> = {}): Promise<Response> {
-    const credential = this.credential(args);
+  private open(
+    method: Method,
+    path: string,
+    args: Call,
+    credential: string,
+    signal: AbortSignal,
+    headers: Record<string, string> = {},
+  ): Promise<Response> {
     return fetch(this.origin + address(path, args), {
       method: method.toUpperCase(),
       headers: {
@@ -188,9 +196,9 @@ export class Api {
     return args.credential ?? this.options.credential?.() ?? "";
   }
 
-  private refusal(response: Response, text: string, args: CallOptions): TocsinError {
+  private refusal(response: Response, text: string, credential: string): TocsinError {
     const error = refusal(response.status, text, response.headers);
-    this.options.refused?.(error, this.credential(args));
+    this.options.refused?.(error, credential);
     return error;
   }
 }

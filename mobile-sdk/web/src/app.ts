@@ -1,6 +1,7 @@
 import { Api } from "./api.js";
 import { Clock } from "./clock.js";
 import { StorageError, type TocsinError } from "./errors.js";
+import { inTurn } from "./locks.js";
 import { Store } from "./store.js";
 import type { Tap } from "./taps.js";
 
@@ -151,30 +152,28 @@ export class App {
 
   /**
    * Forgets everything but the installation's id: credential, keys, taps,
-   * receipts, cards on the screen, and the subscription to pushes.
+   * receipts, cards on the screen, and the subscription to pushes. Nothing, when
+   * somebody has signed in since: another page may have been faster.
    *
    * @internal
    */
-  async wipe(): Promise<void> {
+  wipe(): Promise<void> {
+    const gone = this.current?.credential;
     this.current = undefined;
-    const registration = await registrationOf();
-    const forgotten = await Promise.allSettled([
-      this.store.sweep("things", (value) => (typeof value === "string" ? undefined : null)), // the id is a string
-      this.store.clear("taps"),
-      this.store.clear("receipts"),
-      this.store.clear("seen"),
-      registration?.pushManager.getSubscription().then((s) => s?.unsubscribe()),
-      registration?.getNotifications().then((all) => {
-        for (const card of all) {
-          card.close();
-        }
-      }),
-    ]);
-    this.tell({ type: "session" });
-    const failed = forgotten.find((f) => f.status === "rejected" && f.reason instanceof StorageError);
-    if (failed?.status === "rejected") {
-      throw failed.reason;
-    }
+    return inTurn(`${this.store.name} pushes`, async () => {
+      const is = (value: unknown) => (value as Session | undefined)?.credential === gone;
+      if (!(await this.store.forget(sessionKey, is, installKey))) {
+        await this.refresh();
+        return;
+      }
+      const registration = await registrationOf();
+      const subscription = await registration?.pushManager.getSubscription();
+      await subscription?.unsubscribe();
+      for (const card of (await registration?.getNotifications()) ?? []) {
+        card.close();
+      }
+      this.tell({ type: "session" });
+    });
   }
 
   /**
@@ -223,12 +222,12 @@ export class App {
     }
   }
 
-  /** The server's word that the credential is gone is the end of the session, unless there is a newer one. */
+  /** The server's word that the credential is gone is the end of the session. */
   private refused(error: TocsinError, credential: string): void {
     if (error.reason !== "CREDENTIAL_INVALID" || credential === "" || credential !== this.current?.credential) {
       return;
     }
-    void this.keep(this.refresh().then((session) => (session?.credential === credential ? this.wipe() : undefined)));
+    void this.keep(this.wipe());
   }
 }
 

@@ -49,20 +49,14 @@ export class Store {
     }).then(() => undefined);
   }
 
-  clear(kind: Kind): Promise<void> {
-    return this.run("forget what is stored", kind, "readwrite", (s) => {
-      s.clear();
-      return undefined;
-    }).then(() => undefined);
-  }
-
   /**
    * Changes one thing, and nobody else changes it between the reading and the
    * writing. `how` gets what is there, and returns what shall be; undefined
    * leaves it as it is. The promise has what `how` returned.
    */
   change<T>(kind: Kind, key: string, how: (old: unknown) => T | undefined): Promise<T | undefined> {
-    return this.transact("store", kind, "readwrite", (s, answer: (value: T | undefined) => void) => {
+    return this.transact("store", [kind], "readwrite", (open, answer: (value: T | undefined) => void) => {
+      const s = open(kind);
       const read = s.get(key);
       read.onsuccess = () => {
         const value = how(read.result);
@@ -76,8 +70,8 @@ export class Store {
 
   /** Goes over everything of a kind, in one transaction: what `how` returns takes its place; undefined leaves it, null takes it away. */
   sweep(kind: Kind, how: (value: unknown) => unknown): Promise<void> {
-    return this.transact("store", kind, "readwrite", (s) => {
-      const walk = s.openCursor();
+    return this.transact("store", [kind], "readwrite", (open) => {
+      const walk = open(kind).openCursor();
       walk.onsuccess = () => {
         const cursor = walk.result;
         if (!cursor) {
@@ -94,6 +88,34 @@ export class Store {
     });
   }
 
+  /**
+   * Forgets everything but one thing, `except`, if `when` says so of another,
+   * `key`; all of it in one transaction, so that what somebody stores meanwhile
+   * is either seen or not touched. The promise has whether it was forgotten.
+   */
+  forget(key: string, when: (value: unknown) => boolean, except: string): Promise<boolean> {
+    return this.transact("forget what is stored", kinds, "readwrite", (open, answer: (value: boolean) => void) => {
+      const things = open("things");
+      const read = things.get(key);
+      read.onsuccess = () => {
+        const yes = when(read.result);
+        answer(yes);
+        if (!yes) {
+          return;
+        }
+        const keep = things.get(except);
+        keep.onsuccess = () => {
+          for (const kind of kinds) {
+            open(kind).clear();
+          }
+          if (keep.result !== undefined) {
+            things.put(keep.result, except);
+          }
+        };
+      };
+    });
+  }
+
   /** Lets go of the database; the next call opens it again. */
   async close(): Promise<void> {
     const open = this.database;
@@ -102,8 +124,8 @@ export class Store {
   }
 
   private run<T>(what: string, kind: Kind, mode: IDBTransactionMode, ask: (s: IDBObjectStore) => IDBRequest<T> | undefined): Promise<T> {
-    return this.transact(what, kind, mode, (s, answer: (value: T) => void) => {
-      const request = ask(s);
+    return this.transact(what, [kind], mode, (open, answer: (value: T) => void) => {
+      const request = ask(open(kind));
       if (request) {
         request.onsuccess = () => {
           answer(request.result);
@@ -115,12 +137,12 @@ export class Store {
   /** Resolves when the transaction is on the disk, with what `work` answered. */
   private async transact<T>(
     what: string,
-    kind: Kind,
+    kinds: readonly Kind[],
     mode: IDBTransactionMode,
-    work: (store: IDBObjectStore, answer: (value: T) => void) => void,
+    work: (open: (kind: Kind) => IDBObjectStore, answer: (value: T) => void) => void,
   ): Promise<T> {
     try {
-      return await this.attempt(kind, mode, work);
+      return await this.attempt(kinds, mode, work);
     } catch (error) {
       if (!(error instanceof DOMException && error.name === "InvalidStateError")) {
         throw new StorageError(what, error);
@@ -128,17 +150,21 @@ export class Store {
     }
     try {
       await this.close(); // the browser had closed it under us; once more
-      return await this.attempt(kind, mode, work);
+      return await this.attempt(kinds, mode, work);
     } catch (error) {
       throw new StorageError(what, error);
     }
   }
 
-  private async attempt<T>(kind: Kind, mode: IDBTransactionMode, work: (store: IDBObjectStore, answer: (value: T) => void) => void): Promise<T> {
+  private async attempt<T>(
+    kinds: readonly Kind[],
+    mode: IDBTransactionMode,
+    work: (open: (kind: Kind) => IDBObjectStore, answer: (value: T) => void) => void,
+  ): Promise<T> {
     const database = await (this.database ??= this.open());
     return new Promise<T>((resolve, reject) => {
       // A tap that is only in memory is lost with the battery.
-      const transaction = database.transaction(kind, mode, { durability: kind === "taps" ? "strict" : "default" });
+      const transaction = database.transaction(kinds, mode, { durability: kinds.includes("taps") ? "strict" : "default" });
       let value: T;
       transaction.oncomplete = () => {
         resolve(value);
@@ -146,9 +172,12 @@ export class Store {
       transaction.onabort = () => {
         reject(transaction.error ?? new DOMException("the transaction was aborted", "AbortError"));
       };
-      work(transaction.objectStore(kind), (answer) => {
-        value = answer;
-      });
+      work(
+        (kind) => transaction.objectStore(kind),
+        (answer) => {
+          value = answer;
+        },
+      );
     });
   }
 
