@@ -56,6 +56,15 @@ func (w *watch) stop(at time.Time) {
 	w.stopped = at
 }
 
+// start lets a watch that stands run on from where it stands.
+func (w *watch) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stopped.IsZero() {
+		w.ahead, w.stopped = time.Until(w.stopped), time.Time{}
+	}
+}
+
 // forward moves time.
 func (w *watch) forward(d time.Duration) {
 	w.mu.Lock()
