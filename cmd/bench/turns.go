@@ -235,13 +235,13 @@ func (st *stage) planCompany(ctx context.Context, conn *grpc.ClientConn, files [
 
 // follow changes a service again and again, and waits until a directory that
 // follows the log as another instance does has each change.
-func (st *stage) follow(ctx context.Context, conn *grpc.ClientConn) error {
+func (st *stage) follow(ctx context.Context, conn *grpc.ClientConn) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- st.look.Directory.Run(ctx) }() // read below
 	defer func() {
 		stop()
-		<-ended
+		err = errors.Join(err, <-ended)
 	}()
 	services, worst := pb.NewCatalogServiceClient(conn), 0.0
 	for i := range 50 {

@@ -80,7 +80,7 @@ func (c *dryRunCmd) question(s *session) (*api.DryRunEventRequest, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read --event: %w", err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // was only read
 		in = f
 	}
 	body, err := io.ReadAll(io.LimitReader(in, maxEvent+1))

@@ -89,29 +89,29 @@ func (in *instance) rehearsed(rt *rapid.T, w *world, number int) {
 		rt.Fatal(err)
 	}
 	in.settled(rt, o)
-	real := in.newest(rt, from)
-	if real != nil {
-		q.ID = real.ID
-		defer in.over(w, real.ID)
+	happened := in.newest(rt, from)
+	if happened != nil {
+		q.ID = happened.ID
+		defer in.over(w, happened.ID)
 	}
 	told, err := rehearsal.Play(in.t.Context(), snap, q)
 	if err != nil {
 		rt.Fatal(err)
 	}
-	if real == nil || told.End == rehearsal.Dropped {
-		if real != nil || told.End != rehearsal.Dropped {
-			rt.Fatalf("really %v, and told %v %s", real, told.End, told.Reason)
+	if happened == nil || told.End == rehearsal.Dropped {
+		if happened != nil || told.End != rehearsal.Dropped {
+			rt.Fatalf("really %v, and told %v %s", happened, told.End, told.Reason)
 		}
 		return
 	}
 	until := together(told)
 	for {
 		if !q.Deaf {
-			in.confirm(rt, real.ID)
+			in.confirm(rt, happened.ID)
 		}
 		next, docs := in.nextDue(rt)
 		if next.IsZero() || next.After(told.EndAt) || !next.Before(until) {
-			ours := func(d store.Doc) bool { return d.Incident == real.ID || strings.HasPrefix(string(d.Person), o.name) }
+			ours := func(d store.Doc) bool { return d.Incident == happened.ID || strings.HasPrefix(string(d.Person), o.name) }
 			if told.End == rehearsal.Quiet && next.Before(until) && slices.ContainsFunc(docs, ours) {
 				rt.Fatalf("it was told that nothing comes, and something is due at %v: %v\n%s", next, docs, o.yaml())
 			}
@@ -126,11 +126,11 @@ func (in *instance) rehearsed(rt *rapid.T, w *world, number int) {
 	}
 	told.Messages = slices.DeleteFunc(told.Messages, func(m rehearsal.Message) bool { return !m.At.Before(until) })
 	told.Timeline = slices.DeleteFunc(told.Timeline, func(e incident.Entry) bool { return !e.At.Before(until) })
-	in.compare(rt, o, real.ID, told)
+	in.compare(rt, o, happened.ID, told)
 	for id, phone := range phones {
 		got, want := 0, 0
 		for _, n := range phone.Got() {
-			if page(n) && n.IncidentID == string(real.ID) && n.Details["card"] == "" {
+			if page(n) && n.IncidentID == string(happened.ID) && n.Details["card"] == "" {
 				got++
 			}
 		}
@@ -313,7 +313,7 @@ func (in *instance) compare(rt *rapid.T, o company, id incident.ID, told rehears
 		rt.Fatal(err)
 	}
 	if diff := cmp.Diff(lines(told.Timeline), lines(entries)); diff != "" {
-		rt.Fatalf("timeline (-told +real), to %v:\n%s\n%s", told.EndAt, diff, o.yaml())
+		rt.Fatalf("timeline (-told +happened), to %v:\n%s\n%s", told.EndAt, diff, o.yaml())
 	}
 }
 

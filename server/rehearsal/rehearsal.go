@@ -121,5 +121,5 @@ func Play(ctx context.Context, snap *directory.Snapshot, q Question) (Answer, er
 	if begin == nil {
 		return Answer{End: Dropped, EndAt: q.At, Reason: why}, nil
 	}
-	return newStage(snap, q).play(ctx, begin)
+	return newStage(snap, q).play(ctx, begin) //nolint:contextcheck // the notifier has a context of its own, which ends with it
 }
