@@ -1,5 +1,9 @@
 import Foundation
 
+#if canImport(FoundationNetworking)
+    import FoundationNetworking
+#endif
+
 /// A button of a page.
 public enum Verb: String, Codable, Sendable {
     /// Takes it in hand. Works on a locked phone.
@@ -213,6 +217,16 @@ public actor Actions {
         go()
     }
 
+    /// The taps on cards that wait, as calls that anybody can make.
+    func leftovers() -> [URLRequest] {
+        guard let session = account.session, let credential = try? account.credential() else { return [] }
+        return queue.entries.filter { !$0.tap.deliveryID.isEmpty }.map { entry in
+            var call = Call(path: Self.path, body: body(entry.tap))
+            call.bearer = credential
+            return account.gateway.request(call, at: session.server)
+        }
+    }
+
     /// Ends what is under way, when the person signs out.
     func forget(because error: PhoneError) {
         for id in running.keys { end(id, .refused, .refused(error)) }
@@ -274,21 +288,24 @@ public actor Actions {
 
     private func attempt(_ tap: Tap) async throws(PhoneError) -> TapAnswer {
         if tap.deliveryID.isEmpty { return try await attemptInApp(tap) }
-        var body: [String: JSON?] = [
-            "actionId": JSON(tap.id), "deliveryId": JSON(tap.deliveryID), "verb": JSON(tap.verb.rawValue), "atDevice": JSON(tap.phoneTime),
-        ]
         let answer: JSON
         do throws(PhoneError) {
-            let more: [String: JSON?] = ["note": JSON(tap.note), "unlockSignature": JSON(bytes: tap.signature)]
-            answer = try await account.call(Call(path: Self.path, body: .fields(body.merging(more) { $1 })))
+            answer = try await account.call(Call(path: Self.path, body: body(tap)))
         } catch {
             // Before the first unlock the page's own token does, where it has one.
             guard error.remedy == .unlock, tap.verb == .acknowledge, !tap.actionToken.isEmpty, let server = account.session?.server else { throw error }
-            body["actionToken"] = JSON(tap.actionToken)
-            answer = try await account.gateway.answer(Call(path: Self.path, body: .fields(body)), at: server)
+            answer = try await account.gateway.answer(Call(path: Self.path, body: body(tap, token: tap.actionToken)), at: server)
         }
         guard let said = TapAnswer(answer) else { throw .unreadable(status: 200) }
         return said
+    }
+
+    /// - Parameter token: the page's action token, with which there are no notes.
+    private func body(_ tap: Tap, token: String = "") -> JSON {
+        .fields([
+            "actionId": JSON(tap.id), "deliveryId": JSON(tap.deliveryID), "verb": JSON(tap.verb.rawValue), "atDevice": JSON(tap.phoneTime),
+            "note": token.isEmpty ? JSON(tap.note) : nil, "unlockSignature": JSON(bytes: tap.signature), "actionToken": JSON(token),
+        ])
     }
 
     private func attemptInApp(_ tap: Tap) async throws(PhoneError) -> TapAnswer {

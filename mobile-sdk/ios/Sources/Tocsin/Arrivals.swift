@@ -29,6 +29,8 @@ struct Arrivals: Sendable {
     let system: SystemClock
 
     private static let memory: TimeInterval = 7 * 86_400
+    /// Files that were given to the system to be sent.
+    static let upload = "upload-"
 
     /// Judges a push, and remembers it.
     ///
@@ -73,7 +75,7 @@ struct Arrivals: Sendable {
 
     /// Forgets what is over a week old.
     func forget() {
-        for prefix in ["seen-", "newest-"] {
+        for prefix in ["seen-", "newest-", Self.upload] {
             for (name, written) in (try? storage.names(beginning: prefix)) ?? [:] where system.now().timeIntervalSince(written) > Self.memory {
                 try? storage.remove(name)
             }

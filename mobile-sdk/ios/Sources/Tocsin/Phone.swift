@@ -58,6 +58,7 @@ public final class Phone: Sendable {
     /// Makes the phone that of the link's person. Whoever was signed in before is signed out first.
     ///
     /// The link is good for one use: when the answer is lost (``PhoneError/Remedy/retry``), ask for a new one.
+    @discardableResult
     public func enrol(_ invitation: Invitation, as profile: DeviceProfile) async throws(PhoneError) -> Session {
         try account.prepare()
         if account.session != nil {
@@ -196,10 +197,14 @@ public final class Phone: Sendable {
         await actions.resume()
     }
 
+    /// Says that the app itself shows a page, while it is at the front.
+    public func displayed(_ push: Push) async {
+        await receipts.add(.displayed, of: push)
+    }
+
     /// Says that the person opened a push.
     public func opened(_ push: Push) async {
         await receipts.add(.opened, of: push)
-        await receipts.online()
     }
 
     /// The text that was sealed in a push, with its links; nil where there is none, or it does not open.

@@ -1,5 +1,9 @@
 import Foundation
 
+#if canImport(FoundationNetworking)
+    import FoundationNetworking
+#endif
+
 /// What the phone says about one push.
 struct Receipt: Codable, Sendable, Equatable {
     enum State: String, Codable, Sendable {
@@ -133,11 +137,23 @@ actor Receipts {
         }
     }
 
+    /// What waits, as a call that anybody can make; none where there is nothing, or no credential to make it with.
+    func leftovers() -> [URLRequest] {
+        synchronise()
+        let waiting = Array(queue.receipts.prefix(ReceiptQueue.most))
+        guard !waiting.isEmpty, let session = account.session, let credential = try? account.credential() else { return [] }
+        var call = call(ReceiptQueue.Batch(receipts: waiting, key: ""))
+        call.bearer = credential
+        return [account.gateway.request(call, at: session.server)]
+    }
+
+    private func call(_ batch: ReceiptQueue.Batch) -> Call {
+        let receipts = JSON(.array(batch.receipts.map { $0.json(app: app, os: os) }))
+        return Call(path: Self.path, body: .fields(["receipts": receipts, "receiptKey": JSON(batch.key)]), timeout: Self.timeout)
+    }
+
     private func send(_ batch: ReceiptQueue.Batch) async {
-        let body = JSON.fields([
-            "receipts": JSON(.array(batch.receipts.map { $0.json(app: app, os: os) })), "receiptKey": JSON(batch.key),
-        ])
-        let call = Call(path: Self.path, body: body, timeout: Self.timeout)
+        let call = call(batch)
         do throws(PhoneError) {
             if batch.key.isEmpty {
                 _ = try await account.call(call)

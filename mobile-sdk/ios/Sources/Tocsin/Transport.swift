@@ -53,40 +53,48 @@ public final class HTTPTransport: Transport {
 private final class Tasks: NSObject, URLSessionDataDelegate, Sendable {
     typealias Parts = AsyncThrowingStream<AnswerPart, any Error>.Continuation
     private let waiting = Locked<[Int: Parts]>([:])
+    private let begun = Locked<Set<Int>>([])
 
     func add(_ task: Int, _ parts: Parts) {
         waiting.with { $0[task] = parts }
     }
 
-    private func parts(_ task: URLSessionTask) -> Parts? {
-        waiting.with { $0[task.taskIdentifier] }
+    func urlSession(_: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
+        begin(dataTask)?.yield(.bytes(data))
     }
 
-    func urlSession(
-        _: URLSession, dataTask: URLSessionDataTask, didReceive response: URLResponse,
-        completionHandler: @escaping (URLSession.ResponseDisposition) -> Void
-    ) {
-        guard let response = response as? HTTPURLResponse else { return completionHandler(.cancel) }
+    func urlSession(_: URLSession, task: URLSessionTask, didCompleteWithError error: (any Error)?) {
+        let parts = error == nil ? begin(task) : waiting.with { $0[task.taskIdentifier] }
+        parts?.finish(throwing: error)
+        waiting.with { _ = $0.removeValue(forKey: task.taskIdentifier) }
+        begun.with { _ = $0.remove(task.taskIdentifier) }
+    }
+
+    /// Whoever waits for the task, after the head of the answer.
+    private func begin(_ task: URLSessionTask) -> Parts? {
+        let parts = waiting.with { $0[task.taskIdentifier] }
+        guard begun.with({ $0.insert(task.taskIdentifier).inserted }), let response = task.response as? HTTPURLResponse else { return parts }
         var headers: [String: String] = [:]
         for (name, value) in response.allHeaderFields {
             headers["\(name)".lowercased()] = "\(value)"
         }
-        parts(dataTask)?.yield(.head(status: response.statusCode, headers: headers))
-        completionHandler(.allow)
+        parts?.yield(.head(status: response.statusCode, headers: headers))
+        return parts
     }
 
-    func urlSession(_: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
-        parts(dataTask)?.yield(.bytes(data))
-    }
-
-    func urlSession(_: URLSession, task: URLSessionTask, didCompleteWithError error: (any Error)?) {
-        waiting.with { $0.removeValue(forKey: task.taskIdentifier) }?.finish(throwing: error)
-    }
-
-    func urlSession(
-        _: URLSession, task _: URLSessionTask, willPerformHTTPRedirection _: HTTPURLResponse, newRequest _: URLRequest,
-        completionHandler: @escaping (URLRequest?) -> Void
-    ) {
-        completionHandler(nil)
-    }
+    // A redirect is answered by itself, with its own status.
+    #if canImport(FoundationNetworking)
+        func urlSession(
+            _: URLSession, task _: URLSessionTask, willPerformHTTPRedirection _: HTTPURLResponse, newRequest _: URLRequest,
+            completionHandler: @escaping (URLRequest?) -> Void
+        ) {
+            completionHandler(nil)
+        }
+    #else
+        func urlSession(
+            _: URLSession, task _: URLSessionTask, willPerformHTTPRedirection _: HTTPURLResponse, newRequest _: URLRequest
+        ) async -> URLRequest? {
+            nil
+        }
+    #endif
 }
