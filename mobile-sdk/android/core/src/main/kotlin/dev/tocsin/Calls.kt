@@ -5,7 +5,6 @@ package dev.tocsin
 import com.google.protobuf.Timestamp
 import dev.tocsin.v1.DeviceServiceGrpcKt.DeviceServiceCoroutineStub
 import dev.tocsin.v1.IncidentServiceGrpcKt.IncidentServiceCoroutineStub
-import dev.tocsin.v1.OnCallServiceGrpcKt.OnCallServiceCoroutineStub
 import io.grpc.CallOptions
 import io.grpc.Channel
 import io.grpc.ClientCall
@@ -42,7 +41,6 @@ internal class Calls(val origin: Origin, agent: String, private val clock: Clock
 
     val devices = DeviceServiceCoroutineStub(channel)
     val incidents = IncidentServiceCoroutineStub(channel)
-    val onCall = OnCallServiceCoroutineStub(channel)
 
     /** The server has told its time in an answer to what was asked at [asked], by [Clock.elapsed]. */
     fun learn(serverTime: Timestamp, asked: Long) {

@@ -18,8 +18,6 @@ import dev.tocsin.v1.Device
 import dev.tocsin.v1.EnrolDeviceRequest
 import dev.tocsin.v1.Enrolment
 import dev.tocsin.v1.GetDeviceRequest
-import dev.tocsin.v1.ListOnCallRequest
-import dev.tocsin.v1.ListOnCallResponse
 import dev.tocsin.v1.PreviewEnrolmentRequest
 import dev.tocsin.v1.Receipt
 import dev.tocsin.v1.RegisterDeviceRequest
@@ -154,6 +152,7 @@ public class Phone(
      */
     public suspend fun enrol(link: EnrolmentLink, device: Device): Device {
         if (credentialOrNull()?.isNotEmpty() == true) {
+            preview(link) // nobody is signed out for a link that is over
             try {
                 revoke("another person signs in")
             } catch (_: TocsinException.SignedOut) {
@@ -188,9 +187,16 @@ public class Phone(
      */
     public suspend fun register(device: Device): RegisterDeviceResponse {
         val described = keeping("register") { describe(device) }
-        return call { credential, calls ->
+        val answer = call { credential, calls ->
             calls.devices.within(CALL).registerDevice(RegisterDeviceRequest.newBuilder().setDevice(described).build(), Calls.bearer(credential))
         }
+        if (answer.credential.isNotEmpty()) {
+            keeping("keep who signed in") {
+                identity.change { it.toBuilder().setCredential(answer.credential).build() }
+                home.change { it.toBuilder().setDevice(answer.device.name).build() }
+            }
+        }
+        return answer
     }
 
     /** Tells the server what has changed: the fields of [device] named in [mask], as `permission` and `capabilities`. */
@@ -235,12 +241,20 @@ public class Phone(
     // --- Be paged
 
     /**
-     * Reads the data of a message and says what to show; null when it is none of tocsin's. Changes nothing but
-     * when it tells the app to wipe itself, which is done before this returns. Show it, and call [shown].
+     * Reads the data of a message and says what to show; null when it is none of tocsin's. Show it, and call
+     * [shown]. Nothing changes by it, but for the push that tells the app to wipe itself: that is done when this
+     * returns. While nobody is signed in there is nothing to show.
      */
     public fun receive(data: Map<String, String>): Incoming? {
         val push = Push.read(data) ?: return null
-        if (push.wipe != null && "devices/${push.wipe}" == home.get().device) {
+        val device = try {
+            home.get().device
+        } catch (_: IOException) {
+            null
+        }
+        // What still comes for whoever was signed in before is nobody's.
+        if (device?.isEmpty() == true) return Incoming(push, Arrival.NOTHING, null, "")
+        if (device != null && device == "devices/${push.wipe}") {
             signedOut()
             return Incoming(push, Arrival.NOTHING, null, "")
         }
@@ -423,7 +437,7 @@ public class Phone(
         calls.devices.within(ACT).reportReceipts(request, Calls.bearer(credential)).also { calls.learn(it.serverTime, asked) }
     }
 
-    // --- Test, and the rest
+    // --- Test
 
     /** Sends a page that differs from a real one by the word TEST alone. */
     public suspend fun sendTest(critical: Boolean = false): TestPush = call { credential, calls ->
@@ -443,10 +457,6 @@ public class Phone(
     public suspend fun confirmTest(name: String, heard: Boolean): TestPush = call { credential, calls ->
         calls.devices.within(CALL).confirmTestPush(ConfirmTestPushRequest.newBuilder().setName(name).setHeard(heard).build(), Calls.bearer(credential))
     }
-
-    /** Who is on call. */
-    public suspend fun onCall(request: ListOnCallRequest = ListOnCallRequest.getDefaultInstance()): ListOnCallResponse =
-        call { credential, calls -> calls.onCall.within(CALL).listOnCall(request, Calls.bearer(credential)) }
 
     /** Makes a new pair to seal for, as [Push] asks or after pages did not open. [register] tells the server. */
     public fun renewSealKey() {

@@ -429,7 +429,9 @@ class PhoneTest {
         val ann = of("ann").enrol()
         val other = Sandbox.handset("again ${UUID.randomUUID()}")
         ann.phone.register(ann.facts.toBuilder().setAddress(ann.facts.address.toBuilder().setValue(other.token)).build())
+        val before = ann.secret.files.getValue("seal-keys")
         ann.phone.renewSealKey()
+        assertFalse(before.contentEquals(ann.secret.files.getValue("seal-keys")))
         val again = ann.facts.toBuilder().setAddress(ann.facts.address.toBuilder().setValue(other.token)).build()
         ann.phone.register(again)
         Sandbox.alert("search", key())
@@ -457,6 +459,13 @@ class PhoneTest {
     fun `the next person signs the one before out`() = test {
         val shared = of("ann").enrol()
         val first = shared.phone.person()!!
+        val over = EnrolmentLink.parse(Sandbox.link("ben").dropLast(4) + "0000")
+        try {
+            shared.phone.enrol(over, shared.facts)
+            fail("any link will do")
+        } catch (_: TocsinException.LinkOver) {
+            assertEquals("she is still there", first.device, shared.phone.person()!!.device)
+        }
         val device = shared.phone.enrol(EnrolmentLink.parse(Sandbox.link("ben")), shared.facts)
         assertNotEquals(first.device, device.name)
         assertEquals("Ben Baker", shared.phone.person()!!.displayName)

@@ -140,6 +140,27 @@ class PushTest {
         assertEquals(mapOf("x" to "1"), text.extra)
     }
 
+    @Test
+    fun `whatever comes is read or left, and nothing breaks`() {
+        val random = java.util.Random(1)
+        val text = """{"title":"T","links":[{"text":"a","url":"https://a.example"}],"m":{"x":"1","y":[1,2.5e9,true,null]},"a":"v1"}"""
+        val data = mapOf("v" to "1", "d" to "d", "k" to "page", "n" to "42", "r" to "3", "x" to "1772331000", "m" to text, "e" to "AAAA", "badge" to "1")
+        fun spoil(s: String): String {
+            val bytes = s.toByteArray()
+            repeat(1 + random.nextInt(4)) { if (bytes.isNotEmpty()) bytes[random.nextInt(bytes.size)] = random.nextInt(256).toByte() }
+            return String(bytes, 0, random.nextInt(bytes.size + 1))
+        }
+        var opened = 0
+        repeat(20_000) {
+            if (SealedText.read(spoil(text).toByteArray()) != null) opened++
+            val push = Push.read(data.mapValues { (_, value) -> if (random.nextInt(3) == 0) spoil(value) else value })
+            if (push != null) Arrivals.judge(Arrivals.remember(Arrived.getDefaultInstance(), push, 1), push, 2)
+            Origin.runCatching { parse(spoil("https://page.example.org:8443/enrol#0123456789abcdef")) }
+                .exceptionOrNull()?.let { assertTrue("$it", it is IllegalArgumentException) }
+        }
+        assertTrue("some of it can be read", opened > 0)
+    }
+
     private fun anyPublicKey(): ByteArray =
         java.security.KeyPairGenerator.getInstance("EC").apply { initialize(java.security.spec.ECGenParameterSpec("secp256r1")) }.generateKeyPair().public.encoded
 }

@@ -208,7 +208,12 @@ public class Tocsin private constructor(private val context: Context, private va
     private suspend fun register() {
         if (!registers()) return
         try {
-            phone.register(describe())
+            val answer = phone.register(describe())
+            // A key that does not open what is sealed for it: another, and told at once.
+            if (answer.device.hasSealKeyFailedTime()) {
+                phone.renewSealKey()
+                phone.register(describe())
+            }
             open.delete(REGISTER)
         } catch (e: TocsinException) {
             if (!e.passes) forget(REGISTER)

@@ -46,6 +46,7 @@ class TocsinTest {
 
     @Test
     fun `a page rings as an alarm until somebody sees to it`() {
+        owner.enrol()
         owner.tocsin.onMessage(page(), 1, 1)
         val card = shown!!
         assertTrue(card.flags and Notification.FLAG_INSISTENT != 0)
@@ -65,6 +66,7 @@ class TocsinTest {
 
     @Test
     fun `what arrives is shown as the contract says`() {
+        owner.enrol()
         assertFalse("another's message", owner.tocsin.onMessage(mapOf("title" to "news"), 2, 2))
         owner.tocsin.onMessage(page("d" to "old", "x" to "1000"), 1, 1)
         assertEquals("Missed: CRITICAL Payments", shown!!.extras.getCharSequence(Notification.EXTRA_TITLE).toString())
@@ -84,6 +86,7 @@ class TocsinTest {
 
     @Test
     fun `a critical page goes where do not disturb lets it through, once that was granted`() {
+        owner.enrol()
         owner.tocsin.onMessage(page("channel" to "page_critical", "sound" to "critical"), 1, 1)
         assertEquals("page_normal", shown!!.channelId)
         assertFalse(owner.tocsin.readiness().throughDoNotDisturb)
@@ -96,6 +99,7 @@ class TocsinTest {
 
     @Test
     fun `a new sound is a new channel`() {
+        owner.enrol()
         owner.look = Look("Test/1.0", 17, owner.look.open, sound = Uri.parse("content://sound/2"), soundVersion = 2)
         owner.restart()
         val ids = owner.notifications.notificationChannels.map { it.id }.sorted()
@@ -107,6 +111,7 @@ class TocsinTest {
 
     @Test
     fun `what the owner has set is read back`() {
+        owner.enrol()
         assertTrue(owner.tocsin.readiness().ready)
         owner.notifications.createNotificationChannel(NotificationChannel("page_normal", "x", NotificationManager.IMPORTANCE_NONE))
         FullScreen.allowed = false
@@ -119,7 +124,11 @@ class TocsinTest {
         assertFalse(owner.tocsin.readiness().ready)
     }
 
-    // --- With a server
+    @Test
+    fun `while nobody is signed in nothing is shown`() {
+        assertTrue("it is tocsin's", owner.tocsin.onMessage(page(), 1, 1))
+        assertEquals(0, owner.notifications.activeNotifications.size)
+    }
 
     @Test
     fun `a tap on the locked phone is at the server within a second`() {
