@@ -111,7 +111,9 @@ func (in *instance) rehearsed(rt *rapid.T, w *world, number int) {
 		}
 		next, docs := in.nextDue(rt)
 		if next.IsZero() || next.After(told.EndAt) || !next.Before(until) {
-			ours := func(d store.Doc) bool { return d.Incident == happened.ID || strings.HasPrefix(string(d.Person), o.name) }
+			ours := func(d store.Doc) bool {
+				return d.Incident == happened.ID || strings.HasPrefix(string(d.Person), o.name)
+			}
 			if told.End == rehearsal.Quiet && next.Before(until) && slices.ContainsFunc(docs, ours) {
 				rt.Fatalf("it was told that nothing comes, and something is due at %v: %v\n%s", next, docs, o.yaml())
 			}
