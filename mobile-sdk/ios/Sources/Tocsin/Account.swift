@@ -27,6 +27,7 @@ struct Account: Sendable {
     private static let session = "session"
     private static let credential = "credential"
     private static let install = "install"
+    static let unlockKey = "unlock-key"
 
     var session: Session? {
         guard let record = try? storage.read(Self.session) else { return nil }
@@ -105,7 +106,7 @@ struct Account: Sendable {
     func forget(because error: PhoneError) {
         // The session goes first: without it nothing else is used, whatever fails below.
         try? storage.remove(Self.session)
-        for secret in [Self.credential, SealKeys.record] { try? secrets.remove(secret) }
+        for secret in [Self.credential, SealKeys.record, Self.unlockKey] { try? secrets.remove(secret) }
         for name in ((try? storage.names(beginning: "")) ?? [:]).keys where name != Self.install && name != ServerClock.record {
             try? storage.remove(name)
         }

@@ -87,11 +87,18 @@ public struct TapAnswer: Sendable, Equatable {
     init?(_ incident: Incident, verb: Verb, user: String) {
         guard !incident.name.isEmpty, incident.state != .unknown else { return nil }
         let first = incident.acknowledgements.first
-        outcome = incident.state == .resolved && verb != .resolve ? .resolved : .done
+        let turn = incident.assignees.first
+        if incident.state == .resolved && verb != .resolve {
+            outcome = .resolved
+        } else if verb == .acknowledge && first?.user != user {
+            outcome = .already
+        } else {
+            outcome = .done
+        }
         state = incident.state
-        changed = true
-        holder = first?.displayName ?? incident.assignees.first?.displayName ?? ""
-        holderIsCaller = (first?.user ?? incident.assignees.first?.user) == user
+        changed = outcome == .done
+        holder = first?.displayName ?? turn?.displayName ?? ""
+        holderIsCaller = (first?.user ?? turn?.user) == user
         number = incident.number
         reopen = false
         time = incident.updated
@@ -163,7 +170,7 @@ public actor Actions {
 
     /// Taps a button of a page.
     ///
-    /// - Parameter note: what the person typed along; at most 1,024 characters.
+    /// - Parameter note: what the person typed along; 1,024 characters of it are sent.
     /// - Returns: where the tap stands, from now to its end.
     public func tap(_ verb: Verb, on push: Push, note: String = "") -> AsyncStream<TapProgress> {
         var tap = Tap(
@@ -171,7 +178,7 @@ public actor Actions {
             deadline: push.expires ?? account.gateway.clock.now)
         tap.deliveryID = push.deliveryID
         tap.actionToken = push.actionToken
-        tap.note = note
+        tap.note = String(String.UnicodeScalarView(note.unicodeScalars.prefix(1_024))) // no text may cost the tap
         if verb != .acknowledge {
             do {
                 guard let unlockKey else { return refuse(tap, "this app has no key that proves that the phone is unlocked") }

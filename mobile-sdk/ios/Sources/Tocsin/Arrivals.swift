@@ -24,13 +24,21 @@ public enum Arrival: String, Sendable {
 /// App and extension judge at once, in processes of their own. So each fact is a
 /// record of its own, which is made and never changed.
 struct Arrivals: Sendable {
-    let storage: any Storage
-    let clock: ServerClock
-    let system: SystemClock
+    private let storage: any Storage
+    private let clock: ServerClock
+    private let system: SystemClock
+    /// What this process has recorded already, so that reading a list writes nothing twice.
+    private let recorded = Locked<[String: Int64]>([:])
 
     private static let memory: TimeInterval = 7 * 86_400
     /// Files that were given to the system to be sent.
     static let upload = "upload-"
+
+    init(storage: any Storage, clock: ServerClock, system: SystemClock) {
+        self.storage = storage
+        self.clock = clock
+        self.system = system
+    }
 
     /// Judges a push, and remembers it.
     ///
@@ -61,7 +69,14 @@ struct Arrivals: Sendable {
     /// Remembers how new an incident is known to be, from a push or from the API.
     func saw(_ incident: String, revision: Int64) {
         guard !incident.isEmpty, revision > 0 else { return }
-        _ = try? storage.make("newest-\(incident)-\(revision)")
+        let before: Int64? = recorded.with { recorded in
+            let before = recorded[incident, default: 0]
+            guard before < revision else { return nil }
+            recorded[incident] = revision
+            return before
+        }
+        guard let before, (try? storage.make("newest-\(incident)-\(revision)")) != nil else { return }
+        if before > 0 { try? storage.remove("newest-\(incident)-\(before)") }
     }
 
     func saw(_ incident: Incident) {

@@ -60,19 +60,27 @@ public struct CardCategory: Sendable, Equatable {
 extension Phone {
     /// How long the system lets an app work on a tap, with some to spare.
     static let tapTime: TimeInterval = 25
+    /// When the system shows by itself that a tap was not confirmed: a second after the app would.
+    static let overdue: TimeInterval = 16
 
     /// Taps a button of a card and shows how it goes, in the place of that card.
     /// It returns when the server has answered, or when the system's time is up:
     /// the tap then goes on by itself, and with the next start of the app.
     ///
-    /// - Parameter show: puts a card on the screen; each takes the place of the one before.
-    public func act(_ verb: Verb, on push: Push, words: Card.Words = .english, show: @escaping @Sendable (Card) async -> Void) async {
+    /// - Parameter show: puts a card on the screen, in the place of the one before.
+    ///   `otherwise` is the card that the system has to show by itself ``overdue``
+    ///   seconds later, unless another has taken its place: an app that has ended
+    ///   must not leave "acknowledging…" behind.
+    public func act(
+        _ verb: Verb, on push: Push, words: Card.Words = .english, show: @escaping @Sendable (_ card: Card, _ otherwise: Card?) async -> Void
+    ) async {
         let told = await actions.tap(verb, on: push)
         _ = await account.gateway.system.within(Self.tapTime) {
             var shown: Card?
             for await progress in told {
                 let card = Card(verb, progress, words: words)
-                if card != shown { await show(card) }
+                let isOpen = progress != .unconfirmed && !progress.isLast
+                if card != shown { await show(card, isOpen ? Card(verb, .unconfirmed, words: words) : nil) }
                 shown = card
             }
         }

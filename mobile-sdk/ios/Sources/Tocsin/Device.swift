@@ -49,10 +49,12 @@ public struct DeviceProfile: Sendable, Equatable {
         let address: JSON? = token.map { token in
             ["kind": "KIND_APNS", "value": JSON(token.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined())]
         }
+        func cut(_ text: String, _ most: Int) -> JSON { JSON(String(String.UnicodeScalarView(text.unicodeScalars.prefix(most)))) }
         var fields: [String: JSON?] = [
             "platform": "PLATFORM_IOS", "appId": JSON(appID), "environment": JSON(environment.rawValue), "address": address,
-            "displayName": JSON(displayName), "locale": JSON(locale), "timeZone": JSON(timeZone), "appVersion": JSON(appVersion),
-            "osVersion": JSON(osVersion), "model": JSON(model),
+            // Cut to what the server takes: no long name may cost the registration.
+            "displayName": cut(displayName, 100), "locale": cut(locale, 35), "timeZone": cut(timeZone, 64), "appVersion": cut(appVersion, 32),
+            "osVersion": cut(osVersion, 32), "model": cut(model, 64),
         ]
         fields.merge(settings.json) { $1 }
         return fields

@@ -40,6 +40,8 @@ public struct Card: Sendable, Equatable {
         public var state: @Sendable (Incident.State) -> String
         public var byYou = "by you"
         public var by: @Sendable (String) -> String
+        public var yourTurn = "your turn"
+        public var turnOf: @Sendable (String) -> String = { "it is " + $0 + "'s turn" }
         public var tapAgain = "Not confirmed by the server. Tap to try again."
         public var openApp = "Open the app, and do it there."
         public var notAllowed = "Your role does not allow it."
@@ -90,7 +92,14 @@ public struct Card: Sendable, Equatable {
             (title, body, sounds, opensApp) = (words.notDone(verb), words.tapAgain, true, true)
         case .confirmed(let answer):
             title = words.state(answer.state)
-            body = answer.holder.isEmpty ? "" : answer.holderIsCaller ? words.byYou : words.by(answer.holder)
+            let isTaken = answer.state != .triggered
+            if answer.holder.isEmpty {
+                body = ""
+            } else if answer.holderIsCaller {
+                body = isTaken ? words.byYou : words.yourTurn
+            } else {
+                body = isTaken ? words.by(answer.holder) : words.turnOf(answer.holder)
+            }
             (sounds, opensApp) = (false, answer.reopen)
         case .refused(let error):
             title = words.notDone(verb)

@@ -69,11 +69,11 @@ public struct Folder: Storage {
     }
 
     public func names(beginning prefix: String) throws -> [String: Date] {
-        let files = try FileManager.default.contentsOfDirectory(at: url, includingPropertiesForKeys: [.contentModificationDateKey])
         var found: [String: Date] = [:]
-        for file in files where file.lastPathComponent.hasPrefix(prefix) {
-            let written = try? file.resourceValues(forKeys: [.contentModificationDateKey]).contentModificationDate
-            found[file.lastPathComponent] = written ?? .distantPast
+        for name in try FileManager.default.contentsOfDirectory(atPath: url.path) where name.hasPrefix(prefix) {
+            // One that has just been removed by the other process is not there.
+            guard let attributes = try? FileManager.default.attributesOfItem(atPath: file(name).path) else { continue }
+            found[name] = attributes[.modificationDate] as? Date ?? .distantPast
         }
         return found
     }

@@ -54,6 +54,7 @@ open class UNNotificationContent: NSObject {
     open var subtitle: String { get { "" } set {} }
     open var body: String { get { "" } set {} }
     open var threadIdentifier: String { get { "" } set {} }
+    open var categoryIdentifier: String { get { "" } set {} }
     open var userInfo: [AnyHashable: Any] { get { [:] } set {} }
     open override func mutableCopy() -> Any { self }
 }
@@ -64,6 +65,10 @@ open class UNMutableNotificationContent: UNNotificationContent {
 }
 
 open class UNNotificationTrigger: NSObject {}
+
+open class UNTimeIntervalNotificationTrigger: UNNotificationTrigger {
+    public init(timeInterval: TimeInterval, repeats: Bool) {}
+}
 
 open class UNNotificationRequest: NSObject {
     public init(identifier: String, content: UNNotificationContent, trigger: UNNotificationTrigger?) {}
@@ -87,6 +92,8 @@ open class UNUserNotificationCenter: NSObject {
     public func getNotificationSettings(completionHandler: @escaping @Sendable (UNNotificationSettings) -> Void) {}
     public func requestAuthorization(options: UNAuthorizationOptions, completionHandler: @escaping @Sendable (Bool, (any Error)?) -> Void) {}
     public func setNotificationCategories(_ categories: Set<UNNotificationCategory>) {}
+    public func removePendingNotificationRequests(withIdentifiers identifiers: [String]) {}
+    public func removeAllDeliveredNotifications() {}
     public func add(_ request: UNNotificationRequest) async throws {}
 }
 

@@ -11,7 +11,12 @@ import TocsinTesting
     /// The cards that were shown, in order.
     private actor Screen {
         var cards: [Card] = []
-        func show(_ card: Card) { cards.append(card) }
+        var otherwise: [Card?] = []
+
+        func show(_ card: Card, _ otherwise: Card?) {
+            cards.append(card)
+            self.otherwise.append(otherwise)
+        }
     }
 
     @Test func onlyAcknowledgingWorksLocked() throws {
@@ -30,11 +35,13 @@ import TocsinTesting
         desk.server.on("/v1/push/actions", [.unreachable, .answer(200, acknowledged.replacingOccurrences(of: #""holderIsCaller":true"#, with: #""holderIsCaller":false"#))])
         let screen = Screen()
         let phone = try desk.enrolled()
-        async let done: Void = phone.act(.acknowledge, on: page()) { await screen.show($0) }
+        async let done: Void = phone.act(.acknowledge, on: page()) { await screen.show($0, $1) }
         await desk.clock.pass(1)
         await done
         #expect(await screen.cards.map(\.title) == ["Acknowledging…", "Acknowledged"])
         #expect(await screen.cards.last?.body == "by Ann Archer")
+        // Had the app ended in between, the system would have said so.
+        #expect(await screen.otherwise.map { $0?.title } == ["Not acknowledged", nil])
         #expect(await screen.cards.allSatisfy { !$0.sounds })
     }
 
@@ -42,7 +49,7 @@ import TocsinTesting
         desk.server.on("/v1/push/actions", [.unreachable])
         let screen = Screen()
         let phone = try desk.enrolled()
-        async let done: Void = phone.act(.acknowledge, on: page()) { await screen.show($0) }
+        async let done: Void = phone.act(.acknowledge, on: page()) { await screen.show($0, $1) }
         #expect(await eventually { await screen.cards.count == 1 })
         for second in 1...25 {
             desk.clock.jump(1)

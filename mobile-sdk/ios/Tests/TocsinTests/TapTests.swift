@@ -33,6 +33,26 @@ import TocsinTesting
         #expect(Card(.acknowledge, .refused(PhoneError(.deny, "X", ""))).body == "Your role does not allow it.")
     }
 
+    @Test func cardOfAnEscalation() throws {
+        let answer = #"{"outcome":"OUTCOME_DONE","state":"STATE_TRIGGERED","changed":true,"holder":"Cy Cook","number":"42"}"#
+        let card = Card(.escalate, .confirmed(try #require(TapAnswer(try JSON(Data(answer.utf8))))))
+        #expect(card.title == "Triggered" && card.body == "it is Cy Cook's turn" && !card.sounds)
+    }
+
+    @Test func insideTheAppSomebodyWasFaster() async throws {
+        let taken = #"{"name":"incidents/a","state":"STATE_ACKNOWLEDGED","revision":"8","acknowledgements":[{"user":"users/ben","displayName":"Ben Baker"},{"user":"users/ann","displayName":"Ann Archer"}]}"#
+        desk.server.on(":acknowledge", [.answer(200, taken)])
+        let told = try await desk.enrolled().actions.tap(.acknowledge, on: Incident(["name": "incidents/a"])).first(9)
+        let answer = try #require(told.last?.answer)
+        #expect(answer.outcome == .already && !answer.changed && answer.holder == "Ben Baker" && !answer.holderIsCaller)
+    }
+
+    @Test func aLongNoteCostsNoTap() async throws {
+        desk.server.on("/v1/push/actions", [.answer(200, acknowledged)])
+        _ = try await desk.enrolled().actions.tap(.acknowledge, on: page(), note: String(repeating: "é", count: 5_000)).first(9)
+        #expect(try JSON(try #require(desk.server.heard("/v1/push/actions").first).body)["note"].string.count == 1_024)
+    }
+
     @Test func notAcknowledgedAfterFifteenSeconds() async throws {
         desk.server.on("/v1/push/actions", [.silence])
         var told = try await desk.enrolled().actions.tap(.acknowledge, on: page()).makeAsyncIterator()

@@ -8,8 +8,6 @@
     public struct EnclaveKey: UnlockKey {
         private let secrets: any Secrets
 
-        private static let record = "unlock-key"
-
         public init(_ secrets: any Secrets) {
             self.secrets = secrets
         }
@@ -24,13 +22,13 @@
 
         /// The key; made at its first use.
         private func key() throws -> SecureEnclave.P256.Signing.PrivateKey {
-            if let kept = try secrets.read(Self.record), let key = try? SecureEnclave.P256.Signing.PrivateKey(dataRepresentation: kept) { return key }
+            if let kept = try secrets.read(Account.unlockKey), let key = try? SecureEnclave.P256.Signing.PrivateKey(dataRepresentation: kept) { return key }
             guard
                 let whileUnlocked = SecAccessControlCreateWithFlags(
                     nil, kSecAttrAccessibleWhenUnlockedThisDeviceOnly, .privateKeyUsage, nil)
             else { throw KeychainError(status: errSecParam) }
             let key = try SecureEnclave.P256.Signing.PrivateKey(accessControl: whileUnlocked)
-            try secrets.write(key.dataRepresentation, to: Self.record)
+            try secrets.write(key.dataRepresentation, to: Account.unlockKey)
             return key
         }
     }

@@ -8,7 +8,7 @@
         private let service = "dev.tocsin.phone"
         private let accessGroup: String?
 
-        /// - Parameter accessGroup: of the entitlement `keychain-access-groups` of app and extension, with its team prefix.
+        /// - Parameter accessGroup: an app group of app and extension, or a keychain access group with its team prefix; nil for the app's own.
         public init(accessGroup: String? = nil) {
             self.accessGroup = accessGroup
         }

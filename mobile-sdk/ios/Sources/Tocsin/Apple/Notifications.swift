@@ -71,17 +71,14 @@
             }
             // A notification with the same identifier takes the place of the one on the screen.
             let before = Copied(request.content)
-            let (identifier, thread) = (request.identifier, request.content.threadIdentifier)
-            await act(verb, on: push, words: words) { card in
-                let content = UNMutableNotificationContent()
-                content.title = card.title
-                content.subtitle = before.content.subtitle.isEmpty ? before.content.title : before.content.subtitle
-                content.body = card.body
-                content.userInfo = before.content.userInfo
-                content.threadIdentifier = thread
-                content.sound = card.sounds ? .default : nil
-                content.interruptionLevel = card.sounds ? .timeSensitive : .passive
-                try? await UNUserNotificationCenter.current().add(UNNotificationRequest(identifier: identifier, content: content, trigger: nil))
+            let identifier = request.identifier
+            await act(verb, on: push, words: words) { card, otherwise in
+                let center = UNUserNotificationCenter.current()
+                center.removePendingNotificationRequests(withIdentifiers: [identifier])
+                try? await center.add(UNNotificationRequest(identifier: identifier, content: before.with(card), trigger: nil))
+                guard let otherwise else { return }
+                let later = UNTimeIntervalNotificationTrigger(timeInterval: Self.overdue, repeats: false)
+                try? await center.add(UNNotificationRequest(identifier: identifier, content: before.with(otherwise), trigger: later))
             }
             return nil
         }
@@ -93,6 +90,21 @@
 
         init(_ content: UNNotificationContent) {
             self.content = content
+        }
+
+        /// The card of a tap, about the same incident.
+        func with(_ card: Card) -> UNNotificationContent {
+            let changed = UNMutableNotificationContent()
+            changed.title = card.title
+            changed.subtitle = content.subtitle.isEmpty ? content.title : content.subtitle
+            changed.body = card.body
+            changed.userInfo = content.userInfo
+            changed.threadIdentifier = content.threadIdentifier
+            // "Not acknowledged" has its buttons again.
+            changed.categoryIdentifier = card.sounds ? content.categoryIdentifier : ""
+            changed.sound = card.sounds ? .default : nil
+            changed.interruptionLevel = card.sounds ? .timeSensitive : .passive
+            return changed
         }
     }
 #endif

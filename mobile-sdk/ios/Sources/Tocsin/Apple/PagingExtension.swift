@@ -12,14 +12,12 @@
     open class PagingExtension: UNNotificationServiceExtension {
         /// The app group of app and extension.
         open var appGroup: String { "" }
-        /// The keychain access group of both; nil for the default one.
-        open var keychainGroup: String? { nil }
 
         private var delivery: Delivery?
 
         open override func didReceive(_ request: UNNotificationRequest, withContentHandler handler: @escaping (UNNotificationContent) -> Void) {
             guard let push = Push(request.content.userInfo), let content = request.content.mutableCopy() as? UNMutableNotificationContent,
-                let phone = try? Phone(appGroup: appGroup, keychainGroup: keychainGroup)
+                let phone = try? Phone(appGroup: appGroup)
             else { return handler(request.content) }
             let delivery = Delivery(content, handler)
             self.delivery = delivery

@@ -2,13 +2,15 @@
     import CryptoKit
     import Foundation
 
+    #if canImport(UserNotifications)
+        import UserNotifications
+    #endif
+
     extension Phone {
         /// A phone on Apple's systems: files in the container of the app group, keys
-        /// in the keychain, the unlock key in the Secure Enclave. Make it the same
-        /// way in the app and in its notification extension.
-        ///
-        /// - Parameter keychainGroup: the keychain access group of both; nil for the default one.
-        public convenience init(appGroup: String, keychainGroup: String? = nil) throws(PhoneError) {
+        /// in its part of the keychain, the unlock key in the Secure Enclave. Make it
+        /// the same way in the app and in its notification extension.
+        public convenience init(appGroup: String) throws(PhoneError) {
             guard let folder = Self.folder(appGroup) else {
                 throw PhoneError(.fix, PhoneError.storage, "app and extension need the app group \(appGroup) among their capabilities")
             }
@@ -18,12 +20,18 @@
             } catch {
                 throw .stored(error, "make the folder of the app group")
             }
-            let secrets = Keychain(accessGroup: keychainGroup)
+            let secrets = Keychain(accessGroup: appGroup)
             let bundle = Bundle.main
             let version = bundle.object(forInfoDictionaryKey: "CFBundleShortVersionString") as? String ?? ""
             self.init(
                 app: (bundle.bundleIdentifier ?? "") + "/" + version, os: DeviceProfile.systemVersion, storage: storage, secrets: secrets,
                 crypto: CryptoKitCrypto(), unlockKey: SecureEnclave.isAvailable ? EnclaveKey(secrets) : nil)
+            #if canImport(UserNotifications)
+                // What was on the screen is not for whoever comes next.
+                Task { [signedOut] in
+                    for await _ in signedOut { UNUserNotificationCenter.current().removeAllDeliveredNotifications() }
+                }
+            #endif
         }
 
         private static func folder(_ appGroup: String) -> URL? {
