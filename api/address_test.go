@@ -97,6 +97,7 @@ func gatewayMux(t *testing.T, conn grpc.ClientConnInterface) http.Handler {
 		tocsinv1.RegisterScheduleServiceHandlerClient(ctx, mux, tocsinv1.NewScheduleServiceClient(conn)),
 		tocsinv1.RegisterOnCallServiceHandlerClient(ctx, mux, tocsinv1.NewOnCallServiceClient(conn)),
 		tocsinv1.RegisterCalendarServiceHandlerClient(ctx, mux, tocsinv1.NewCalendarServiceClient(conn)),
+		tocsinv1.RegisterDrillServiceHandlerClient(ctx, mux, tocsinv1.NewDrillServiceClient(conn)),
 		tocsinv1.RegisterTokenServiceHandlerClient(ctx, mux, tocsinv1.NewTokenServiceClient(conn)),
 		tocsinv1.RegisterOperatorServiceHandlerClient(ctx, mux, tocsinv1.NewOperatorServiceClient(conn)),
 		tocsinv1.RegisterConfigurationServiceHandlerClient(ctx, mux, tocsinv1.NewConfigurationServiceClient(conn)),
