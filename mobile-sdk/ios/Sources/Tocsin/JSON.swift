@@ -111,20 +111,21 @@ struct JSON: Sendable, Equatable {
 extension JSON: Codable {
     init(from decoder: any Decoder) throws {
         let one = try decoder.singleValueContainer()
+        // The most frequent first: each that does not fit costs an error.
         if one.decodeNil() {
             value = .null
+        } else if let text = try? one.decode(String.self) {
+            value = .string(text)
         } else if let flag = try? one.decode(Bool.self) {
             value = .bool(flag)
         } else if let number = try? one.decode(Int64.self) {
             value = .int(number)
-        } else if let number = try? one.decode(Double.self) {
-            value = .double(number)
-        } else if let text = try? one.decode(String.self) {
-            value = .string(text)
+        } else if let fields = try? one.decode([String: JSON].self) {
+            value = .object(fields)
         } else if let items = try? one.decode([JSON].self) {
             value = .array(items)
         } else {
-            value = .object(try one.decode([String: JSON].self))
+            value = .double(try one.decode(Double.self))
         }
     }
 

@@ -55,6 +55,12 @@ import TocsinTesting
         #expect(Date(httpDate: "yesterday") == nil)
     }
 
+    @Test(arguments: ["[", "{\"a\":", "\"", "{\"a\":1,", "1e999", "\u{0}"])
+    func rubbishOfAnyDepthIsNoJSON(_ piece: String) {
+        #expect(throws: (any Error).self) { try JSON(Data(String(repeating: piece, count: 100_000).utf8)) }
+        #expect(Push(payload: Data(String(repeating: piece, count: 100_000).utf8)) == nil)
+    }
+
     @Test func jsonReadsWhatIsAbsentAsEmpty() throws {
         let json = try JSON(Data(#"{"n":"42","m":7,"s":"","b":true,"a":[1],"o":{"d":"1.5s"}}"#.utf8))
         #expect(json["n"].int == 42 && json["m"].int == 7 && json["x"].int == 0)

@@ -1,4 +1,4 @@
-#if canImport(UserNotifications)
+#if canImport(UserNotifications) && canImport(CryptoKit) && canImport(Security)
     import Foundation
     import UserNotifications
 
@@ -80,6 +80,7 @@
                 let later = UNTimeIntervalNotificationTrigger(timeInterval: Self.overdue, repeats: false)
                 try? await center.add(UNNotificationRequest(identifier: identifier, content: before.with(otherwise), trigger: later))
             }
+            await handOver(from: nil)
             return nil
         }
     }

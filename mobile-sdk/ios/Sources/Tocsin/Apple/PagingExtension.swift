@@ -1,4 +1,4 @@
-#if canImport(UserNotifications)
+#if canImport(UserNotifications) && canImport(CryptoKit) && canImport(Security)
     import Foundation
     import UserNotifications
 
@@ -24,7 +24,7 @@
             let group = appGroup
             Task {
                 delivery.end(await phone.present(push))
-                await phone.handOver(to: group)
+                await phone.handOver(from: group)
             }
         }
 

@@ -39,9 +39,11 @@
         }
 
         /// Has the system send in the background what has not got out. It goes on when the process ends.
-        func handOver(to appGroup: String) async {
+        ///
+        /// - Parameter appGroup: where an extension's uploads have to lie; nil for the app.
+        func handOver(from appGroup: String?) async {
             #if canImport(Darwin)
-                guard let folder = Self.folder(appGroup) else { return }
+                guard let folder = appGroup.map({ Self.folder($0) }) ?? FileManager.default.temporaryDirectory else { return }
                 for var request in await leftovers() {
                     let name = Arrivals.upload + UUID().uuidString
                     let file = folder.appendingPathComponent(name)
