@@ -113,6 +113,9 @@ func unread(err error) error {
 	if _, ok := errors.AsType[*egress.RefusedError](err); ok {
 		return notRead("leads inside the house; allow it in webhooks.allow if it is meant")
 	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err // the rest of it is the address
+	}
 	return fault.New(fault.Unavailable, "CALENDAR_SILENT", "the calendar did not answer").Because(err)
 }
 

@@ -62,6 +62,29 @@ func TestCalendarsAreReadFromOutside(t *testing.T) {
 	}
 }
 
+// What is said of a calendar that did not answer, in the log too, has no address
+// in it: whoever knows the address reads the calendar.
+func TestACalendarThatIsSilentIsNotNamed(t *testing.T) {
+	mux := http.NewServeMux()
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	mux.HandleFunc("/cut/secret", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	mux.Handle("/on", http.RedirectHandler("/cut/secret", http.StatusFound))
+	fetch, err := calendarFetcher(config.Webhooks{Allow: []string{"127.0.0.1"}, Plain: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/cut/secret", "/on"} {
+		_, err := fetch(t.Context(), srv.URL+path)
+		if fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("%s: %v, want that it did not answer", path, err)
+		}
+		if strings.Contains(reason(err), "secret") {
+			t.Errorf("%s: the address is told: %v", path, err)
+		}
+	}
+}
+
 // reason is all that a fault says.
 func reason(err error) string {
 	if err == nil {
