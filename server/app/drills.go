@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tocsin-oncall/tocsin/server/civil"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/drill"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -141,7 +140,7 @@ func (w *drills) due(ctx context.Context, snap *directory.Snapshot, p *directory
 		zone := snap.Zone(u.Zone)
 		n := p.PeriodAt(now, zone)
 		when, ok := p.Due(id, n, zone, p.Created)
-		if !ok || !when.Holds(now) || !p.Night && civil.Daily(u.Quiet.Start, u.Quiet.End).Contains(now, zone) {
+		if !ok || !when.Holds(now) || !snap.MayDrill(p, id, now) {
 			continue
 		}
 		errs = append(errs, w.begin(ctx, snap, p, drill.New(p.DrillOf(id, n), id, now, p.Limit), now, !now.Add(lookForDrills).Before(when.To)))
@@ -232,9 +231,12 @@ func (w *drills) again(ctx context.Context, snap *directory.Snapshot, d drill.Dr
 	if !ok {
 		return w.end(ctx, d.End(drill.Skipped, "Its plan is gone.", now))
 	}
-	u, _ := snap.User(d.User)
-	if zone := snap.Zone(u.Zone); !p.Allows(now, zone) || snap.Settings().Held { // down meanwhile, or held
-		d.Again = p.Again(now.Add(-24*time.Hour), zone)
+	if !snap.Names(p, d.User) {
+		return w.end(ctx, d.End(drill.Skipped, "The plan does not drill him any more.", now))
+	}
+	if !snap.MayDrill(p, d.User, now) || snap.Settings().Held { // down meanwhile, or held
+		u, _ := snap.User(d.User)
+		d.Again = p.Again(now.Add(-24*time.Hour), snap.Zone(u.Zone))
 		if !d.Again.After(now) {
 			return nil
 		}

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +13,11 @@ import (
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/push/pushtest"
+	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/drill"
+	"github.com/tocsin-oncall/tocsin/server/fault"
+	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/notify"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
@@ -222,5 +229,104 @@ func TestDrillIsPutOff(t *testing.T) {
 	})
 	if _, err := own.PutOffDrill(ann.auth, &pb.PutOffDrillRequest{Name: first + "2"}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("a second time: %v", err)
+	}
+}
+
+// desk is the loop of an instance by itself: it remembers in memory, sends
+// nothing, and notes what it tells.
+func (in *instance) desk() (*drills, *memo) {
+	m := &memo{drills: map[drill.ID]drill.Drill{}}
+	k := *in.server.drills
+	k.ledger = m
+	k.send = func(context.Context, roster.DeviceID, drill.ID, time.Duration) (notify.Test, error) {
+		return notify.Test{}, nil
+	}
+	k.tell = func(n notify.News) { m.told = append(m.told, n.Title) }
+	return &k, m
+}
+
+// memo is a drillLedger in memory, of people who have no incident.
+type memo struct {
+	drillLedger
+
+	drills map[drill.ID]drill.Drill
+	told   []string
+}
+
+func (m *memo) Drill(_ context.Context, id drill.ID) (drill.Drill, error) {
+	if d, ok := m.drills[id]; ok {
+		return d, nil
+	}
+	return drill.Drill{}, fault.New(fault.NotFound, "DRILL_NOT_FOUND", "there is no such drill")
+}
+
+func (m *memo) PutDrill(_ context.Context, d drill.Drill) (bool, error) {
+	if m.drills[d.ID].Revision != d.Revision {
+		return false, nil
+	}
+	d.Revision++
+	m.drills[d.ID] = d
+	return true, nil
+}
+
+func (m *memo) OpenDrills(context.Context) ([]drill.Drill, error) {
+	return slices.Collect(maps.Values(maps.Clone(m.drills))), nil
+}
+
+func (*memo) Responding(context.Context, roster.UserID) (bool, error) { return false, nil }
+
+func (*memo) Delivery(context.Context, string) (store.Doc, incident.Delivery, bool, error) {
+	return store.Doc{}, incident.Delivery{}, false, nil
+}
+
+func (*memo) TouchDevice(context.Context, roster.DeviceID, map[string]any) error { return nil }
+
+// TestDrillPutOffKeepsItsHours: one that was put off is not held in the quiet
+// hours of its person, nor at all when the plan does not drill him any more.
+func TestDrillPutOffKeepsItsHours(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, redistest.Start(t).URL())
+	in := w.start()
+	in.apply(strings.Replace(drilled, "night: true,\n     hours: {days: [monday, tuesday, wednesday, thursday, friday, saturday, sunday], start: \"00:00\", end: \"00:00\"}",
+		"hours: {days: [monday], start: \"08:00\", end: \"20:00\"}", 1))
+	noon := time.Date(2021, 3, 22, 12, 0, 0, 0, time.UTC) // a Monday
+	in.change(func(e *directory.Edit) error {
+		u, _ := e.GetUser("ann")
+		of := *u
+		of.Zone, of.Quiet = "UTC", roster.QuietHours{Start: 11 * time.Hour, End: 13 * time.Hour}
+		return e.Update(&of, "")
+	})
+	k, kept := in.desk()
+	again := func(id drill.ID, at time.Time) {
+		t.Helper()
+		if err := k.follow(t.Context(), in.server.directory.Snapshot(), kept.drills[id], at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	putOff := func(id drill.ID) {
+		d := drill.New(id, "ann", noon.AddDate(0, 0, -1), 5*time.Minute)
+		d.Plan, d.Team, d.State, d.Again, d.Revision = "weekly", "shop", drill.PutOff, noon, 1
+		kept.drills[id] = d
+	}
+	putOff("quiet")
+	again("quiet", noon)
+	if d, ok := kept.drills["quiet2"]; ok {
+		t.Errorf("in his quiet hours: %v, want that it waits", d)
+	}
+	again("quiet", noon.Add(time.Hour))
+	if _, ok := kept.drills["quiet2"]; !ok {
+		t.Errorf("it is not held after his quiet hours: %v", kept.drills)
+	}
+	delete(kept.drills, "quiet2")
+	putOff("gone")
+	in.change(func(e *directory.Edit) error {
+		p, _ := e.GetDrillPlan("weekly")
+		of := *p
+		of.People = of.People[1:]
+		return e.Update(&of, "")
+	})
+	again("gone", noon.Add(time.Hour))
+	if d, begun := kept.drills["gone"], kept.drills["gone2"]; d.State != drill.Skipped || begun.State != 0 {
+		t.Errorf("when the plan drills him no more it is %s, and the next %q", d.State, begun.State)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/server/civil"
 	"github.com/tocsin-oncall/tocsin/server/drill"
 	"github.com/tocsin-oncall/tocsin/server/escalation"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -35,6 +36,16 @@ func (s *Snapshot) GetDrillPlan(id drill.PlanID) (*DrillPlan, bool) {
 // Drilled returns the people whom a plan drills at an instant, by id: those it
 // names that are active and, where it says so, on call soon.
 func (s *Snapshot) Drilled(p *DrillPlan, now time.Time) []roster.UserID {
+	return slices.DeleteFunc(s.named(p), func(id roster.UserID) bool {
+		return p.OnCall > 0 && !s.onCallWithin(id, now, p.OnCall)
+	})
+}
+
+// Names reports whether a plan drills a person when he is on call soon.
+func (s *Snapshot) Names(p *DrillPlan, id roster.UserID) bool { return slices.Contains(s.named(p), id) }
+
+// named returns the active people whom a plan names, by id.
+func (s *Snapshot) named(p *DrillPlan) []roster.UserID {
 	var all []roster.UserID
 	for _, t := range p.People {
 		all = append(all, s.mayHold(t)...)
@@ -42,8 +53,16 @@ func (s *Snapshot) Drilled(p *DrillPlan, now time.Time) []roster.UserID {
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(id roster.UserID) bool {
 		u, ok := s.GetUser(id)
-		return !ok || u.Inactive || p.OnCall > 0 && !s.onCallWithin(id, now, p.OnCall)
+		return !ok || u.Inactive
 	})
+}
+
+// MayDrill reports whether a plan may begin a drill of a person at an instant: in
+// its hours, and not in the quiet ones of the person.
+func (s *Snapshot) MayDrill(p *DrillPlan, id roster.UserID, at time.Time) bool {
+	u, ok := s.User(id)
+	zone := s.Zone(u.Zone)
+	return ok && p.Allows(at, zone) && (p.Night || !civil.Daily(u.Quiet.Start, u.Quiet.End).Contains(at, zone))
 }
 
 // onCallWithin reports whether a person is on call by a schedule soon.

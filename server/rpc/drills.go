@@ -11,7 +11,6 @@ import (
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/auth"
-	"github.com/tocsin-oncall/tocsin/server/civil"
 	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/drill"
 	"github.com/tocsin-oncall/tocsin/server/fault"
@@ -275,8 +274,6 @@ func (s *drills) begin(ctx context.Context, snap *directory.Snapshot, p *directo
 	if err != nil {
 		return d, err
 	}
-	u, _ := snap.User(user)
-	zone := snap.Zone(u.Zone)
 	reason := ""
 	switch {
 	case running:
@@ -284,7 +281,7 @@ func (s *drills) begin(ctx context.Context, snap *directory.Snapshot, p *directo
 	case busy:
 		reason = "There is an incident to respond to."
 	case c.principal.Is(user): // by himself, at whatever hour
-	case p != nil && (!p.Allows(now, zone) || !p.Night && civil.Daily(u.Quiet.Start, u.Quiet.End).Contains(now, zone)):
+	case p != nil && !snap.MayDrill(p, user, now):
 		reason = "It is outside the agreed hours."
 	}
 	if reason != "" {
