@@ -195,7 +195,7 @@ func (w *drills) follow(ctx context.Context, snap *directory.Snapshot, d drill.D
 	if err != nil {
 		return err
 	}
-	seen := d
+	seen, tried := d, len(d.Devices) == 0
 	seen.Devices = append([]drill.Device(nil), d.Devices...)
 	for i, x := range seen.Devices {
 		_, dv, found, err := w.ledger.Delivery(ctx, x.Delivery)
@@ -203,8 +203,9 @@ func (w *drills) follow(ctx context.Context, snap *directory.Snapshot, d drill.D
 		case err != nil:
 			return err
 		case found:
-			seen.Devices[i] = x.Seen(dv)
+			seen.Devices[i], tried = x.Seen(dv), true
 		case !busy && now.Before(d.Deadline):
+			tried = true
 			if _, err := w.send(ctx, x.ID, d.ID, d.Deadline.Sub(now)); err != nil {
 				seen.Devices[i].Outcome = drill.Refused
 				if f, ok := errors.AsType[*fault.Error](err); ok {
@@ -218,6 +219,8 @@ func (w *drills) follow(ctx context.Context, snap *directory.Snapshot, d drill.D
 		return w.end(ctx, seen.End(drill.Cancelled, responding, now))
 	case !seen.Settled(now):
 		return nil
+	case !tried: // it says nothing about the person and his phones
+		return w.end(ctx, seen.End(drill.Cancelled, "No server was there to send it in time.", now))
 	}
 	return w.end(ctx, seen.Judge(now))
 }

@@ -281,6 +281,25 @@ func (*memo) Delivery(context.Context, string) (store.Doc, incident.Delivery, bo
 
 func (*memo) TouchDevice(context.Context, roster.DeviceID, map[string]any) error { return nil }
 
+// TestDrillThatWasNotSent: nobody has missed what no server was there to send.
+func TestDrillThatWasNotSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, redistest.Start(t).URL())
+	in := w.start()
+	in.apply(drilled)
+	k, kept := in.desk()
+	begun := time.Date(2021, 3, 22, 12, 0, 0, 0, time.UTC)
+	d := drill.New("unsent", "ann", begun, 5*time.Minute)
+	d.Devices, d.Revision = []drill.Device{{ID: "phone", Delivery: "6f1c0b52-5f0f-4c43-8c1f-2f0f6f9a7a10"}}, 1
+	kept.drills[d.ID] = d
+	if err := k.follow(t.Context(), in.server.directory.Snapshot(), d, begun.Add(10*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if got := kept.drills[d.ID]; got.State != drill.Cancelled || got.Reason == "" || len(kept.told) > 0 {
+		t.Errorf("it is %s (%q), and told: %q; want it cancelled in silence", got.State, got.Reason, kept.told)
+	}
+}
+
 // TestDrillPutOffKeepsItsHours: one that was put off is not held in the quiet
 // hours of its person, nor at all when the plan does not drill him any more.
 func TestDrillPutOffKeepsItsHours(t *testing.T) {
