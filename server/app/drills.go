@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,7 +150,7 @@ func (w *drills) due(ctx context.Context, snap *directory.Snapshot, p *directory
 }
 
 // begin begins a drill by a plan once, unless its person is responding to an
-// incident: then it waits, and at the last moment is skipped.
+// incident, or to another drill: then it waits, and at the last moment is skipped.
 func (w *drills) begin(ctx context.Context, snap *directory.Snapshot, p *directory.DrillPlan, d drill.Drill, now time.Time, last bool) error {
 	switch _, err := w.ledger.Drill(ctx, d.ID); {
 	case err == nil: // begun before
@@ -158,14 +159,14 @@ func (w *drills) begin(ctx context.Context, snap *directory.Snapshot, p *directo
 		return err
 	}
 	d.Plan, d.Team = p.ID, p.Team
-	busy, err := w.ledger.Responding(ctx, d.User)
+	busy, err := w.busy(ctx, d.User)
 	switch {
 	case err != nil:
 		return err
-	case busy && !last:
+	case busy != "" && !last:
 		return nil
-	case busy:
-		d = d.End(drill.Skipped, responding, now)
+	case busy != "":
+		d = d.End(drill.Skipped, busy, now)
 	default:
 		if d.Devices, err = snap.DrillDevices(d.User, func(id roster.DeviceID) (string, error) { return notify.DrillDelivery(d.User, id, d.ID) }); err != nil {
 			return err
@@ -181,6 +182,21 @@ func (w *drills) begin(ctx context.Context, snap *directory.Snapshot, p *directo
 	}
 	d.Revision++
 	return w.follow(ctx, snap, d, now)
+}
+
+// busy says why a person is not drilled now; "" when he can be.
+func (w *drills) busy(ctx context.Context, user roster.UserID) (string, error) {
+	switch incident, err := w.ledger.Responding(ctx, user); {
+	case err != nil:
+		return "", err
+	case incident:
+		return responding, nil
+	}
+	open, err := w.ledger.OpenDrills(ctx)
+	if slices.ContainsFunc(open, func(o drill.Drill) bool { return o.User == user && o.State == drill.Running }) {
+		return "Another drill was running.", err // whose card that of this one would take the place of
+	}
+	return "", err
 }
 
 // responding is why a drill is not held, or not to its end.

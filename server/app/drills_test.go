@@ -349,3 +349,30 @@ func TestDrillPutOffKeepsItsHours(t *testing.T) {
 		t.Errorf("when the plan drills him no more it is %s, and the next %q", d.State, begun.State)
 	}
 }
+
+// TestDrillsOfOnePersonFollowEachOther: the card of a second drill would take the
+// place of the first one's, which then nobody could answer.
+func TestDrillsOfOnePersonFollowEachOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, redistest.Start(t).URL())
+	in := w.start()
+	in.apply(drilled)
+	k, kept := in.desk()
+	now := time.Date(2021, 3, 22, 12, 0, 0, 0, time.UTC)
+	kept.drills["first"] = drill.New("first", "ann", now, 5*time.Minute)
+	snap := in.server.directory.Snapshot()
+	p, _ := snap.GetDrillPlan("weekly")
+	begin := func(last bool) drill.Drill {
+		t.Helper()
+		if err := k.begin(t.Context(), snap, p, drill.New("second", "ann", now, p.Limit), now, last); err != nil {
+			t.Fatal(err)
+		}
+		return kept.drills["second"]
+	}
+	if d := begin(false); d.State != 0 {
+		t.Errorf("beside another it is %s, want that it waits", d.State)
+	}
+	if d := begin(true); d.State != drill.Skipped {
+		t.Errorf("beside another, at the last moment, it is %q", d.State)
+	}
+}
