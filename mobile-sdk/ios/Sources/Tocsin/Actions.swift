@@ -70,6 +70,9 @@ public struct TapAnswer: Sendable, Equatable {
     /// When the server took it.
     public let time: Date?
 
+    /// Whether it says that a test was heard: there is no incident then.
+    public var isOfTest: Bool { outcome == .done && state == .unknown && number == 0 }
+
     /// nil for what is no answer to a tap.
     init?(_ json: JSON) {
         guard let said = json["outcome"].text, let where_ = json["state"].text else { return nil }

@@ -42,6 +42,7 @@ public struct Card: Sendable, Equatable {
         public var by: @Sendable (String) -> String
         public var yourTurn = "your turn"
         public var turnOf: @Sendable (String) -> String = { "it is " + $0 + "'s turn" }
+        public var heard = "Heard"
         public var tapAgain = "Not confirmed by the server. Tap to try again."
         public var openApp = "Open the app, and do it there."
         public var notAllowed = "Your role does not allow it."
@@ -91,7 +92,7 @@ public struct Card: Sendable, Equatable {
         case .unconfirmed, .expired:
             (title, body, sounds, opensApp) = (words.notDone(verb), words.tapAgain, true, true)
         case .confirmed(let answer):
-            title = words.state(answer.state)
+            title = answer.isOfTest ? words.heard : words.state(answer.state)
             let isTaken = answer.state != .triggered
             if answer.holder.isEmpty {
                 body = ""

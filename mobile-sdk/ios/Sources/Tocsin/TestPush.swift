@@ -29,6 +29,12 @@ public struct TestPush: Sendable, Equatable {
     /// What the person can do about it, one sentence each.
     public let advice: [String]
 
+    /// The test that a push is about, a fire drill included, which nobody on this phone asked for; nil for other pushes.
+    public init?(of push: Push) {
+        guard push.kind == .test else { return nil }
+        self.init(["name": JSON("testPushes/" + push.deliveryID.filter { $0 != "-" }), "deliveryId": JSON(push.deliveryID)])
+    }
+
     static let longest: TimeInterval = 130
 
     init(_ json: JSON) {

@@ -209,6 +209,16 @@ import TocsinTesting
         for await state in states where state.state == "received" { break }
         #expect(try await phone.confirm(test, heard: true).verdict == .passed)
         #expect(try await phone.device().lastTestPassed)
+
+        // The button on the card says the same.
+        let second = try await phone.sendTest()
+        let card = try await sandbox.push(to: handset.token) { $0.deliveryID == second.deliveryID }
+        #expect(TestPush(of: card)?.name == second.name)
+        _ = await phone.present(card)
+        #expect(try #require(await phone.actions.tap(.acknowledge, on: card).first(9).last?.answer).isOfTest)
+        var verdict: TestPush.Verdict?
+        for await state in phone.watch(second) { verdict = state.verdict ?? verdict }
+        #expect(verdict == .passed)
         try await clean(phone)
     }
 

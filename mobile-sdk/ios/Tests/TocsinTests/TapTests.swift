@@ -39,6 +39,11 @@ import TocsinTesting
         #expect(card.title == "Triggered" && card.body == "it is Cy Cook's turn" && !card.sounds)
     }
 
+    @Test func cardOfATest() throws {
+        let answer = #"{"outcome":"OUTCOME_DONE","state":"STATE_UNSPECIFIED","changed":true,"holder":"","number":"0"}"#
+        #expect(Card(.acknowledge, .confirmed(try #require(TapAnswer(try JSON(Data(answer.utf8)))))).title == "Heard")
+    }
+
     @Test func insideTheAppSomebodyWasFaster() async throws {
         let taken = #"{"name":"incidents/a","state":"STATE_ACKNOWLEDGED","revision":"8","acknowledgements":[{"user":"users/ben","displayName":"Ben Baker"},{"user":"users/ann","displayName":"Ann Archer"}]}"#
         desk.server.on(":acknowledge", [.answer(200, taken)])
