@@ -185,6 +185,9 @@ func (p Plan) Due(user roster.UserID, n Period, zone *time.Location, since time.
 		if since.After(s.From) {
 			s.From = since
 		}
+		if last := p.Begins(n+1, zone).Add(-time.Second); s.To.After(last) { // hours of a night end in the next period
+			s.To = last
+		}
 		if !ok || s.To.Before(s.From) {
 			continue
 		}
