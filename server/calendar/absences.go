@@ -116,12 +116,53 @@ func (r *reader) event(e ical.Event) error {
 			end = start.AddDate(0, 0, 1) // a civil day, of 23 hours too
 		}
 	}
+	exceptions, err := r.instants(e, ical.PropExceptionDates)
+	if err != nil {
+		return err
+	}
+	except := make(map[int64]bool, len(exceptions))
+	for _, at := range exceptions {
+		except[at.Unix()] = true
+	}
+	besides, err := r.instants(e, ical.PropRecurrenceDates)
+	if err != nil {
+		return err
+	}
+	length := wall(end.In(start.Location())).Sub(wall(start))
+	for _, at := range besides {
+		if r.repeats++; r.repeats > maxRepeats {
+			return tooOften()
+		}
+		if !except[at.Unix()] && !r.moved[key(e, at)] {
+			at = at.In(start.Location())
+			r.add(e, at, onWall(wall(at).Add(length), start.Location()))
+		}
+	}
 	if e.Props.Get(ical.PropRecurrenceRule) == nil {
 		r.add(e, start, end)
 		return nil
 	}
-	return r.repeat(e, start, end)
+	return r.repeat(e, start, length, except)
 }
+
+// instants returns those that a property of an event lists.
+func (r *reader) instants(e ical.Event, property string) ([]time.Time, error) {
+	var all []time.Time
+	for _, p := range e.Props.Values(property) {
+		for value := range strings.SplitSeq(p.Value, ",") {
+			one := p
+			one.Value = value
+			at, err := one.DateTime(r.zone)
+			if err != nil {
+				return nil, entry(e, property, err)
+			}
+			all = append(all, at)
+		}
+	}
+	return all, nil
+}
+
+func tooOften() error { return unreadable("repeats its entries more than %d times", maxRepeats) }
 
 // add takes what lies in the window.
 func (r *reader) add(e ical.Event, start, end time.Time) {
@@ -137,31 +178,19 @@ func (r *reader) add(e ical.Event, start, end time.Time) {
 
 // repeat adds the repetitions of an event. They are counted on the wall of its
 // zone, so 09:00 stays 09:00, and a repetition lasts as long on the wall as the first.
-func (r *reader) repeat(e ical.Event, start, end time.Time) error {
+func (r *reader) repeat(e ical.Event, start time.Time, length time.Duration, except map[int64]bool) error {
 	rule, err := r.rule(e, start)
 	if err != nil {
 		return entry(e, "RRULE", err)
 	}
-	zone, length := start.Location(), wall(end.In(start.Location())).Sub(wall(start))
-	except := map[int64]bool{}
-	for _, p := range e.Props.Values(ical.PropExceptionDates) {
-		for value := range strings.SplitSeq(p.Value, ",") {
-			one := p
-			one.Value = value
-			at, err := one.DateTime(r.zone)
-			if err != nil {
-				return entry(e, "EXDATE", err)
-			}
-			except[at.Unix()] = true
-		}
-	}
+	zone := start.Location()
 	for next := rule.Iterator(); ; {
 		on, ok := next()
 		if !ok {
 			return nil
 		}
 		if r.repeats++; r.repeats > maxRepeats {
-			return unreadable("repeats its entries more than %d times", maxRepeats)
+			return tooOften()
 		}
 		at := onWall(on, zone)
 		if !at.Before(r.to) {

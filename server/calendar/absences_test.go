@@ -36,6 +36,10 @@ func TestAbsences(t *testing.T) {
 		"cancelled":                       {file(entry("a", "DTSTART;VALUE=DATE:20260310", "STATUS:CANCELLED")), nil},
 		"takes up no time":                {file(entry("a", "DTSTART;VALUE=DATE:20260310", "TRANSP:TRANSPARENT"), entry("b", "DTSTART;VALUE=DATE:20260329", "TRANSP:OPAQUE")), []string{"2026-03-28T23:00:00Z 2026-03-29T22:00:00Z"}},
 		"before and after what is wanted": {file(entry("a", "DTSTART;VALUE=DATE:20260227"), entry("b", "DTSTART;VALUE=DATE:20260502")), nil},
+		"on days that are listed besides": {
+			file(entry("a", "DTSTART;VALUE=DATE:20260310", "RDATE;VALUE=DATE:20260328,20260414"), entry("b", "DTSTART;TZID=Europe/Zurich:20260320T090000", "DURATION:PT1H", "RDATE;TZID=Europe/Zurich:20260330T090000", "EXDATE;TZID=Europe/Zurich:20260330T090000")),
+			[]string{"2026-03-09T23:00:00Z 2026-03-10T23:00:00Z", "2026-03-20T08:00:00Z 2026-03-20T09:00:00Z", "2026-03-27T23:00:00Z 2026-03-28T23:00:00Z", "2026-04-13T22:00:00Z 2026-04-14T22:00:00Z"},
+		},
 		"weekly, until a day, over a change of clocks": {
 			file(entry("a", "DTSTART;TZID=Europe/Zurich:20260323T090000", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;UNTIL=20260406")),
 			[]string{"2026-03-23T08:00:00Z 2026-03-23T09:00:00Z", "2026-03-30T07:00:00Z 2026-03-30T08:00:00Z", "2026-04-06T07:00:00Z 2026-04-06T08:00:00Z"},
