@@ -66,29 +66,53 @@ func Gather(ctx context.Context, src Source, snap *directory.Snapshot, turn Turn
 // those of the services that ask the schedule, and what it has asked the one who
 // leaves for by other ways.
 func Open(ctx context.Context, src Source, snap *directory.Snapshot, turn Turn) ([]*incident.Incident, error) {
-	services := snap.ServicesAsking(turn.Schedule)
-	statuses := []incident.Status{incident.Triggered, incident.Acknowledged}
 	var open []*incident.Incident
-	for _, id := range services {
-		q := store.Query{Service: id, Statuses: statuses, PageSize: pageSize}
-		if err := list(ctx, src, q, func(in *incident.Incident) bool {
-			open = append(open, in)
-			return len(open) < mostOpen
-		}); err != nil {
-			return nil, err
-		}
-	}
-	if turn.From == "" {
-		return open, nil
-	}
-	err := list(ctx, src, store.Query{Assignee: turn.From, Statuses: statuses, PageSize: pageSize}, func(in *incident.Incident) bool {
-		_, known := slices.BinarySearch(services, in.Service)
-		if a := in.Assigned(turn.From); !known && a != nil && a.Schedule == turn.Schedule {
+	err := eachOpen(ctx, src, snap, turn, func(in *incident.Incident) bool {
+		open = append(open, in)
+		return len(open) < mostOpen
+	})
+	return open, err
+}
+
+// ToTake is Open for somebody who takes them over, those first that are not his
+// yet: of more than 200, the next call takes others.
+func ToTake(ctx context.Context, src Source, snap *directory.Snapshot, turn Turn, user roster.UserID) ([]*incident.Incident, error) {
+	var open, his []*incident.Incident
+	err := eachOpen(ctx, src, snap, turn, func(in *incident.Incident) bool {
+		if in.Assigned(user) != nil && in.Assigned(turn.From) == nil && !in.AckedBy(turn.From) {
+			his = append(his, in)
+		} else {
 			open = append(open, in)
 		}
 		return len(open) < mostOpen
 	})
-	return open, err
+	open = append(open, his...)
+	return open[:min(len(open), mostOpen)], err
+}
+
+// eachOpen reads the open incidents of a hand-off until take has enough.
+func eachOpen(ctx context.Context, src Source, snap *directory.Snapshot, turn Turn, take func(*incident.Incident) bool) error {
+	services := snap.ServicesAsking(turn.Schedule)
+	statuses := []incident.Status{incident.Triggered, incident.Acknowledged}
+	more := true
+	for _, id := range services {
+		q := store.Query{Service: id, Statuses: statuses, PageSize: pageSize}
+		err := list(ctx, src, q, func(in *incident.Incident) bool {
+			more = take(in)
+			return more
+		})
+		if err != nil || !more {
+			return err
+		}
+	}
+	if turn.From == "" {
+		return nil
+	}
+	return list(ctx, src, store.Query{Assignee: turn.From, Statuses: statuses, PageSize: pageSize}, func(in *incident.Incident) bool {
+		_, known := slices.BinarySearch(services, in.Service)
+		a := in.Assigned(turn.From)
+		return known || a == nil || a.Schedule != turn.Schedule || take(in)
+	})
 }
 
 // Summary says in two sentences what is handed over, and where the rest of it is.

@@ -131,7 +131,7 @@ func (s *onCall) TakeOverIncidents(ctx context.Context, req *pb.TakeOverIncident
 	if err != nil {
 		return nil, err
 	}
-	open, err := handover.Open(ctx, s.c.Store, snap, turn)
+	open, err := handover.ToTake(ctx, s.c.Store, snap, turn, user)
 	if err != nil {
 		return nil, err
 	}

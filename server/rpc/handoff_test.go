@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -140,6 +141,29 @@ func TestHandOffIsTakenOver(t *testing.T) {
 		t.Errorf("a second tap changed %v, %v", fresh, err)
 	}
 	wants(t, second(r.onCall().LeaveHandOffNote(r.as(third), &pb.LeaveHandOffNoteRequest{Schedule: "schedules/primary", Text: "hello"})), codes.FailedPrecondition, "NOT_YOUR_TURN")
+}
+
+// TestHandOffOfAStorm: of more incidents than one call takes over, the next call
+// takes those that are left.
+func TestHandOffOfAStorm(t *testing.T) {
+	r := shift(t)
+	const storm = 203
+	for i := range storm {
+		r.name(fmt.Sprint("disk ", i))
+	}
+	taken := map[string]bool{}
+	for range 2 {
+		got := must(r.onCall().TakeOverIncidents(r.as(admin), &pb.TakeOverIncidentsRequest{Schedule: "schedules/primary"}))
+		for _, one := range got.GetResults() {
+			if one.GetError() != nil {
+				t.Fatalf("%s: %v", one.GetName(), one.GetError())
+			}
+			taken[one.GetName()] = true
+		}
+	}
+	if len(taken) != storm {
+		t.Errorf("%d incidents were taken over, want %d", len(taken), storm)
+	}
 }
 
 // second is the error of a call.
