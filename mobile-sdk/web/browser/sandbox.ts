@@ -1,11 +1,8 @@
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { randomBytes } from "node:crypto";
 import type { Schemas } from "@tocsin/client";
 
 /** Where everything of the installation is; see mobile-sdk/README.md, 8. */
-interface Where {
+export interface Where {
   server: string;
   direct: string;
   control: string;
@@ -29,36 +26,13 @@ type Weather =
   | { mode: "silent" | "lost"; path?: string; times?: number }
   | { mode: "error"; status?: number; retry_after?: number; path?: string; times?: number };
 
-/** A real server with the simulators, for one file of tests. */
+/** A real server with the simulators: setup.ts starts one for all tests. */
 export class Sandbox {
-  private hired = 0;
-
-  private constructor(
-    private readonly process: ChildProcess,
-    readonly where: Where,
-  ) {}
-
-  static async start(appURL: string): Promise<Sandbox> {
-    const root = fileURLToPath(new URL("../../..", import.meta.url));
-    const { SANDBOX: sandbox, SANDBOX_PROGRAM: program } = process.env;
-    const flags = ["--attached", "--app-url", appURL, ...(program ? ["--program", program] : [])];
-    const [command, args] = sandbox ? [sandbox, flags] : ["go", ["run", "./cmd/sandbox", ...flags]];
-    const child = spawn(command, args, { cwd: root, stdio: ["pipe", "pipe", "inherit"] });
-    for await (const line of createInterface({ input: child.stdout })) {
-      return new Sandbox(child, JSON.parse(line) as Where);
-    }
-    throw new Error("the sandbox ended before it said where it is");
-  }
-
-  async stop(): Promise<void> {
-    const ended = once(this.process, "exit");
-    this.process.stdin?.end();
-    await ended;
-  }
+  constructor(readonly where: Where) {}
 
   /** Adds a person, and returns the id. */
   async hire(name: string, privacy: string): Promise<string> {
-    const id = `${name}-${String(this.hired++)}`;
+    const id = `${name}-${randomBytes(6).toString("hex")}`;
     const displayName = name.charAt(0).toUpperCase() + name.slice(1);
     await this.admin(`/v1/users?userId=${id}`, { displayName, email: `${id}@example.com`, role: "ROLE_RESPONDER", privacy });
     return id;

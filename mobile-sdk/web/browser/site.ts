@@ -27,21 +27,23 @@ export interface Seen {
  * API on to the sandbox, so that both are one origin, as behind a proxy.
  */
 export class Site {
-  sandbox: Sandbox | undefined;
   /** What was called, in order. */
   readonly seen: Seen[] = [];
   private readonly server: Server;
   private bundles = new Map<string, Uint8Array>();
   private subscription: unknown = null;
 
-  private constructor(private readonly name: string) {
+  private constructor(
+    private readonly name: string,
+    private readonly sandbox: Sandbox,
+  ) {
     this.server = createServer((req, res) => {
       this.serve(req, res).catch(() => res.destroy());
     });
   }
 
-  static async start(name: string): Promise<Site> {
-    const site = new Site(name);
+  static async start(name: string, sandbox: Sandbox): Promise<Site> {
+    const site = new Site(name, sandbox);
     const built = await build({
       entryPoints: { page: here("page.ts"), sw: here("sw.ts") },
       bundle: true,
@@ -99,8 +101,8 @@ export class Site {
       this.subscription = null;
     } else if (req.method === "POST") {
       const { key } = JSON.parse(await textOf(req)) as { key: string };
-      const made = await this.sandbox?.subscribe(`${this.name} ${String(Date.now())}`);
-      this.subscription = { endpoint: made?.token, p256dh: made?.p256dh, auth: made?.auth, key };
+      const made = await this.sandbox.subscribe(`${this.name} ${String(Date.now())}`);
+      this.subscription = { endpoint: made.token, p256dh: made.p256dh, auth: made.auth, key };
     }
     res.writeHead(200, { "Content-Type": "application/json" });
     res.end(JSON.stringify(this.subscription));
@@ -120,7 +122,7 @@ export class Site {
     };
     this.seen.push(seen);
     seen.body = await textOf(req);
-    const to = new URL(this.sandbox?.where.server ?? "");
+    const to = new URL(this.sandbox.where.server);
     const out = request(
       { host: to.hostname, port: to.port, method: req.method, path: req.url, headers: { ...req.headers, host: to.host } },
       (answer) => {

@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, beforeEach } from "vitest";
+import { afterAll, beforeAll, beforeEach, inject } from "vitest";
 import { Phone } from "./phone.js";
 import { Sandbox } from "./sandbox.js";
-import { Site } from "./site.js";
 
 /** A server, and the browsers of some people. */
 export interface World {
@@ -13,14 +12,10 @@ export interface World {
 /** Starts a world for the tests of one file. Each begins with people who have just joined, and a line that is up. */
 export function world(...people: ("ann" | "ben")[]): World {
   const made = {} as World;
-  const sites: Site[] = [];
   beforeAll(async () => {
+    made.sandbox = new Sandbox(inject("where"));
     for (const person of people) {
-      sites.push(await Site.start(person));
-    }
-    made.sandbox = await Sandbox.start(`${sites[0]?.origin ?? ""}/app/`);
-    for (const [i, person] of people.entries()) {
-      made[person] = await Phone.start(person, made.sandbox, sites[i] as Site);
+      made[person] = await Phone.start(person, made.sandbox);
     }
   });
   beforeEach(async () => {
@@ -30,10 +25,6 @@ export function world(...people: ("ann" | "ben")[]): World {
   afterAll(async () => {
     for (const person of people) {
       await made[person].stop();
-    }
-    await made.sandbox.stop();
-    for (const site of sites) {
-      await site.stop();
     }
   });
   return made;
