@@ -134,7 +134,7 @@ class PushWorker {
       message = undefined;
     }
     const [title, body] = this.texts.unreadable;
-    return readPush(message) ?? pushOf(title, { body, tag: "tocsin-unreadable", data: { k: "page" } });
+    return readPush(message) ?? pushOf(title, { body, tag: "tocsin-unreadable", renotify: true, requireInteraction: true, data: { k: "page" } });
   }
 
   /** Judges a push, and shows it. What the storage or the server does not answer soon is not waited for. */
@@ -268,8 +268,12 @@ class PushWorker {
     await own.focus();
   }
 
+  /** What the worker works with. Where the storage did not open, it is tried again at the next event. */
   private parts(): Promise<Parts> {
     this.opened ??= App.open(this.options).then((app) => {
+      if (app.storageProblem) {
+        this.opened = undefined;
+      }
       const taps = new Taps(app, (tap) => showTap(scope.registration, tap, this.texts));
       return { app, taps, receipts: new Receipts(app) };
     });
