@@ -13,15 +13,16 @@ import dev.tocsin.v1.ResolveIncidentRequest
 import dev.tocsin.v1.WatchIncidentsRequest
 import io.grpc.Metadata
 import java.util.UUID
-import kotlinx.coroutines.TimeoutCancellationException
 import kotlinx.coroutines.channels.ReceiveChannel
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.FlowCollector
+import kotlinx.coroutines.flow.catch
 import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.flow.produceIn
-import kotlinx.coroutines.withTimeout
+import kotlinx.coroutines.withTimeoutOrNull
 
 /** What a watcher of incidents learns. */
 public sealed class Change {
@@ -122,6 +123,7 @@ public class Incidents internal constructor(private val phone: Phone) {
             all.forEach { revisions[it.name] = it.revision }
             out.emit(Change.Listed(all))
             cursor = begin
+            if (!live) line(true, null)
         }
 
         private suspend fun follow() {
@@ -129,7 +131,11 @@ public class Incidents internal constructor(private val phone: Phone) {
             val request = filter.toBuilder().setCursor(cursor).build()
             phone.noticing {
                 coroutineScope {
-                    val messages = calls.incidents.watchIncidents(request, Calls.bearer(credential)).produceIn(this)
+                    // The error comes in its turn, behind what was told before it.
+                    val messages = calls.incidents.watchIncidents(request, Calls.bearer(credential))
+                        .map { Result.success(it) }
+                        .catch { emit(Result.failure(it)) }
+                        .produceIn(this)
                     try {
                         while (true) {
                             val message = messages.orSilence() ?: break
@@ -191,15 +197,10 @@ public class Incidents internal constructor(private val phone: Phone) {
         val PAUSE = Pause()
 
         /** The next message, null at the end of the stream. A line on which nothing comes is a dead one. */
-        suspend fun <A : Any> ReceiveChannel<A>.orSilence(): A? =
-            try {
-                withTimeout(SILENCE) {
-                    val next = receiveCatching()
-                    next.exceptionOrNull()?.let { throw it }
-                    next.getOrNull()
-                }
-            } catch (e: TimeoutCancellationException) {
-                throw TocsinException.Unreachable(TocsinException.Facts("nothing came for 40 s, not even a heartbeat", "", "", e))
-            }
+        suspend fun <A : Any> ReceiveChannel<Result<A>>.orSilence(): A? {
+            val next = withTimeoutOrNull(SILENCE) { receiveCatching() }
+                ?: throw TocsinException.Unreachable(TocsinException.Facts("nothing came for 40 s, not even a heartbeat", "", "", null))
+            return next.getOrNull()?.getOrThrow()
+        }
     }
 }

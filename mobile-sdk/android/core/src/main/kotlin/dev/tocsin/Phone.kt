@@ -124,7 +124,7 @@ public class Phone(
     /** Incidents, inside the app. */
     public val incidents: Incidents = Incidents(this)
 
-    /** Called after somebody was signed out, by the server or by a push; never by [signOut]. */
+    /** Called after somebody was signed out, by the server or by a push; never by [signOut]. On Android it is taken: see `Tocsin.onSignedOut`. */
     @Volatile
     public var onSignedOut: (() -> Unit)? = null
 
@@ -346,7 +346,7 @@ public class Phone(
     /** The taps of this process and those that wait, oldest first, and how it stands with each. */
     public fun taps(): List<Tap> = taps.all()
 
-    /** Called when it stands otherwise with a tap, from within [deliver]: the card has to say so. */
+    /** Called when it stands otherwise with a tap, from within [deliver]: the card has to say so. On Android it is taken: see `Tocsin.onTap`. */
     @Volatile
     public var onTap: ((Tap) -> Unit)? = null
 

@@ -13,6 +13,7 @@ import java.io.File
 import java.io.IOException
 import java.security.GeneralSecurityException
 import java.security.KeyStore
+import java.security.ProviderException
 import javax.crypto.AEADBadTagException
 import javax.crypto.Cipher
 import javax.crypto.KeyGenerator
@@ -65,6 +66,8 @@ private class Encrypted(private val storage: Storage) : Storage {
             null // cut short
         } catch (e: GeneralSecurityException) {
             throw IOException("the phone's key store does not open $name", e)
+        } catch (e: ProviderException) {
+            throw IOException("the phone's key store does not open $name", e)
         }
     }
 
@@ -75,6 +78,8 @@ private class Encrypted(private val storage: Storage) : Storage {
             cipher.updateAAD(name.toByteArray())
             cipher.iv + cipher.doFinal(content)
         } catch (e: GeneralSecurityException) {
+            throw IOException("the phone's key store does not seal $name", e)
+        } catch (e: ProviderException) {
             throw IOException("the phone's key store does not seal $name", e)
         }
         storage.write(name, sealed)

@@ -11,6 +11,7 @@ import java.security.GeneralSecurityException
 import java.security.KeyPairGenerator
 import java.security.KeyStore
 import java.security.PrivateKey
+import java.security.ProviderException
 import java.security.Signature
 import java.security.interfaces.ECPublicKey
 import java.security.spec.ECGenParameterSpec
@@ -25,6 +26,8 @@ internal object KeystoreUnlockKey : UnlockKey {
             point((store().getCertificate(ALIAS)?.publicKey ?: make()) as ECPublicKey)
         } catch (_: GeneralSecurityException) {
             null // a phone without it acknowledges, and does the rest in the app
+        } catch (_: ProviderException) {
+            null // as above: key stores of some makers fail like this
         }
     }
 
@@ -38,6 +41,8 @@ internal object KeystoreUnlockKey : UnlockKey {
             }
         } catch (e: GeneralSecurityException) {
             throw LockedException("the phone is locked: ${e.message}")
+        } catch (e: ProviderException) {
+            throw LockedException("the phone's key store does not sign: ${e.message}")
         }
 
     private fun store() = KeyStore.getInstance(KEY_STORE).apply { load(null) }

@@ -13,6 +13,7 @@ import dev.tocsin.Arrival
 import dev.tocsin.Card
 import dev.tocsin.Clock
 import dev.tocsin.EnrolmentLink
+import dev.tocsin.LockedException
 import dev.tocsin.Phone
 import dev.tocsin.Priority
 import dev.tocsin.Push
@@ -57,8 +58,17 @@ public class Tocsin private constructor(private val context: Context, private va
         phone.onSignedOut = {
             retry.cancel()
             cards.signedOut()
+            onSignedOut?.invoke()
         }
     }
+
+    /** Called when it stands otherwise with a tap, after its card says so; on any thread. */
+    @Volatile
+    public var onTap: ((Tap) -> Unit)? = null
+
+    /** Called after the server or a push has signed this phone out; on any thread. */
+    @Volatile
+    public var onSignedOut: (() -> Unit)? = null
 
     /** Who [link] would make the owner of this phone; show it, and ask. Throws [TocsinException]. */
     public suspend fun preview(link: EnrolmentLink): dev.tocsin.v1.Enrolment = phone.preview(link)
@@ -154,7 +164,15 @@ public class Tocsin private constructor(private val context: Context, private va
 
     // --- Taps
 
-    /** A tap on a button of a card: kept and shown before this returns; [work] sends it. */
+    /**
+     * Acts on the incident of a card from within the app, as the card's own button does: kept before this returns,
+     * and sent until the server answers, offline and over a restart. All but acknowledging throws [LockedException]
+     * while the phone is locked.
+     */
+    @Throws(LockedException::class)
+    public fun act(card: Card, incidentId: String, verb: Verb): Tap = tap(card, incidentId, verb).also { work() }
+
+    /** As [act], and whoever calls it sends it by [work]. */
     internal fun tap(card: Card, incidentId: String, verb: Verb): Tap {
         val title = cards.title(card.tag).ifEmpty { look.texts.pages }
         val before = phone.taps().filter { !it.state.over }.map { it.actionId }.toSet()
@@ -170,6 +188,7 @@ public class Tocsin private constructor(private val context: Context, private va
         val of = tapped[tap.actionId] ?: Tapped(Card(tap.deliveryId, tap.tag, 0, ""), "", cards.title(tap.tag).ifEmpty { look.texts.pages })
         cards.show(tap, of.card, of.incidentId, of.title, locked())
         if (tap.state.over) tapped.remove(tap.actionId)
+        onTap?.invoke(tap)
     }
 
     // --- Work that outlives a moment

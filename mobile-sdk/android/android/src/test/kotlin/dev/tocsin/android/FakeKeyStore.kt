@@ -103,7 +103,7 @@ internal class FakeKeyStore : Provider(KEY_STORE, "1", "in memory") {
             spec = params as KeyGenParameterSpec
         }
 
-        override fun generateKeyPair(): KeyPair = KeyPairGenerator.getInstance("EC", "SunEC").run {
+        override fun generateKeyPair(): KeyPair = KeyPairGenerator.getInstance("EC").run {
             initialize(spec.algorithmParameterSpec)
             generateKeyPair()
         }.also { pairs[spec.keystoreAlias] = it }

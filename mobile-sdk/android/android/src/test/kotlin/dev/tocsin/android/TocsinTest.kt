@@ -10,7 +10,9 @@ import android.content.Intent
 import android.media.AudioAttributes
 import android.net.Uri
 import com.google.gson.JsonObject
+import dev.tocsin.Card
 import dev.tocsin.sandbox.Sandbox
+import dev.tocsin.v1.ActRequest.Verb
 import dev.tocsin.v1.Device
 import java.io.File
 import kotlinx.coroutines.runBlocking
@@ -294,6 +296,21 @@ class TocsinTest {
         assertFalse(kept.any { "tcd_" in it.readText(Charsets.ISO_8859_1) })
         owner.restart()
         assertEquals("Ann Archer", owner.tocsin.phone.person()!!.displayName)
+    }
+
+    @Test
+    fun `the app's own buttons are as durable as those of a card`() {
+        owner.enrol()
+        val page = owner.page()
+        val tag = page.getValue("tag")
+        val told = ArrayList<String>()
+        owner.tocsin.onTap = { told += it.state.javaClass.simpleName }
+        val tap = owner.tocsin.act(Card(page.getValue("d"), tag, 0, ""), page.getValue("i"), Verb.VERB_RESOLVE)
+        owner.settle()
+        assertTrue(tap.kept)
+        assertEquals("Resolved", owner.text(tag))
+        assertEquals("STATE_RESOLVED", incident(page)["state"].asString)
+        assertEquals(listOf("Acting", "Done"), told.distinct())
     }
 
     @Test
