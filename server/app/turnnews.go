@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -61,33 +62,35 @@ func (n *turnNews) run(ctx context.Context) error {
 	}
 }
 
-// round tells what is to be told now; of gaps, too, when asked.
+// round tells what is to be told now; of gaps, too, when asked. One that fails
+// keeps nothing back of the others.
 func (n *turnNews) round(ctx context.Context, gaps bool) error {
 	s, now := n.snapshot(), n.now()
 	mine := map[store.Partition]bool{}
 	for _, p := range n.owned() {
 		mine[p] = true
 	}
+	var errs []error
 	for c := range s.Covers() {
 		if !mine[store.PartitionOf(string(c.Schedule))] {
 			continue
 		}
 		if err := n.cover(ctx, s, c, now); err != nil {
-			return fmt.Errorf("look at cover request %s: %w", c.ID, err)
+			errs = append(errs, fmt.Errorf("look at cover request %s: %w", c.ID, err))
 		}
 	}
 	if !gaps {
-		return nil
+		return errors.Join(errs...)
 	}
 	for r := range s.Schedules() {
 		if !mine[store.PartitionOf(string(r.ID))] {
 			continue
 		}
 		if err := n.gaps(ctx, s, r, now); err != nil {
-			return fmt.Errorf("look for gaps of schedule %s: %w", r.ID, err)
+			errs = append(errs, fmt.Errorf("look for gaps of schedule %s: %w", r.ID, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // first reports whether nobody has told what has this name.

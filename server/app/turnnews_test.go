@@ -289,3 +289,37 @@ func TestCoverReachesAPhone(t *testing.T) {
 	}
 	gets(t, ann.Phone, "that it is taken", func(n pushtest.Notification) bool { return n.Kind == "info" && n.Title == "Bo covers for you" })
 }
+
+// TestOneThatFailsKeepsNothingBack: what cannot be told of one request is no reason
+// not to tell of the others.
+func TestOneThatFailsKeepsNothingBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, redistest.Start(t).URL())
+	in := w.start()
+	today := w.watch.Now().UTC().Truncate(time.Minute)
+	in.apply(crew(today.Add(-time.Hour), today.Add(300*24*time.Hour)))
+	in.change(func(e *directory.Edit) error {
+		for i, id := range []schedule.RequestID{"c1", "c2", "c3"} {
+			start := today.Add(-time.Hour).Add(time.Duration(9+3*i) * 24 * time.Hour)
+			if err := e.AskCover(&directory.Cover{Cover: schedule.Cover{ID: id, Schedule: "primary", User: "ann", Start: start, End: start.Add(24 * time.Hour)}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, broken := range []string{"c1", "c2", "c3"} {
+		told := map[string]bool{}
+		k := *in.server.turns
+		k.now, k.owned = func() time.Time { return today.Add(2 * time.Minute) }, store.All
+		k.once = func(_ context.Context, key string, _ []byte, _ time.Duration) error {
+			if strings.Contains(key, "/"+broken+"/") {
+				return errors.New("it cannot be kept")
+			}
+			return nil
+		}
+		k.tell = func(n notify.News) { told[strings.Split(n.Name, "/")[1]] = true }
+		if err := k.round(t.Context(), false); err == nil || len(told) != 2 {
+			t.Errorf("beside %s these were told: %v (%v), want the other two, and the fault", broken, told, err)
+		}
+	}
+}
