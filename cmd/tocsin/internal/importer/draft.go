@@ -54,11 +54,23 @@ func (d *Draft) Person(about, source, name, email, zone string) *directory.Perso
 
 // Steps are the ways in which somebody is told, in the order of the source, with
 // how long after the page each begins. methods has the contact method here by
-// what the source calls it. Ways that are not there are told, and left out.
+// what the source calls it. Ways that are not there are told, and left out; but
+// where nothing else rings, a push stands for the first of them: who was called
+// or texted there, and mailed, would sleep through mail alone.
 func (d *Draft) Steps(about string, ways []Way, methods map[string]string) []directory.StepDoc {
 	var steps []directory.StepDoc
-	for _, w := range ways {
+	carried := func(w Way) bool { return methods[w.By] != "" }
+	rings := func(w Way) bool { return methods[w.By] == string(roster.PushAll) }
+	instead := -1
+	if slices.ContainsFunc(ways, carried) && !slices.ContainsFunc(ways, rings) { // without any step it is the usual ones that ring
+		instead = slices.IndexFunc(ways, func(w Way) bool { return !carried(w) })
+	}
+	for i, w := range ways {
 		method, ok := methods[w.By]
+		if i == instead {
+			method, ok = string(roster.PushAll), true
+			d.Note(about, fmt.Sprintf("the step after %s goes out by a way that is not carried over (%s), and no other step rings", Lasting(w.After), w.By), "it is a push here: enrol a phone")
+		}
 		if !ok {
 			d.Note(about, fmt.Sprintf("the step after %s goes out by a way that is not carried over (%s)", Lasting(w.After), w.By), "add a step by push or e-mail in its place")
 			continue
