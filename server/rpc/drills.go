@@ -347,8 +347,10 @@ func (s *drills) PutOffDrill(ctx context.Context, req *pb.PutOffDrillRequest) (*
 			return d, fault.New(fault.Denied, "NOT_YOURS", "only the person who is drilled can put it off")
 		case d.State == drill.PutOff && !d.Over():
 			return d, nil
-		case d.Over() || !ok:
+		case d.Over():
 			return d, over(d)
+		case !ok:
+			return d, fault.New(fault.Precondition, "DRILL_OVER", "the drill is of no plan by which it could be held again; cancel it instead", "state", d.State.String())
 		case d.Twice:
 			return d, fault.New(fault.Precondition, "PUT_OFF_BEFORE", "the drill was put off already; a manager of the team can cancel it")
 		}

@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +108,10 @@ func TestStartDrill(t *testing.T) {
 		t.Errorf("got %v (%v)", got, err)
 	}
 
+	_, err = r.drills().PutOffDrill(r.as(responder), &pb.PutOffDrillRequest{Name: d.GetName()})
+	if st := wants(t, err, codes.FailedPrecondition, "DRILL_OVER"); strings.Contains(st.Message(), "come to its end") {
+		t.Errorf("of one that is running it says: %s", st.Message())
+	}
 	for range 2 { // repeating it changes nothing
 		if got, err := r.drills().CancelDrill(r.as(responder), &pb.CancelDrillRequest{Name: d.GetName()}); err != nil || got.GetState() != pb.Drill_STATE_CANCELLED || got.GetEndTime() == nil {
 			t.Fatalf("cancelled: %v (%v)", got, err)
