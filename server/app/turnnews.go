@@ -167,7 +167,7 @@ func coverNews(s *directory.Snapshot, r *directory.Schedule, c *directory.Cover,
 	for _, u := range c.Candidates(r.Schedule) {
 		body := coverTimes(s, r, c, u) + "."
 		if c.Note != "" {
-			body += " " + c.Note + "."
+			body += " " + strings.TrimRight(c.Note, ". ") + "."
 		}
 		all = append(all, notify.News{User: u, Title: title, Body: body + " To take it: tocsin oncall cover accept " + string(c.ID) + "."})
 	}

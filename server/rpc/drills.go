@@ -32,8 +32,8 @@ func (c *call) sees(d drill.Drill) bool {
 // drill returns one that the caller may see. It says the same of others and of none.
 func (s *drills) drill(ctx context.Context, name string) (drill.Drill, error) {
 	d, err := s.c.Store.Drill(ctx, drill.ID(last(name)))
-	if err == nil && !callOf(ctx).sees(d) {
-		err = missing("name", name)
+	if err == nil && !callOf(ctx).sees(d) || err != nil && fault.KindOf(err) == fault.NotFound {
+		return drill.Drill{}, missing("name", name)
 	}
 	return d, err
 }
