@@ -47,7 +47,8 @@ type Authenticator struct {
 var (
 	errMissing = fault.New(fault.Unauthenticated, "CREDENTIAL_MISSING",
 		"this call needs a credential: send the header Authorization: Bearer …")
-	errUnknown = fault.New(fault.Unauthenticated, "CREDENTIAL_INVALID",
+	// ErrUnknown is a credential that is good for nothing, or not any more.
+	ErrUnknown = fault.New(fault.Unauthenticated, "CREDENTIAL_INVALID",
 		"the credential is unknown, expired or revoked")
 )
 
@@ -76,10 +77,10 @@ func (a *Authenticator) Credential(ctx context.Context, credential string) (Prin
 	case credential == "":
 		return Principal{}, errMissing
 	case len(credential) > maxBearer:
-		return Principal{}, errUnknown
+		return Principal{}, ErrUnknown
 	case strings.HasPrefix(credential, TokenPrefix), strings.HasPrefix(credential, DevicePrefix), IsIntegrationKey(credential):
 		if len(credential) > maxCredential {
-			return Principal{}, errUnknown
+			return Principal{}, ErrUnknown
 		}
 		return a.local(ctx, credential)
 	default:
@@ -91,7 +92,7 @@ func (a *Authenticator) Credential(ctx context.Context, credential string) (Prin
 // monitors, which carry the key in the path or the body.
 func (a *Authenticator) Integration(ctx context.Context, key string) (catalog.Integration, error) {
 	if !IsIntegrationKey(key) {
-		return catalog.Integration{}, errUnknown
+		return catalog.Integration{}, ErrUnknown
 	}
 	hash := HashSecret(key)
 	in, ok := a.Book().IntegrationByHash(hash)
@@ -100,7 +101,7 @@ func (a *Authenticator) Integration(ctx context.Context, key string) (catalog.In
 			return catalog.Integration{}, err
 		}
 		if in, ok = a.Book().IntegrationByHash(hash); !ok {
-			return catalog.Integration{}, errUnknown
+			return catalog.Integration{}, ErrUnknown
 		}
 	}
 	return in, nil
@@ -117,7 +118,7 @@ func (a *Authenticator) local(ctx context.Context, credential string) (Principal
 	if p, ok := a.lookUp(a.Book(), credential); ok {
 		return p, nil
 	}
-	return Principal{}, errUnknown
+	return Principal{}, ErrUnknown
 }
 
 func (a *Authenticator) catchUp(ctx context.Context) error {
@@ -187,10 +188,10 @@ func (a *Authenticator) foreign(ctx context.Context, bearer string) (Principal, 
 		case ok:
 			p, known := personal(a.Book(), user)
 			if !known {
-				return Principal{}, errUnknown
+				return Principal{}, ErrUnknown
 			}
 			return p, nil
 		}
 	}
-	return Principal{}, errUnknown
+	return Principal{}, ErrUnknown
 }

@@ -146,6 +146,9 @@ func (s *devices) register(ctx context.Context, r *registration) (*directory.Dev
 		d := &directory.Device{}
 		old, known := e.DeviceByInstall(r.message.GetInstallId())
 		self, own := e.GetDevice(r.self)
+		if r.self != "" && (!own || self.State == roster.DeviceRevoked) {
+			return auth.ErrUnknown // revoked since the call was let in
+		}
 		own = own && self.User == r.user && (!known || old.ID != self.ID)
 		theirs := known && old.User != r.user && old.State != roster.DeviceRevoked
 		label := r.message.GetInstallId()

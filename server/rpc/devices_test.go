@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -694,4 +695,34 @@ func TestTooManyDevices(t *testing.T) {
 	}
 	_, err := r.devices().RegisterDevice(r.as(responder), &pb.RegisterDeviceRequest{Device: app("f")})
 	wants(t, err, codes.FailedPrecondition, "TOO_MANY_DEVICES")
+}
+
+// TestNoDeviceComesBackFromRevocation: a phone that registers while it is revoked
+// is not a new device afterwards, whichever is first.
+func TestNoDeviceComesBackFromRevocation(t *testing.T) {
+	r := newRig(t)
+	c := r.devices()
+	for range 20 {
+		mine := app("1")
+		got, err := c.RegisterDevice(r.as(responder), &pb.RegisterDeviceRequest{Device: mine})
+		if err != nil {
+			t.Fatal(err)
+		}
+		self := bearer(t.Context(), got.GetCredential())
+		var both sync.WaitGroup
+		both.Go(func() {
+			again, err := c.RegisterDevice(self, &pb.RegisterDeviceRequest{Device: mine})
+			if err != nil {
+				wants(t, err, codes.Unauthenticated, "CREDENTIAL_INVALID")
+			} else if again.GetCredential() != "" {
+				t.Errorf("registering made a new device, %s", again.GetDevice().GetName())
+			}
+		})
+		both.Go(func() {
+			if _, err := c.RevokeDevice(r.as(admin), &pb.RevokeDeviceRequest{Name: got.GetDevice().GetName()}); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+	}
 }

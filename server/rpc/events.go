@@ -36,7 +36,7 @@ func (s *events) from(ctx context.Context) (ingest.Integration, error) {
 	}
 	in, ok := s.c.Directory.Snapshot().GetIntegration(p.Integration)
 	if !ok {
-		return ingest.Integration{}, fault.New(fault.Unauthenticated, "CREDENTIAL_INVALID", "the credential is unknown, expired or revoked")
+		return ingest.Integration{}, auth.ErrUnknown
 	}
 	if in.Disabled {
 		return ingest.Integration{}, fault.New(fault.Denied, "INTEGRATION_DISABLED", "the integration is disabled", "name", integrationName(in.ID))
