@@ -11,6 +11,8 @@ GOLANGCI := .tools/bin/golangci-lint
 
 # Arguments of what a target runs: `make demo ARGS=--once` plays the story without a person.
 ARGS ?=
+# What mobile-sdk/web/test takes: -no-browser leaves Chromium out.
+WEB ?=
 # The name of the container image.
 TAG ?= tocsin:$(VERSION)
 # How long each fuzz target runs.
@@ -54,7 +56,7 @@ test: ## Run all tests under the race detector
 # Each script installs what it needs, and runs alone, too.
 .PHONY: test-sdk
 test-sdk: ## Test the libraries for phones and browsers against a real server
-	mobile-sdk/web/test
+	mobile-sdk/web/test $(WEB)
 	mobile-sdk/android/test
 	mobile-sdk/ios/test
 
