@@ -2,6 +2,9 @@ module github.com/tocsin-oncall/tocsin
 
 go 1.26.0
 
+// Packages of npm bring Go along now and then.
+ignore ./mobile-sdk/web/node_modules
+
 require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.1
 	buf.build/go/protovalidate v1.4.0
