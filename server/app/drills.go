@@ -80,27 +80,13 @@ func (w *drills) register(r prometheus.Registerer) {
 
 // run looks until ctx ends.
 func (w *drills) run(ctx context.Context) error {
-	tick := time.NewTicker(w.every)
-	defer tick.Stop()
-	for {
-		if err := w.round(ctx); err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "fire drills were not looked after", slog.Any("error", err))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	return rounds(ctx, w.every, w.log, "fire drills were not looked after", w.round)
 }
 
 // round follows what is running, and now and then looks for what is due.
 func (w *drills) round(ctx context.Context) error {
 	snap, now := w.directory.Snapshot(), w.now()
-	mine := map[store.Partition]bool{}
-	for _, p := range w.owned() {
-		mine[p] = true
-	}
+	mine := mineOf(w.owned())
 	open, err := w.ledger.OpenDrills(ctx)
 	if err != nil {
 		return err
@@ -328,11 +314,11 @@ func (w *drills) summarise(ctx context.Context, snap *directory.Snapshot, p *dir
 	if len(held) == 0 {
 		return nil
 	}
-	switch err := w.ledger.PutOnce(ctx, name, []byte{1}, 2*(summaryAfter+summaryLate)); {
-	case fault.KindOf(err) == fault.Exists:
-		return nil
-	case err != nil:
+	first, err := claims(w.ledger.PutOnce).first(ctx, name, 2*(summaryAfter+summaryLate))
+	if err != nil {
 		delete(w.told, name)
+	}
+	if !first {
 		return err
 	}
 	title, body := drillSummary(snap, p, held, from, to)

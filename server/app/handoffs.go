@@ -38,9 +38,7 @@ var handOffLeads = [...]time.Duration{24 * time.Hour, time.Hour, 0} //nolint:goc
 // run looks until ctx ends.
 func (h *handOffs) run(ctx context.Context) error {
 	from := h.now().Add(-handOffLate)
-	tick := time.NewTicker(h.every)
-	defer tick.Stop()
-	for {
+	return rounds(ctx, h.every, h.log, "hand-offs were not looked at", func(ctx context.Context) error {
 		to := h.now()
 		for _, n := range handOffNews(h.snapshot(), from, to) {
 			h.tell(h.withOpen(ctx, n))
@@ -48,12 +46,8 @@ func (h *handOffs) run(ctx context.Context) error {
 		if to.After(from) { // a clock that is set back tells nothing anew
 			from = to
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+		return nil
+	})
 }
 
 // handOffNotice is one notice, and the hand-off that it is about.

@@ -60,18 +60,7 @@ func (k *phoneKeeper) register(r prometheus.Registerer) {
 
 // run does a round now and then until ctx ends.
 func (k *phoneKeeper) run(ctx context.Context) error {
-	tick := time.NewTicker(k.every)
-	defer tick.Stop()
-	for {
-		if err := k.round(ctx); err != nil && ctx.Err() == nil {
-			k.log.WarnContext(ctx, "phones were not looked after", slog.Any("error", err))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	return rounds(ctx, k.every, k.log, "phones were not looked after", k.round)
 }
 
 // kept is a device with the last that was heard of it.
@@ -101,10 +90,7 @@ func (k *phoneKeeper) round(ctx context.Context) error {
 	}
 	now := k.now()
 	k.count(snap, all, now)
-	mine := map[store.Partition]bool{}
-	for _, p := range k.owned() {
-		mine[p] = true
-	}
+	mine := mineOf(k.owned())
 	var silent []kept
 	for _, d := range all {
 		if !mine[store.PartitionOf(string(d.User))] {

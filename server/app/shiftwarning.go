@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/directory"
-	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/notify"
 	"github.com/tocsin-oncall/tocsin/server/readiness"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -24,7 +23,7 @@ import (
 type shiftWarning struct {
 	directory *directory.Directory
 	words     func(ctx context.Context, ids ...roster.DeviceID) (map[roster.DeviceID]roster.Word, error)
-	once      func(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	once      claims
 	tell      func(notify.News)
 	owned     func() []store.Partition
 	now       func() time.Time
@@ -47,27 +46,13 @@ const warnedFor = 48 * time.Hour
 
 // run looks now and then until ctx ends.
 func (w *shiftWarning) run(ctx context.Context) error {
-	tick := time.NewTicker(w.every)
-	defer tick.Stop()
-	for {
-		if err := w.round(ctx); err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "shifts to come were not looked at", slog.Any("error", err))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	return rounds(ctx, w.every, w.log, "shifts to come were not looked at", w.round)
 }
 
 // round warns of the stints that begin within a day.
 func (w *shiftWarning) round(ctx context.Context) error {
 	snap, now := w.directory.Snapshot(), w.now()
-	mine := map[store.Partition]bool{}
-	for _, p := range w.owned() {
-		mine[p] = true
-	}
+	mine := mineOf(w.owned())
 	longest := leads[len(leads)-1].before
 	for r := range snap.Schedules() {
 		turns, err := snap.Turns(r.ID)
@@ -100,10 +85,7 @@ func (w *shiftWarning) look(ctx context.Context, snap *directory.Snapshot, r *di
 		return nil
 	}
 	name := fmt.Sprintf("unready/%s/%d/%s/%s", r.ID, h.At.Unix(), h.To, leads[i].before)
-	switch err := w.once(ctx, name, []byte{1}, warnedFor); {
-	case fault.KindOf(err) == fault.Exists:
-		return nil
-	case err != nil:
+	if first, err := w.once.first(ctx, name, warnedFor); !first {
 		return err
 	}
 	w.warn(snap, r, h, answer, name, leads[i].words)

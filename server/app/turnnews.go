@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/server/directory"
-	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/notify"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/schedule"
@@ -22,7 +21,7 @@ import (
 // is sent, whoever owns what and however often a server starts.
 type turnNews struct {
 	snapshot func() *directory.Snapshot
-	once     func(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	once     claims
 	tell     func(notify.News)
 	owned    func() []store.Partition
 	now      func() time.Time
@@ -43,33 +42,22 @@ const (
 
 // run looks now and then until ctx ends.
 func (n *turnNews) run(ctx context.Context) error {
-	tick := time.NewTicker(n.every)
-	defer tick.Stop()
 	var looked time.Time // for gaps
-	for {
+	return rounds(ctx, n.every, n.log, "cover requests and gaps were not looked at", func(ctx context.Context) error {
 		gaps := n.now().Sub(looked) >= gapsEvery
-		switch err := n.round(ctx, gaps); {
-		case err != nil && ctx.Err() == nil:
-			n.log.WarnContext(ctx, "cover requests and gaps were not looked at", slog.Any("error", err))
-		case gaps:
+		err := n.round(ctx, gaps)
+		if err == nil && gaps {
 			looked = n.now()
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+		return err
+	})
 }
 
 // round tells what is to be told now; of gaps, too, when asked. One that fails
 // keeps nothing back of the others.
 func (n *turnNews) round(ctx context.Context, gaps bool) error {
 	s, now := n.snapshot(), n.now()
-	mine := map[store.Partition]bool{}
-	for _, p := range n.owned() {
-		mine[p] = true
-	}
+	mine := mineOf(n.owned())
 	var errs []error
 	for c := range s.Covers() {
 		if !mine[store.PartitionOf(string(c.Schedule))] {
@@ -95,11 +83,7 @@ func (n *turnNews) round(ctx context.Context, gaps bool) error {
 
 // first reports whether nobody has told what has this name.
 func (n *turnNews) first(ctx context.Context, name string, kept time.Duration) (bool, error) {
-	err := n.once(ctx, "told/"+name, []byte{1}, kept)
-	if fault.KindOf(err) == fault.Exists && err != nil {
-		return false, nil
-	}
-	return err == nil, err
+	return n.once.first(ctx, "told/"+name, kept)
 }
 
 // cover tells what there is to tell about one request.

@@ -29,7 +29,7 @@ type vacations struct {
 	directory *directory.Directory
 	fetch     func(ctx context.Context, url string) ([]byte, error)
 	keep      func(ctx context.Context, user roster.UserID, r store.Reading) error
-	once      func(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	once      claims
 	tell      func(notify.News)
 	owned     func() []store.Partition
 	now       func() time.Time
@@ -47,26 +47,12 @@ var awayLeads = []time.Duration{24 * time.Hour, 7 * 24 * time.Hour, 14 * 24 * ti
 
 // run looks now and then until ctx ends.
 func (w *vacations) run(ctx context.Context) error {
-	tick := time.NewTicker(w.every)
-	defer tick.Stop()
-	for {
-		if err := w.round(ctx); err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "calendars of vacations were not looked after", slog.Any("error", err))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	return rounds(ctx, w.every, w.log, "calendars of vacations were not looked after", w.round)
 }
 
 func (w *vacations) round(ctx context.Context) error {
 	snap, now := w.directory.Snapshot(), w.now()
-	mine := map[store.Partition]bool{}
-	for _, p := range w.owned() {
-		mine[p] = true
-	}
+	mine := mineOf(w.owned())
 	var g errgroup.Group // not WithContext: one calendar must not stop the others
 	g.SetLimit(readAtOnce)
 	var told []error
@@ -87,10 +73,7 @@ func (w *vacations) read(ctx context.Context, snap *directory.Snapshot, v *direc
 	_, _ = h.Write([]byte(v.User)) // never fails; spreads the readings over the time
 	seconds := int64(readEvery / time.Second)
 	slot := (now.Unix() + int64(h.Sum32())%seconds) / seconds
-	switch err := w.once(ctx, fmt.Sprintf("vacations/%s/%d/%d", v.User, v.Created.UnixMilli(), slot), []byte{1}, 2*readEvery); {
-	case fault.KindOf(err) == fault.Exists:
-		return nil
-	case err != nil:
+	if first, err := w.once.first(ctx, fmt.Sprintf("vacations/%s/%d/%d", v.User, v.Created.UnixMilli(), slot), 2*readEvery); !first {
 		return err
 	}
 	away, err := w.absences(ctx, snap, v, now)
@@ -146,13 +129,13 @@ func (w *vacations) warn(ctx context.Context, snap *directory.Snapshot, user ros
 			continue
 		}
 		name := fmt.Sprintf("away/%s/%d/%s/%d", c.Schedules[0], c.Start.Unix(), user, int(awayLeads[i].Hours()))
-		switch err := w.once(ctx, name, []byte{1}, longest+warnedFor); {
-		case fault.KindOf(err) == fault.Exists:
-			continue
-		case err != nil:
+		first, err := w.once.first(ctx, name, longest+warnedFor)
+		if err != nil {
 			return err
 		}
-		w.told(snap, c, name, now)
+		if first {
+			w.told(snap, c, name, now)
+		}
 	}
 	return nil
 }
