@@ -27,19 +27,12 @@ func (s *calendars) CheckVacations(ctx context.Context, req *pb.CheckVacationsRe
 	}
 	snap := s.c.Directory.Snapshot()
 	u, ok := snap.GetUser(id)
-	switch {
-	case !ok:
+	if !ok {
 		return nil, missing("user", userName(id))
-	case s.c.Fetch == nil:
-		return nil, fault.New(fault.Precondition, "NO_CALENDARS", "this server reads no calendars of others")
-	}
-	raw, err := s.c.Fetch(ctx, req.GetUrl())
-	if err != nil {
-		return nil, err
 	}
 	from := s.c.Now()
 	to := from.Add(vacationsAhead)
-	away, err := calendar.Absences(raw, snap.Zone(u.Zone), from, to)
+	away, err := s.absences(ctx, req.GetUrl(), snap.Zone(u.Zone), from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +48,18 @@ func (s *calendars) CheckVacations(ctx context.Context, req *pb.CheckVacationsRe
 		})
 	}
 	return out, nil
+}
+
+// absences reads what a calendar of others says of [from, to), on the wall of a zone.
+func (s *calendars) absences(ctx context.Context, address string, zone *time.Location, from, to time.Time) ([]calendar.Absence, error) {
+	if s.c.Fetch == nil {
+		return nil, fault.New(fault.Precondition, "NO_CALENDARS", "this server reads no calendars of others")
+	}
+	raw, err := s.c.Fetch(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return calendar.Absences(raw, zone, from, to)
 }
 
 // vacationer is the person whose calendar of vacations is named, if the caller may
@@ -80,18 +85,11 @@ func (s *calendars) vacationer(ctx context.Context, snap *directory.Snapshot, na
 func (s *calendars) SetVacationCalendar(ctx context.Context, req *pb.SetVacationCalendarRequest) (*pb.VacationCalendar, error) {
 	snap := s.c.Directory.Snapshot()
 	u, err := s.vacationer(ctx, snap, req.GetUser())
-	switch {
-	case err != nil:
-		return nil, err
-	case s.c.Fetch == nil:
-		return nil, fault.New(fault.Precondition, "NO_CALENDARS", "this server reads no calendars of others")
-	}
-	raw, err := s.c.Fetch(ctx, req.GetUrl())
 	if err != nil {
 		return nil, err
 	}
 	now := s.c.Now()
-	found, err := calendar.Absences(raw, snap.Zone(u.Zone), now, now.Add(directory.AbsencesAhead))
+	found, err := s.absences(ctx, req.GetUrl(), snap.Zone(u.Zone), now, now.Add(directory.AbsencesAhead))
 	if err != nil {
 		return nil, err
 	}
