@@ -60,12 +60,8 @@ func (e Enroller) Create(ctx context.Context, user roster.UserID, by Principal) 
 	}
 	code := randomText(enrolCodeLength)
 	en := Enrolment{User: user, By: by.String(), Expires: e.Now().Add(EnrolmentLife).UTC().Truncate(time.Second)}
-	value, err := json.Marshal(en)
-	if err != nil {
-		return Link{}, fmt.Errorf("encode enrolment of %s: %w", user, err)
-	}
-	if err := e.Store.PutOnce(ctx, enrolKey(code), value, EnrolmentLife); err != nil {
-		return Link{}, fmt.Errorf("keep enrolment of %s: %w", user, err)
+	if err := e.keep(ctx, code, en, EnrolmentLife); err != nil {
+		return Link{}, err
 	}
 	base = base.JoinPath("enrol")
 	base.Fragment = code
@@ -84,11 +80,34 @@ func (e Enroller) Redeem(ctx context.Context, code string) (Enrolment, error) {
 	return e.look(ctx, code, e.Store.Take)
 }
 
-func (e Enroller) look(ctx context.Context, code string, get func(context.Context, string) ([]byte, error)) (Enrolment, error) {
-	if i := strings.LastIndexByte(code, '#'); i >= 0 {
-		code = code[i+1:]
+// GiveBack makes a redeemed code usable again for what is left of its time:
+// nothing came of it.
+func (e Enroller) GiveBack(ctx context.Context, code string, en Enrolment) error {
+	left := en.Expires.Sub(e.Now())
+	if left <= 0 {
+		return nil
 	}
-	code = strings.TrimSpace(code)
+	return e.keep(ctx, bare(code), en, left)
+}
+
+func (e Enroller) keep(ctx context.Context, code string, en Enrolment, life time.Duration) error {
+	value, err := json.Marshal(en)
+	if err != nil {
+		return fmt.Errorf("encode enrolment of %s: %w", en.User, err)
+	}
+	if err := e.Store.PutOnce(ctx, enrolKey(code), value, life); err != nil {
+		return fmt.Errorf("keep enrolment of %s: %w", en.User, err)
+	}
+	return nil
+}
+
+// bare is the code of what a person pasted, which may be the whole link.
+func bare(code string) string {
+	return strings.TrimSpace(code[strings.LastIndexByte(code, '#')+1:])
+}
+
+func (e Enroller) look(ctx context.Context, code string, get func(context.Context, string) ([]byte, error)) (Enrolment, error) {
+	code = bare(code)
 	gone := fault.New(fault.Unauthenticated, "ENROLMENT_INVALID", "the enrolment link was used, is over or never existed; ask for a new one")
 	if len(code) != enrolCodeLength || !isKeyText(code) {
 		return Enrolment{}, gone

@@ -103,6 +103,20 @@ func TestEnrolment(t *testing.T) {
 	_, err = c.RegisterDevice(r.as(admin), &pb.RegisterDeviceRequest{Device: stranger})
 	wants(t, err, codes.PermissionDenied, "NOT_THIS_DEVICE")
 
+	// A link whose phone was refused is as good as before.
+	link, err = c.CreateEnrolment(r.as(admin), &pb.CreateEnrolmentRequest{User: "users/ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.EnrolDevice(t.Context(), &pb.EnrolDeviceRequest{Code: link.GetUri(), Device: stranger})
+	wants(t, err, codes.PermissionDenied, "NOT_THIS_DEVICE")
+	stranger.InstallId = app("").GetInstallId() // the app was reset
+	if _, err = c.EnrolDevice(t.Context(), &pb.EnrolDeviceRequest{Code: link.GetCode(), Device: stranger}); err != nil {
+		t.Fatalf("a link whose phone was refused: %v", err)
+	}
+	_, err = c.EnrolDevice(t.Context(), &pb.EnrolDeviceRequest{Code: link.GetCode(), Device: stranger})
+	wants(t, err, codes.Unauthenticated, "ENROLMENT_CODE")
+
 	// A link is good for ten minutes.
 	link, err = c.CreateEnrolment(r.as(admin), &pb.CreateEnrolmentRequest{User: "users/ben"})
 	if err != nil {

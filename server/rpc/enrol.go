@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"log/slog"
+	"time"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/auth"
@@ -81,6 +83,7 @@ func (s *devices) EnrolDevice(ctx context.Context, req *pb.EnrolDeviceRequest) (
 	r := &registration{user: en.User, message: req.GetDevice()}
 	d, err := s.register(ctx, r)
 	if err != nil {
+		s.giveBack(ctx, req.GetCode(), en)
 		return nil, err
 	}
 	m, err := s.message(ctx, d)
@@ -88,4 +91,14 @@ func (s *devices) EnrolDevice(ctx context.Context, req *pb.EnrolDeviceRequest) (
 		return nil, err
 	}
 	return &pb.EnrolDeviceResponse{Device: m, Credential: r.credential, UserDisplayName: u.Name, Organization: s.organization()}, nil
+}
+
+// giveBack lets a code be used again whose phone has not got a credential, so
+// that what was wrong can be mended and nobody has to ask for another link.
+func (s *devices) giveBack(ctx context.Context, code string, en auth.Enrolment) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := s.enroller().GiveBack(ctx, code, en); err != nil {
+		s.c.Log.WarnContext(ctx, "enrolment used up by a call that failed", slog.String("user", string(en.User)), slog.Any("error", err))
+	}
 }

@@ -74,8 +74,8 @@ type DeviceServiceClient interface {
 	// Errors: as for the service; NOT_FOUND (NO_WEB_APP) where browsers are not paged.
 	GetWebPushKey(ctx context.Context, in *GetWebPushKeyRequest, opts ...grpc.CallOption) (*WebPushKey, error)
 	// Exchanges a code for a device and its credential, which is shown this once.
-	// Needs no other credential. When the answer is lost, the code is used up: ask
-	// for a new link.
+	// Needs no other credential. A call that fails leaves the code usable; when
+	// the answer is lost it is used up: ask for a new link.
 	//
 	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
@@ -370,8 +370,8 @@ type DeviceServiceServer interface {
 	// Errors: as for the service; NOT_FOUND (NO_WEB_APP) where browsers are not paged.
 	GetWebPushKey(context.Context, *GetWebPushKeyRequest) (*WebPushKey, error)
 	// Exchanges a code for a device and its credential, which is shown this once.
-	// Needs no other credential. When the answer is lost, the code is used up: ask
-	// for a new link.
+	// Needs no other credential. A call that fails leaves the code usable; when
+	// the answer is lost it is used up: ask for a new link.
 	//
 	// Errors: as for the service; UNAUTHENTICATED (ENROLMENT_CODE) for a code
 	// that is unknown, used or over 10 minutes old.
