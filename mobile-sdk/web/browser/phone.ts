@@ -12,6 +12,7 @@ declare global {
   // What browser/page.ts puts there.
   var tocsin: typeof import("../src/index.js");
   var client: Client;
+  var cards: typeof import("../src/screen.js").cards;
 }
 
 /** A notification on the screen. */
@@ -162,11 +163,11 @@ export class Phone {
     }, code);
   }
 
-  /** What is on the screen. */
+  /** What is on the screen. Nothing asks for it while a card is being shown: the browser would lose that one (src/screen.ts). */
   cards(): Promise<Shown[]> {
     return this.page.evaluate(async () => {
       const registration = await navigator.serviceWorker.ready;
-      return (await registration.getNotifications()).map((n) => ({
+      return (await cards(registration)).map((n) => ({
         title: n.title,
         body: n.body,
         tag: n.tag,

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { until, type Shown } from "./phone.js";
 import { vectors } from "./vectors.js";
 import { world } from "./world.js";
@@ -27,14 +27,19 @@ function push(change: (data: Record<string, unknown>, n: Payload["notification"]
   return page;
 }
 
-/** Hands a push over, and returns what is on the screen once it was reported or shown. */
-async function shown(p: Payload): Promise<Shown | undefined> {
-  await w.ann.deliver(p);
-  const { d } = p.notification.data;
-  await until(
-    () => w.ann.page.evaluate((key) => client.app.store.get("seen", key).then((s) => s !== undefined), `d ${String(d)}`),
+/** Waits until a push was shown. */
+function seen(p: Payload): Promise<boolean> {
+  const key = `d ${String(p.notification.data["d"])}`;
+  return until(
+    () => w.ann.page.evaluate((key) => client.app.store.get("seen", key).then((s) => s !== undefined), key),
     () => w.ann.cards(),
   );
+}
+
+/** Hands a push over, and returns what is on the screen once it was shown. */
+async function shown(p: Payload): Promise<Shown | undefined> {
+  await w.ann.deliver(p);
+  await seen(p);
   return (await w.ann.cards()).find((c) => c.tag === p.notification.tag);
 }
 
@@ -121,6 +126,36 @@ describe("a clock that is an hour off", () => {
     await w.ann.tap(card.tag, "ack");
     expect((await w.sandbox.incident(incident)).state).toBe("STATE_ACKNOWLEDGED");
     await w.ann.stopWorker();
+  });
+});
+
+describe("a page that comes while one is answered", () => {
+  afterEach(() => w.ann.stopWorker()); // it shall be slow no more
+
+  test("is not looked for while it is being shown", async () => {
+    const [first, second] = [push(), push()];
+    await shown(first);
+    await w.ann.order({ slow: 300 });
+    await w.ann.deliver(second);
+    await Promise.all([w.ann.tap(first.notification.tag, "ack"), seen(second)]);
+    await w.ann.order({ calm: true });
+    expect((await w.ann.cards()).map((c) => c.tag)).toEqual(expect.arrayContaining([first, second].map((p) => p.notification.tag)));
+  });
+
+  test("is not covered by the answer", async () => {
+    const first = push((data) => (data["r"] = 1));
+    const second = structuredClone(first);
+    Object.assign(second.notification.data, { d: crypto.randomUUID(), r: 2 });
+    await shown(first);
+    await w.ann.order({ slow: 300 });
+    const tapped = w.ann.tap(first.notification.tag, "ack");
+    await w.ann.order({ looks: 2 }); // the test's own, and the worker's before it shows the tap
+    await w.ann.deliver(second);
+    await Promise.all([tapped, seen(second)]);
+    expect((await w.ann.cards()).find((c) => c.tag === first.notification.tag)).toMatchObject({
+      title: second.notification.title,
+      data: { d: second.notification.data["d"] },
+    });
   });
 });
 

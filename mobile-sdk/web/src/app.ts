@@ -2,6 +2,7 @@ import { Api } from "./api.js";
 import { Clock } from "./clock.js";
 import { StorageError, type TocsinError } from "./errors.js";
 import { inTurn } from "./locks.js";
+import { cards } from "./screen.js";
 import { Store } from "./store.js";
 import type { Tap } from "./taps.js";
 
@@ -169,7 +170,7 @@ export class App {
       const registration = await registrationOf();
       const subscription = await registration?.pushManager.getSubscription();
       await subscription?.unsubscribe();
-      for (const card of (await registration?.getNotifications()) ?? []) {
+      for (const card of registration ? await cards(registration) : []) {
         card.close();
       }
       this.tell({ type: "session" });

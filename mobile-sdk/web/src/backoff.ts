@@ -28,3 +28,22 @@ export function rest(milliseconds: number, signal?: AbortSignal, wake?: Promise<
     void wake?.then(end, end);
   });
 }
+
+/** The promise, or `otherwise` when it fails or takes longer than so many milliseconds. */
+export function within<T, U>(milliseconds: number, promise: Promise<T>, otherwise: U): Promise<T | U> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      resolve(otherwise);
+    }, milliseconds);
+    promise.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      () => {
+        clearTimeout(timer);
+        resolve(otherwise);
+      },
+    );
+  });
+}

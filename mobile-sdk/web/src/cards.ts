@@ -168,34 +168,3 @@ function optionsOf(there: Shown): ShowOptions {
 function buttons(options: ShowOptions, ...all: [action: string, title: string][]): { action: string; title: string }[] {
   return options.actions ? all.map(([action, title]) => ({ action, title })) : [];
 }
-
-/** Shows a card. Returns why the person cannot see it: "" when it is shown, "permission" when the browser may not. */
-export async function show(registration: ServiceWorkerRegistration, card: Card): Promise<"" | "permission"> {
-  try {
-    await registration.showNotification(card.title, card.options);
-    return "";
-  } catch (error) {
-    if (Notification.permission !== "granted") {
-      return "permission";
-    }
-    // An option that this browser does not like must not hide a page.
-    const { body, tag, data } = card.options;
-    if (!(error instanceof TypeError)) {
-      throw error;
-    }
-    await registration.showNotification(card.title, { body: body ?? "", tag: tag ?? "", data: data });
-    return "";
-  }
-}
-
-/** Puts the card of a tap in the place of the one that was tapped, unless there is news there. */
-export async function showTap(registration: ServiceWorkerRegistration | undefined, tap: Tap, texts: Texts): Promise<void> {
-  const card = cardOfTap(tap, texts);
-  if (!registration || !card) {
-    return;
-  }
-  const [there] = tap.card?.tag ? await registration.getNotifications({ tag: tap.card.tag }) : [];
-  if (isStillThere(tap, there)) {
-    await show(registration, card);
-  }
-}

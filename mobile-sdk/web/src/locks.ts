@@ -25,3 +25,10 @@ export async function inTurn<T>(name: string, work: () => Promise<T>, signal?: A
   const manager = locks();
   return manager ? manager.request(name, signal ? { signal } : {}, work) : work();
 }
+
+/** The same; but who has waited for so many milliseconds goes ahead, whatever the other is doing. */
+export function inTurnOrAfter<T>(name: string, patience: number, work: () => Promise<T>): Promise<T> {
+  let begun: Promise<T> | undefined;
+  const turn = inTurn(name, () => (begun = work()), AbortSignal.timeout(patience));
+  return turn.catch(() => begun ?? work());
+}

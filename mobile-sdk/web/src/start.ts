@@ -1,6 +1,7 @@
 import { App, registrationOf, type AppOptions } from "./app.js";
-import { english, showTap, type Texts } from "./cards.js";
+import { english, type Texts } from "./cards.js";
 import { Receipts } from "./receipts.js";
+import { showTap } from "./screen.js";
 import { Taps } from "./taps.js";
 
 /** What a page works with. */

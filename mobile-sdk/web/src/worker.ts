@@ -1,10 +1,12 @@
 import { App, type AppOptions } from "./app.js";
-import { cardOf, english, show, showTap, type Texts } from "./cards.js";
+import { within } from "./backoff.js";
+import { cardOf, english, type Shown, type Texts } from "./cards.js";
 import { confirmTest, deviceId, renewSealKey, sealKey, testOf } from "./device.js";
 import { isLoud, judge, type Verdict } from "./judge.js";
 import { pushOf, readOpened, readPush, type OpenedText, type Push, type ShowOptions } from "./push.js";
 import { checkPushes, mendPushes } from "./pushes.js";
 import { Receipts, type Receipt } from "./receipts.js";
+import { glance, replace, show, showTap, type Hidden } from "./screen.js";
 import { open } from "./seal.js";
 import { isPending, Taps } from "./taps.js";
 
@@ -41,8 +43,6 @@ const syncTag = "tocsin";
 const eventTime = 240_000;
 /** And for so long on receipts: after that the browser wakes the worker when the network is back. */
 const reportTime = 60_000;
-/** Nothing keeps a page from the screen for longer, in milliseconds. */
-const glance = 1500;
 
 /**
  * Does all that a service worker has to do to be paged: shows pushes, takes taps
@@ -146,10 +146,13 @@ class PushWorker {
     }
     const verdict = app ? await this.judge(app, push) : isLoud(push.kind) ? "ring" : "replace";
     const opened = app && push.sealed ? await within(glance, this.unseal(app, push), undefined) : undefined;
-    const there = verdict === "duplicate" || verdict === "stale" ? await this.cardThere(push) : undefined;
-    const card = cardOf(push, verdict, this.texts, opened, there);
     const { icon, badge } = this.options;
-    const hidden = await show(scope.registration, { ...card, options: { ...(icon ? { icon } : {}), ...(badge ? { badge } : {}), ...card.options } });
+    const make = (there?: Shown) => {
+      const { title, options } = cardOf(push, verdict, this.texts, opened, there);
+      return { title, options: { ...(icon ? { icon } : {}), ...(badge ? { badge } : {}), ...options } };
+    };
+    const overtaken = verdict === "duplicate" || verdict === "stale";
+    const hidden = await (overtaken ? replace(scope.registration, push.options.tag ?? "", make) : show(scope.registration, make()));
     if (app && push.wipe === "") {
       await within(glance, remember(app, push, verdict), undefined);
     }
@@ -175,12 +178,6 @@ class PushWorker {
     }
     const binding = { delivery: push.delivery, incident: push.incident, device: deviceId(app), key: key.id, deadline: (push.deadline ?? 0) / 1000 };
     return readOpened(await open(key, push.sealed, binding));
-  }
-
-  private async cardThere(push: Push) {
-    const tag = push.options.tag ?? "";
-    const all = tag ? await within(glance, scope.registration.getNotifications({ tag }), []) : [];
-    return all[0];
   }
 
   /** What is done once the push is on the screen. */
@@ -286,13 +283,13 @@ interface After {
   parts: Parts | undefined;
   verdict: Verdict;
   /** Why the person cannot see it; "" when he can. */
-  hidden: "" | "permission";
+  hidden: Hidden;
   /** Whether it had a sealed text that did not open. */
   unopened: boolean;
 }
 
 /** What there is to say about a push, once it was shown. */
-function receiptsOf(app: App, push: Push, verdict: Verdict, hidden: "" | "permission", unopened: boolean): Receipt[] {
+function receiptsOf(app: App, push: Push, verdict: Verdict, hidden: Hidden, unopened: boolean): Receipt[] {
   const received = receipt(app, push, "STATE_RECEIVED", unopened ? "decrypt" : "");
   if (hidden !== "") {
     return [received, receipt(app, push, "STATE_SUPPRESSED", hidden)];
@@ -357,23 +354,4 @@ async function setBadge(badge: number | undefined): Promise<void> {
 async function registerSync(): Promise<void> {
   const { sync } = scope.registration as { sync?: { register: (tag: string) => Promise<void> } };
   await sync?.register(syncTag).catch(() => undefined);
-}
-
-/** The promise, or `otherwise` when it fails or takes longer than so many milliseconds. */
-function within<T, U>(milliseconds: number, promise: Promise<T>, otherwise: U): Promise<T | U> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => {
-      resolve(otherwise);
-    }, milliseconds);
-    promise.then(
-      (value) => {
-        clearTimeout(timer);
-        resolve(value);
-      },
-      () => {
-        clearTimeout(timer);
-        resolve(otherwise);
-      },
-    );
-  });
 }
