@@ -227,8 +227,21 @@ func (c *checker) inForce(versions []ledger.Policy, at time.Time) []ledger.Polic
 	return may
 }
 
-// archive is I18: an archived incident is one key, and tells all.
+// archive is I18: an archived incident is one key, and tells all; and nothing is
+// kept that belongs to nobody.
 func (c *checker) archive() {
+	for _, key := range c.f.Endless {
+		c.broken("I18", "", time.Time{}, "the key %q would stay for ever", key)
+	}
+	there := map[incident.ID]bool{}
+	for _, r := range c.f.Records {
+		there[r.Incident.ID] = true
+	}
+	for id, beside := range c.f.Beside {
+		if !there[id] {
+			c.broken("I18", id, time.Time{}, "it is gone, and %v is left of it", beside)
+		}
+	}
 	for _, r := range c.f.Records {
 		if !r.Archived {
 			continue

@@ -37,6 +37,7 @@ type Found struct {
 	Open    map[incident.ID]bool            // the index of open incidents
 	Timers  map[incident.ID]time.Time       // the index of timers
 	Beside  map[incident.ID][]string        // keys beside an incident's own
+	Endless []string                        // keys that should end by themselves, and have no end
 	Inbox   int                             // accepted events that wait while all instances run and nothing is sent any more
 	Work    int                             // work that does
 	Dead    []string                        // dead letters

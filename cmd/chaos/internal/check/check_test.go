@@ -270,6 +270,8 @@ func TestPlantedViolations(t *testing.T) {
 			s.lengthen(waiting, incident.Entry{At: at(99), Type: incident.EntryAssigned, Users: []roster.UserID{"bo"}, Via: incident.ViaPolicy, Level: 1})
 		}},
 		{"an archive with something left beside it", "I18", func(s *story) { s.found.Beside["two"] = []string{"{x}:tl:two"} }},
+		{"what is left of an incident that is gone", "I18", func(s *story) { s.found.Beside["nine"] = []string{"{x}:tl:nine"} }},
+		{"a key that should end, and has no end", "I18", func(s *story) { s.found.Endless = []string{"{x}:rq:one"} }},
 		{"an archive without a timeline", "I18", func(s *story) { s.found.Records[over].Timeline = nil }},
 		{"a restart that took too long", "I19", func(s *story) { s.book.Harms[2].Served = at(90) }},
 		{"a replica that took the place of its master too late", "I19", func(s *story) {
