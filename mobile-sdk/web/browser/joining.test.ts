@@ -193,6 +193,24 @@ describe("a device that is taken out", () => {
     expect((await ann.kept()).things).toEqual([]);
   });
 
+  test("by the person here is out also while a push service does not answer", async () => {
+    const { ann, sandbox } = w;
+    const device = await ann.page.evaluate(() => client.app.session?.device ?? "");
+    await fetch(`${ann.site.origin}/stub/subscription`, { method: "DELETE" });
+    ann.site.silent = true;
+    await ann.page.evaluate(() => void tocsin.checkPushes(client.app).catch(() => undefined));
+    await until(
+      () => ann.page.evaluate(() => navigator.locks.query().then(({ held }) => held?.some((lock) => lock.name === "tocsin pushes"))),
+      () => ann.site.seen,
+    );
+    expect(await ann.page.evaluate(() => tocsin.signOut(client.app))).toBe(true);
+    expect((await ann.kept()).things).toEqual([]);
+    expect(await sandbox.admin(`/v1/${device}`)).toMatchObject({ state: "STATE_REVOKED" });
+    ann.site.silent = false;
+    await ann.back(); // the subscription under way ends with its page
+    expect(await ann.join()).toMatchObject({ state: "on" });
+  });
+
   test("by the person here is out also when the server cannot be told, and another person can join", async () => {
     const { ann, sandbox } = w;
     await sandbox.line({ mode: "down" });

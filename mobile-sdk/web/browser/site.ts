@@ -29,6 +29,8 @@ export interface Seen {
 export class Site {
   /** What was called, in order. */
   readonly seen: Seen[] = [];
+  /** While it is set the push service answers nobody who subscribes. */
+  silent = false;
   private readonly server: Server;
   private bundles = new Map<string, Uint8Array>();
   private subscription: unknown = null;
@@ -99,6 +101,8 @@ export class Site {
   private async subscribe(req: IncomingMessage, res: ServerResponse): Promise<void> {
     if (req.method === "DELETE") {
       this.subscription = null;
+    } else if (req.method === "POST" && this.silent) {
+      return;
     } else if (req.method === "POST") {
       const { key } = JSON.parse(await textOf(req)) as { key: string };
       const made = await this.sandbox.subscribe(`${this.name} ${String(Date.now())}`);

@@ -1,7 +1,7 @@
 import { Api } from "./api.js";
 import { Clock } from "./clock.js";
 import { StorageError, type TocsinError } from "./errors.js";
-import { inTurn } from "./locks.js";
+import { inTurnOrAfter } from "./locks.js";
 import { cards } from "./screen.js";
 import { Store } from "./store.js";
 import type { Tap } from "./taps.js";
@@ -156,24 +156,31 @@ export class App {
    * receipts, cards on the screen, and the subscription to pushes. Nothing, when
    * somebody has signed in since: another page may have been faster.
    *
+   * `first` is done before, in the same turn: no registration of this browser is
+   * under way then, which could reach the server after it. Only one that takes
+   * longer than five seconds is not waited for, as nobody shall stay signed in
+   * because a push service does not answer. The promise has what `first` had.
+   *
    * @internal
    */
-  wipe(): Promise<void> {
+  wipe<T>(first?: () => Promise<T>): Promise<T | undefined> {
     const gone = this.current?.credential;
     this.current = undefined;
-    return inTurn(`${this.store.name} pushes`, async () => {
+    return inTurnOrAfter(`${this.store.name} pushes`, 5000, async () => {
+      const done = await first?.();
       const is = (value: unknown) => (value as Session | undefined)?.credential === gone;
       if (!(await this.store.forget(sessionKey, is, installKey))) {
         await this.refresh();
-        return;
+        return done;
       }
+      this.tell({ type: "session" });
       const registration = await registrationOf();
-      const subscription = await registration?.pushManager.getSubscription();
-      await subscription?.unsubscribe();
       for (const card of registration ? await cards(registration) : []) {
         card.close();
       }
-      this.tell({ type: "session" });
+      const subscription = await registration?.pushManager.getSubscription();
+      await subscription?.unsubscribe();
+      return done;
     });
   }
 

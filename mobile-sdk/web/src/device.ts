@@ -2,7 +2,6 @@ import { idOf, type Schemas } from "./api.js";
 import type { App, Session } from "./app.js";
 import { toBase64 } from "./bytes.js";
 import { TocsinError } from "./errors.js";
-import { inTurn } from "./locks.js";
 import { newSealKey, type SealKey } from "./seal.js";
 
 /** The device's record on the server. */
@@ -89,18 +88,15 @@ export async function enrol(app: App, link: EnrolmentLink, about: { displayName?
  * in the person's list until somebody takes it out there, and is not paged.
  */
 export async function signOut(app: App): Promise<boolean> {
+  const credential = app.session?.credential;
   const tell = () =>
-    app.api.post("/v1/devices/{device}:revoke", { path: { device: "me" }, body: { reason: "signed out" }, timeout: 5000 }).then(
-      () => true,
-      (error: unknown) => error instanceof TocsinError && error.remedy === "sign_in",
-    );
-  let told = false;
-  if (app.session) {
-    // A registration under way could reach the server after this, and make the browser a device once more.
-    const turn = AbortSignal.timeout(5000);
-    told = await inTurn(`${app.store.name} pushes`, tell, turn).catch(tell);
-  }
-  await app.wipe();
+    app.api
+      .post("/v1/devices/{device}:revoke", { path: { device: "me" }, body: { reason: "signed out" }, timeout: 5000, credential: credential ?? "" })
+      .then(
+        () => true,
+        (error: unknown) => error instanceof TocsinError && error.remedy === "sign_in",
+      );
+  const told = (await app.wipe(credential ? tell : undefined)) ?? false;
   if (!told) {
     await app.keep(app.installId(true)); // that record is the former person's until he takes it out
   }

@@ -2,7 +2,7 @@ import { registrationOf, type App } from "./app.js";
 import { equal, fromBase64, toBase64 } from "./bytes.js";
 import { getDevice, permissionOf, register, renewSealKey, type Device, type Reach } from "./device.js";
 import { TocsinError } from "./errors.js";
-import { inTurn } from "./locks.js";
+import { inTurnOrAfter } from "./locks.js";
 
 /**
  * Whether this browser is paged.
@@ -39,7 +39,8 @@ const registeredKey = "registered";
  */
 export function checkPushes(app: App, registration?: ServiceWorkerRegistration): Promise<Pushes> {
   // One at a time: of two that subscribe, the server might believe the one and the browser the other.
-  return inTurn(`${app.store.name} pushes`, () => check(app, registration));
+  // But a push service that never answers one must not hold up all that come.
+  return inTurnOrAfter(`${app.store.name} pushes`, 30_000, () => check(app, registration));
 }
 
 async function check(app: App, registration?: ServiceWorkerRegistration): Promise<Pushes> {
