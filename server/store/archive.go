@@ -23,28 +23,20 @@ type archive struct {
 	prefix     prefix
 }
 
-// maxArchive bounds what an archive may inflate to.
-const maxArchive = 64 << 20
-
 func packArchive(a *archive, f form) []byte {
-	m := &storepb.Archive{
+	return f.pack(a.incident.ID, archiveToProto(a))
+}
+
+func archiveToProto(a *archive) *storepb.Archive {
+	return &storepb.Archive{
 		Incident: incidentToProto(a.incident), Timeline: each(a.timeline, entryToProto),
 		Alerts: each(a.alerts, alertToProto), Deliveries: each(a.deliveries, deliveryToProto),
 	}
-	squeeze(m)
-	return deflate(f.body(m))
 }
 
 func unpackArchive(id incident.ID, pre prefix, body []byte) (*archive, error) {
-	raw, err := inflate(body, maxArchive)
+	m, err := pre.Form.unpack(id, body)
 	if err != nil {
-		return nil, err
-	}
-	var m storepb.Archive
-	if err := pre.Form.read(raw, &m); err != nil {
-		return nil, err
-	}
-	if err := stretch(&m); err != nil {
 		return nil, err
 	}
 	return &archive{

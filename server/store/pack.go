@@ -3,156 +3,122 @@ package store
 import (
 	"bytes"
 	"compress/flate"
+	_ "embed"
 	"fmt"
 	"io"
 	"sync"
 
+	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/store/storepb"
 )
 
-// An archive is most of what a busy installation keeps, so its body is made
-// small before it is deflated: instants become distances from the creation, in
-// the timeline from the entry before, so that what happens at regular intervals
-// is the same over and over; sequence numbers become distances from where they
-// stand, ids of deliveries bytes, and what most archives have in common is in a
-// dictionary.
+// packing is how archives are made small: how their message is squeezed, and
+// the dictionary that it is deflated with. An archive names its own in its first
+// byte and is read by that for ever. Which one is written follows from the form
+// (see [form.packing]): an instance that reads no later form never meets a
+// packing that it does not know.
+type packing byte
 
-// squeeze makes the message of an archive small; stretch undoes it exactly.
-func squeeze(m *storepb.Archive) {
-	m.Chained = true
-	shift(m, distance, func(raw, _ int64) int64 { return raw })
-	for i, e := range m.GetTimeline() {
-		e.Seq -= int32(i + 1)
-	}
-	for _, a := range m.GetAlerts() {
-		if a.GetService() == m.GetIncident().GetService() {
-			a.Service = ""
-		}
-	}
-	for _, d := range m.GetDeliveries() {
-		if raw, _, ok := parseDelivery(d.GetId()); ok && deliveryID(string(raw)) == d.GetId() {
-			m.DeliveryIds, d.Id = append(m.DeliveryIds, raw...), ""
-		}
-	}
-}
+const (
+	firstPacking  packing = 1 // named by nothing, as it was the only one: read, never written
+	secondPacking packing = 2
+)
 
-// distance writes an instant as its distance from another: small for small ones
-// to either side (zigzag), 0 for "not set".
-func distance(ms, origin int64) int64 {
-	if ms == 0 {
-		return 0
-	}
-	d := ms - origin
-	if d >= 0 {
-		d++
-	}
-	return d<<1 ^ d>>63
-}
+// maxArchive bounds what an archive may inflate to.
+const maxArchive = 64 << 20
 
-// instant undoes distance.
-func instant(v, origin int64) int64 {
-	if v == 0 {
-		return 0
-	}
-	d := int64(uint64(v)>>1) ^ -(v & 1)
-	if d > 0 {
-		d--
-	}
-	return d + origin
-}
+// The last three bits of a byte that names a packing: no deflated text begins
+// with a last block of the type that is reserved.
+const packingMark = 7
 
-func stretch(m *storepb.Archive) error {
-	shift(m, instant, func(_, raw int64) int64 { return raw })
-	for i, e := range m.GetTimeline() {
-		e.Seq += int32(i + 1)
-	}
-	for _, a := range m.GetAlerts() {
-		if a.GetService() == "" {
-			a.Service = m.GetIncident().GetService()
-		}
-	}
-	raw := m.GetDeliveryIds()
-	for _, d := range m.GetDeliveries() {
-		if d.GetId() != "" {
-			continue
-		}
-		if len(raw) < 16 {
-			return fmt.Errorf("archive has %d deliveries and too few ids", len(m.GetDeliveries()))
-		}
-		d.Id, raw = deliveryID(string(raw[:16])), raw[16:]
-	}
-	return nil
-}
-
-// shift changes every instant of an archive but the creation, by which it goes,
-// or by the entry before: raw tells which of an instant before and after the
-// change is the one that others go by.
-func shift(m *storepb.Archive, f func(ms, origin int64) int64, raw func(before, after int64) int64) {
-	in := m.GetIncident()
-	if in == nil {
-		in = &storepb.Incident{}
-	}
-	origin := in.GetCreated()
-	move := func(at ...*int64) {
-		for _, a := range at {
-			*a = f(*a, origin)
-		}
-	}
-	move(&in.Updated, &in.FirstAck, &in.ResolvedAt)
-	for _, o := range in.GetOpened() {
-		move(&o.From, &o.To)
-	}
-	for _, a := range in.GetAcks() {
-		move(&a.At, &a.ClientAt)
-	}
-	last := origin
-	for _, e := range m.GetTimeline() {
-		before := e.GetAt()
-		e.At = f(before, last)
-		if at := raw(before, e.GetAt()); at != 0 && m.GetChained() {
-			last = at
-		}
-		move(&e.Until, &e.ClientAt)
-	}
-	for _, a := range m.GetAlerts() {
-		move(&a.First, &a.Last, &a.SourceTime, &a.RepeatsAt)
-	}
-	for _, d := range m.GetDeliveries() {
-		move(&d.Deadline, &d.Queued, &d.Attempted, &d.Accepted, &d.Received, &d.Displayed, &d.Opened, &d.Acted, &d.Ended)
-	}
-}
-
-// dictionary is what archives have in common, the most common last. It may never
-// change: what was written with it is read with it.
-const dictionary = `Europe/Berlin` + `America/New_York` + `"node":"` + `"pod":"` + `"cluster":"` + `"region":"` + `"env":"production"` +
-	`"host":"` + `"value":"` + `"threshold":"` + `"dashboard":"` + `"runbook_url":"https://` + `"runbook":"https://runbooks.` +
-	`"description":"` + `"summary":"` + `"namespace":"` + `"instance":"` + `"job":"` + `"severity":"critical"` + `"labels":{` +
-	`"alertname":"` + `"annotations":{` + `.example.com/` + `http://` + `https://` + `prometheus` + `alertmanager` + `grafana` +
-	`namespace=` + `severity=` + `job=` + `instance=` + `alertname=` + `latency is high on ` + `error rate ` + `High ` + ` is down on ` +
-	`disk ` + `memory ` + `production` + `eu-west-1` + `us-east-1` + `iphone` + `pixel` + `web` + `email` + `webhook` +
-	"action_token" + "notification" + "cli" + "api" + "app" + "merge" + "delivery" + "events" + "rule" + "timer" +
-	"\x12\x04\x08\x01\x1a\x05timer\x32\x03" + "r\x04push" + "*\x04push0\x01" + "\x22\x08\x08\x03\x12\x05" + "\x1a\x06events"
-
-// deflaters are kept: a fresh one allocates more than a megabyte.
+// secondDictionary is what archives have in common. It may never change: what
+// was written with it is read with it. TestMakeDictionary says how it was made.
 //
-//nolint:gochecknoglobals // pool
-var deflaters = sync.Pool{New: func() any {
-	w, _ := flate.NewWriterDict(io.Discard, flate.BestCompression, []byte(dictionary)) // fails for unknown levels only
-	return w
-}}
+//go:embed archive2.dict
+var secondDictionary string
 
-func deflate(b []byte) []byte {
-	var out bytes.Buffer
-	w, _ := deflaters.Get().(*flate.Writer)
-	defer deflaters.Put(w)
-	w.Reset(&out) // keeps the dictionary
+// pack writes the message of an archive. The message is used up.
+func (f form) pack(id incident.ID, m *storepb.Archive) []byte {
+	p := f.packing()
+	squeeze(id, m)
+	return deflaters[p].deflate([]byte{byte(p)<<3 | packingMark}, f.body(m))
+}
+
+// unpack reads the message of an archive.
+func (f form) unpack(id incident.ID, packed []byte) (*storepb.Archive, error) {
+	p := firstPacking
+	if len(packed) > 0 && packed[0]&packingMark == packingMark {
+		p, packed = packing(packed[0]>>3), packed[1:]
+	}
+	d := deflaters[p]
+	if d == nil {
+		return nil, fmt.Errorf("it says that its packing is %d, which no version writes in schema %d: it is damaged", p, f)
+	}
+	raw, err := d.inflate(packed, maxArchive)
+	if err != nil {
+		return nil, err
+	}
+	var m storepb.Archive
+	if err := f.read(raw, &m); err != nil {
+		return nil, err
+	}
+	if p == firstPacking {
+		return &m, stretchFirst(&m)
+	}
+	return &m, stretch(id, &m)
+}
+
+// deflater deflates and inflates with one dictionary. What it works with is
+// kept: a fresh writer allocates more than a megabyte, a reader 40 KB.
+type deflater struct {
+	dictionary       []byte
+	writers, readers sync.Pool
+}
+
+// inflater is what flate gives to read with.
+type inflater interface {
+	io.Reader
+	flate.Resetter
+}
+
+// deflaters of all packings that this version reads.
+//
+//nolint:gochecknoglobals // look-up table, and pools
+var deflaters = newDeflaters()
+
+func newDeflaters() map[packing]*deflater {
+	all := map[packing]*deflater{}
+	for p, dictionary := range dictionaries() {
+		all[p] = &deflater{dictionary: []byte(dictionary)}
+	}
+	return all
+}
+
+// deflate appends the deflated bytes.
+func (d *deflater) deflate(to, b []byte) []byte {
+	out := bytes.NewBuffer(to)
+	w, ok := d.writers.Get().(*flate.Writer)
+	if ok {
+		w.Reset(out) // keeps the dictionary
+	} else {
+		w, _ = flate.NewWriterDict(out, flate.BestCompression, d.dictionary) // fails for unknown levels only
+	}
+	defer d.writers.Put(w)
 	_, _ = w.Write(b)
 	_ = w.Close() // a bytes.Buffer takes all
 	return out.Bytes()
 }
 
-func inflate(b []byte, most int64) ([]byte, error) {
-	out, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(b), []byte(dictionary)), most+1))
+// inflate undoes deflate. What would have more bytes than most is an error.
+func (d *deflater) inflate(b []byte, most int64) ([]byte, error) {
+	r, ok := d.readers.Get().(inflater)
+	if ok {
+		_ = r.Reset(bytes.NewReader(b), d.dictionary) // never fails
+	} else {
+		r, _ = flate.NewReaderDict(bytes.NewReader(b), d.dictionary).(inflater) // as flate promises
+	}
+	defer d.readers.Put(r)
+	out, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("inflate: %w", err)
 	}

@@ -130,6 +130,10 @@ type Raw struct {
 	Cut         bool // the body was longer than is kept
 }
 
+// rawDeflater has the dictionary that bodies are deflated with: labels of monitors
+// are in it.
+func rawDeflater() *deflater { return deflaters[firstPacking] }
+
 // NoteRaw keeps a body, so that what a sender really sent can be looked at.
 func (s *Store) NoteRaw(ctx context.Context, r Raw) error {
 	if len(r.Body) > rawLongest {
@@ -139,7 +143,7 @@ func (s *Store) NoteRaw(ctx context.Context, r Raw) error {
 		Stream: rawKey(PartitionOf(string(r.Integration))), MaxLen: rawKept, Approx: true,
 		Values: []any{"r", marshal(&storepb.Raw{
 			At: ms(r.At), Integration: string(r.Integration), Source: r.Source, Status: int32(r.Status),
-			Body: deflate(r.Body), Cut: r.Cut,
+			Body: rawDeflater().deflate(nil, r.Body), Cut: r.Cut,
 		})},
 	}).Err()
 	return failed(err, "keep a body of integration %s", r.Integration)
@@ -161,7 +165,7 @@ func (s *Store) Raws(ctx context.Context, integration catalog.IntegrationID, n i
 		if m.GetIntegration() != string(integration) {
 			continue
 		}
-		body, err := inflate(m.GetBody(), rawLongest)
+		body, err := rawDeflater().inflate(m.GetBody(), rawLongest)
 		if err != nil {
 			return nil, fmt.Errorf("read the bodies of integration %s: %w", integration, err)
 		}

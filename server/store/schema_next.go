@@ -11,7 +11,7 @@ import (
 
 // Schema of the build that stands in for the next version where upgrades are
 // tested. Its form moves the number of an incident into a field that no other
-// build knows.
+// build knows, and packs archives with a dictionary that no other build has.
 const Schema = 2
 
 // movedNumber is where the second form has the number of an incident.
@@ -40,6 +40,21 @@ func restore(m proto.Message, f form) {
 		b = b[n+size:]
 	}
 	in.ProtoReflect().SetUnknown(nil)
+}
+
+const thirdPacking packing = 3
+
+func (f form) packing() packing {
+	if f >= 2 {
+		return thirdPacking
+	}
+	return secondPacking
+}
+
+func dictionaries() map[packing]string {
+	return map[packing]string{
+		firstPacking: firstDictionary, secondPacking: secondDictionary, thirdPacking: "the dictionary of the next version",
+	}
 }
 
 // incidentIn returns the incident of a document, nil of what has none.

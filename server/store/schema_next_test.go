@@ -71,6 +71,20 @@ func allKinds(t *testing.T, s *Store, in *incident.Incident, key string) *incide
 	return in
 }
 
+// packingAt is the packing of an archive, as it is stored.
+func packingAt(t *testing.T, s *Store, in *incident.Incident) packing {
+	t.Helper()
+	raw, err := s.rdb.Get(t.Context(), incidentKey(PartitionOf(string(in.Service)), in.ID)).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pre, body, err := open(raw)
+	if err != nil || pre.Encoding != encodingArchive {
+		t.Fatalf("incident %s is no archive: %+v (%v)", in.ID, pre, err)
+	}
+	return packing(body[0] >> 3)
+}
+
 // TestUpgrade: beside an older instance everything is written as that reads it;
 // when it has gone, everything that is written is in the new form, and what was
 // there is read, changed and archived as ever.
@@ -91,7 +105,17 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("beside an older instance, %s is in form %d", kind, f)
 		}
 	}
+	early := resolve(t, s, allKinds(t, s, opened(freshService(t), base), "k"), base.Add(time.Minute))
+	if err := s.Archive(t.Context(), early.ID, zoneOf); err != nil {
+		t.Fatal(err)
+	}
+	if p := packingAt(t, s, early); p != secondPacking {
+		t.Errorf("beside an older instance, an archive is in packing %d, want %d", p, secondPacking)
+	}
 	beat(base.Add(time.Minute)) // the older one is gone
+	if got, err := s.Record(t.Context(), early.ID); err != nil || !got.Archived || got.Incident.Number != 4711 {
+		t.Errorf("the older archive: got %+v (%v)", got, err)
+	}
 	old, err := s.Record(t.Context(), in.ID)
 	if err != nil || old.Incident.Number != 4711 {
 		t.Fatalf("the older document: got %+v (%v)", old.Incident, err)
@@ -102,6 +126,9 @@ func TestUpgrade(t *testing.T) {
 	}
 	if err := s.Archive(t.Context(), in.ID, zoneOf); err != nil {
 		t.Fatalf("archive with records of the older form beside it: %v", err)
+	}
+	if p := packingAt(t, s, in); p != thirdPacking {
+		t.Errorf("after it has gone, an archive is in packing %d, want %d", p, thirdPacking)
 	}
 	packed, err := s.Record(t.Context(), in.ID)
 	if err != nil || !packed.Archived || packed.Incident.Number != 4711 || len(packed.Alerts) != 1 || len(packed.Deliveries) != 1 {
@@ -119,8 +146,8 @@ func TestUpgrade(t *testing.T) {
 	if got, err := s.Incident(t.Context(), fresh.ID); err != nil || got.Number != 4711 {
 		t.Errorf("the new document: got %+v (%v)", got, err)
 	}
-	if records, _ := loaded(t, s); len(records) != 2 {
-		t.Errorf("%d configuration records of both forms, want 2", len(records))
+	if records, _ := loaded(t, s); len(records) != 3 {
+		t.Errorf("%d configuration records of both forms, want 3", len(records))
 	}
 }
 

@@ -1350,32 +1350,35 @@ func (x *Alert) GetTitled() bool {
 
 // One line of a timeline.
 type Entry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Seq           int32                  `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	At            int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`
-	Type          uint32                 `protobuf:"varint,3,opt,name=type,proto3" json:"type,omitempty"`
-	Actor         *Actor                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
-	Cause         uint32                 `protobuf:"varint,5,opt,name=cause,proto3" json:"cause,omitempty"`
-	Users         []string               `protobuf:"bytes,6,rep,name=users,proto3" json:"users,omitempty"`
-	Via           uint32                 `protobuf:"varint,7,opt,name=via,proto3" json:"via,omitempty"`
-	From          int32                  `protobuf:"varint,8,opt,name=from,proto3" json:"from,omitempty"`
-	Level         int32                  `protobuf:"varint,9,opt,name=level,proto3" json:"level,omitempty"`
-	Loop          int32                  `protobuf:"varint,10,opt,name=loop,proto3" json:"loop,omitempty"`
-	Count         int64                  `protobuf:"varint,11,opt,name=count,proto3" json:"count,omitempty"`
-	Service       string                 `protobuf:"bytes,12,opt,name=service,proto3" json:"service,omitempty"`
-	Key           string                 `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`
-	Step          string                 `protobuf:"bytes,14,opt,name=step,proto3" json:"step,omitempty"`
-	Loud          bool                   `protobuf:"varint,15,opt,name=loud,proto3" json:"loud,omitempty"`
-	Text          string                 `protobuf:"bytes,16,opt,name=text,proto3" json:"text,omitempty"`
-	Until         int64                  `protobuf:"varint,17,opt,name=until,proto3" json:"until,omitempty"`
-	ClientAt      int64                  `protobuf:"varint,18,opt,name=client_at,json=clientAt,proto3" json:"client_at,omitempty"`
-	Other         string                 `protobuf:"bytes,19,opt,name=other,proto3" json:"other,omitempty"`
-	Urgency       uint32                 `protobuf:"varint,20,opt,name=urgency,proto3" json:"urgency,omitempty"`
-	Priority      uint32                 `protobuf:"varint,21,opt,name=priority,proto3" json:"priority,omitempty"`
-	Severity      uint32                 `protobuf:"varint,22,opt,name=severity,proto3" json:"severity,omitempty"`
-	Follows       string                 `protobuf:"bytes,23,opt,name=follows,proto3" json:"follows,omitempty"`
-	Mode          uint32                 `protobuf:"varint,24,opt,name=mode,proto3" json:"mode,omitempty"`
-	Took          int64                  `protobuf:"varint,25,opt,name=took,proto3" json:"took,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Seq      int32                  `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	At       int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`
+	Type     uint32                 `protobuf:"varint,3,opt,name=type,proto3" json:"type,omitempty"`
+	Actor    *Actor                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	Cause    uint32                 `protobuf:"varint,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	Users    []string               `protobuf:"bytes,6,rep,name=users,proto3" json:"users,omitempty"`
+	Via      uint32                 `protobuf:"varint,7,opt,name=via,proto3" json:"via,omitempty"`
+	From     int32                  `protobuf:"varint,8,opt,name=from,proto3" json:"from,omitempty"`
+	Level    int32                  `protobuf:"varint,9,opt,name=level,proto3" json:"level,omitempty"`
+	Loop     int32                  `protobuf:"varint,10,opt,name=loop,proto3" json:"loop,omitempty"`
+	Count    int64                  `protobuf:"varint,11,opt,name=count,proto3" json:"count,omitempty"`
+	Service  string                 `protobuf:"bytes,12,opt,name=service,proto3" json:"service,omitempty"`
+	Key      string                 `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`
+	Step     string                 `protobuf:"bytes,14,opt,name=step,proto3" json:"step,omitempty"`
+	Loud     bool                   `protobuf:"varint,15,opt,name=loud,proto3" json:"loud,omitempty"`
+	Text     string                 `protobuf:"bytes,16,opt,name=text,proto3" json:"text,omitempty"`
+	Until    int64                  `protobuf:"varint,17,opt,name=until,proto3" json:"until,omitempty"`
+	ClientAt int64                  `protobuf:"varint,18,opt,name=client_at,json=clientAt,proto3" json:"client_at,omitempty"`
+	Other    string                 `protobuf:"bytes,19,opt,name=other,proto3" json:"other,omitempty"`
+	Urgency  uint32                 `protobuf:"varint,20,opt,name=urgency,proto3" json:"urgency,omitempty"`
+	Priority uint32                 `protobuf:"varint,21,opt,name=priority,proto3" json:"priority,omitempty"`
+	Severity uint32                 `protobuf:"varint,22,opt,name=severity,proto3" json:"severity,omitempty"`
+	Follows  string                 `protobuf:"bytes,23,opt,name=follows,proto3" json:"follows,omitempty"`
+	Mode     uint32                 `protobuf:"varint,24,opt,name=mode,proto3" json:"mode,omitempty"`
+	Took     int64                  `protobuf:"varint,25,opt,name=took,proto3" json:"took,omitempty"`
+	// In an archive, what is said elsewhere: 1 the text, which is the incident's
+	// title, 2 service and key, which are those of its first alert.
+	Said          uint32 `protobuf:"varint,26,opt,name=said,proto3" json:"said,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1585,35 +1588,44 @@ func (x *Entry) GetTook() int64 {
 	return 0
 }
 
+func (x *Entry) GetSaid() uint32 {
+	if x != nil {
+		return x.Said
+	}
+	return 0
+}
+
 // One page on its way to one device or address.
 type Delivery struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Work          string                 `protobuf:"bytes,2,opt,name=work,proto3" json:"work,omitempty"`
-	User          string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
-	Device        string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
-	Method        string                 `protobuf:"bytes,5,opt,name=method,proto3" json:"method,omitempty"`
-	Kind          uint32                 `protobuf:"varint,6,opt,name=kind,proto3" json:"kind,omitempty"`
-	Native        bool                   `protobuf:"varint,7,opt,name=native,proto3" json:"native,omitempty"`
-	Page          bool                   `protobuf:"varint,8,opt,name=page,proto3" json:"page,omitempty"`
-	Urgency       uint32                 `protobuf:"varint,9,opt,name=urgency,proto3" json:"urgency,omitempty"`
-	State         uint32                 `protobuf:"varint,10,opt,name=state,proto3" json:"state,omitempty"`
-	Audible       bool                   `protobuf:"varint,11,opt,name=audible,proto3" json:"audible,omitempty"`
-	Attempts      int32                  `protobuf:"varint,12,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	Reason        string                 `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
-	Provider      string                 `protobuf:"bytes,14,opt,name=provider,proto3" json:"provider,omitempty"`
-	Deadline      int64                  `protobuf:"varint,15,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	Queued        int64                  `protobuf:"varint,16,opt,name=queued,proto3" json:"queued,omitempty"`
-	Attempted     int64                  `protobuf:"varint,17,opt,name=attempted,proto3" json:"attempted,omitempty"`
-	Accepted      int64                  `protobuf:"varint,18,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	Received      int64                  `protobuf:"varint,19,opt,name=received,proto3" json:"received,omitempty"`
-	Displayed     int64                  `protobuf:"varint,20,opt,name=displayed,proto3" json:"displayed,omitempty"`
-	Opened        int64                  `protobuf:"varint,21,opt,name=opened,proto3" json:"opened,omitempty"`
-	Acted         int64                  `protobuf:"varint,22,opt,name=acted,proto3" json:"acted,omitempty"`
-	Ended         int64                  `protobuf:"varint,23,opt,name=ended,proto3" json:"ended,omitempty"`
-	Silent        bool                   `protobuf:"varint,24,opt,name=silent,proto3" json:"silent,omitempty"`
-	Epoch         uint32                 `protobuf:"varint,25,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Tries         string                 `protobuf:"bytes,26,opt,name=tries,proto3" json:"tries,omitempty"` // lines of "<Unix ms> <reason>"
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Work      string                 `protobuf:"bytes,2,opt,name=work,proto3" json:"work,omitempty"`
+	User      string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	Device    string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
+	Method    string                 `protobuf:"bytes,5,opt,name=method,proto3" json:"method,omitempty"`
+	Kind      uint32                 `protobuf:"varint,6,opt,name=kind,proto3" json:"kind,omitempty"`
+	Native    bool                   `protobuf:"varint,7,opt,name=native,proto3" json:"native,omitempty"`
+	Page      bool                   `protobuf:"varint,8,opt,name=page,proto3" json:"page,omitempty"`
+	Urgency   uint32                 `protobuf:"varint,9,opt,name=urgency,proto3" json:"urgency,omitempty"`
+	State     uint32                 `protobuf:"varint,10,opt,name=state,proto3" json:"state,omitempty"`
+	Audible   bool                   `protobuf:"varint,11,opt,name=audible,proto3" json:"audible,omitempty"`
+	Attempts  int32                  `protobuf:"varint,12,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Reason    string                 `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
+	Provider  string                 `protobuf:"bytes,14,opt,name=provider,proto3" json:"provider,omitempty"`
+	Deadline  int64                  `protobuf:"varint,15,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Queued    int64                  `protobuf:"varint,16,opt,name=queued,proto3" json:"queued,omitempty"`
+	Attempted int64                  `protobuf:"varint,17,opt,name=attempted,proto3" json:"attempted,omitempty"`
+	Accepted  int64                  `protobuf:"varint,18,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	Received  int64                  `protobuf:"varint,19,opt,name=received,proto3" json:"received,omitempty"`
+	Displayed int64                  `protobuf:"varint,20,opt,name=displayed,proto3" json:"displayed,omitempty"`
+	Opened    int64                  `protobuf:"varint,21,opt,name=opened,proto3" json:"opened,omitempty"`
+	Acted     int64                  `protobuf:"varint,22,opt,name=acted,proto3" json:"acted,omitempty"`
+	Ended     int64                  `protobuf:"varint,23,opt,name=ended,proto3" json:"ended,omitempty"`
+	Silent    bool                   `protobuf:"varint,24,opt,name=silent,proto3" json:"silent,omitempty"`
+	Epoch     uint32                 `protobuf:"varint,25,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Tries     string                 `protobuf:"bytes,26,opt,name=tries,proto3" json:"tries,omitempty"` // lines of "<Unix ms> <reason>"
+	// In an archive: its id does not follow from what it is, and is in delivery_ids.
+	Named         bool `protobuf:"varint,27,opt,name=named,proto3" json:"named,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1828,6 +1840,13 @@ func (x *Delivery) GetTries() string {
 		return x.Tries
 	}
 	return ""
+}
+
+func (x *Delivery) GetNamed() bool {
+	if x != nil {
+		return x.Named
+	}
+	return false
 }
 
 // One item to be done outside.
@@ -2333,18 +2352,22 @@ func (x *Event) GetSenderId() string {
 }
 
 // An archived incident: everything in one value. Stored deflated, and before
-// that squeezed: instants are zigzag distances from the creation.
+// that squeezed: instants are zigzag distances from others, and what follows
+// from the rest is left out.
 type Archive struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Incident   *Incident              `protobuf:"bytes,1,opt,name=incident,proto3" json:"incident,omitempty"`
 	Timeline   []*Entry               `protobuf:"bytes,2,rep,name=timeline,proto3" json:"timeline,omitempty"`
 	Alerts     []*Alert               `protobuf:"bytes,3,rep,name=alerts,proto3" json:"alerts,omitempty"`
 	Deliveries []*Delivery            `protobuf:"bytes,4,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
-	// Sixteen bytes for each delivery that has no id of its own.
+	// Sixteen bytes for each delivery that is named; in the first packing, for
+	// each that has no id of its own.
 	DeliveryIds []byte `protobuf:"bytes,5,opt,name=delivery_ids,json=deliveryIds,proto3" json:"delivery_ids,omitempty"`
-	// Each entry's instant is its distance from the one before, not from the
-	// incident's creation.
-	Chained       bool `protobuf:"varint,6,opt,name=chained,proto3" json:"chained,omitempty"`
+	// Of the first packing: each entry's instant is its distance from the one
+	// before, not from the incident's creation.
+	Chained bool `protobuf:"varint,6,opt,name=chained,proto3" json:"chained,omitempty"`
+	// The incident's trace: 16 bytes of the trace, 8 of the span, one of flags.
+	Trace         []byte `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2419,6 +2442,13 @@ func (x *Archive) GetChained() bool {
 		return x.Chained
 	}
 	return false
+}
+
+func (x *Archive) GetTrace() []byte {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
 }
 
 // One configuration record. Its payload belongs to the directory.
@@ -3866,7 +3896,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\rrepeats_count\x18\f \x01(\x03R\frepeatsCount\x12\x1d\n" +
 	"\n" +
 	"repeats_at\x18\r \x01(\x03R\trepeatsAt\x12\x16\n" +
-	"\x06titled\x18\x0e \x01(\bR\x06titled\"\xc2\x04\n" +
+	"\x06titled\x18\x0e \x01(\bR\x06titled\"\xd6\x04\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x05R\x03seq\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x12\n" +
@@ -3893,7 +3923,8 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\bseverity\x18\x16 \x01(\rR\bseverity\x12\x18\n" +
 	"\afollows\x18\x17 \x01(\tR\afollows\x12\x12\n" +
 	"\x04mode\x18\x18 \x01(\rR\x04mode\x12\x12\n" +
-	"\x04took\x18\x19 \x01(\x03R\x04took\"\xfc\x04\n" +
+	"\x04took\x18\x19 \x01(\x03R\x04took\x12\x12\n" +
+	"\x04said\x18\x1a \x01(\rR\x04said\"\x92\x05\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04work\x18\x02 \x01(\tR\x04work\x12\x12\n" +
@@ -3921,7 +3952,8 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x05ended\x18\x17 \x01(\x03R\x05ended\x12\x16\n" +
 	"\x06silent\x18\x18 \x01(\bR\x06silent\x12\x14\n" +
 	"\x05epoch\x18\x19 \x01(\rR\x05epoch\x12\x14\n" +
-	"\x05tries\x18\x1a \x01(\tR\x05tries\"\xc4\x04\n" +
+	"\x05tries\x18\x1a \x01(\tR\x05tries\x12\x14\n" +
+	"\x05named\x18\x1b \x01(\bR\x05named\"\xc4\x04\n" +
 	"\x04Work\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x1a\n" +
 	"\bincident\x18\x02 \x01(\tR\bincident\x12\x1e\n" +
@@ -3980,7 +4012,7 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"\x06client\x18\x0e \x01(\tR\x06client\x12\x1d\n" +
 	"\n" +
 	"client_url\x18\x0f \x01(\tR\tclientUrl\x12\x1b\n" +
-	"\tsender_id\x18\x10 \x01(\tR\bsenderId\"\x9c\x02\n" +
+	"\tsender_id\x18\x10 \x01(\tR\bsenderId\"\xb2\x02\n" +
 	"\aArchive\x125\n" +
 	"\bincident\x18\x01 \x01(\v2\x19.tocsin.store.v1.IncidentR\bincident\x122\n" +
 	"\btimeline\x18\x02 \x03(\v2\x16.tocsin.store.v1.EntryR\btimeline\x12.\n" +
@@ -3989,7 +4021,8 @@ const file_tocsin_store_v1_store_proto_rawDesc = "" +
 	"deliveries\x18\x04 \x03(\v2\x19.tocsin.store.v1.DeliveryR\n" +
 	"deliveries\x12!\n" +
 	"\fdelivery_ids\x18\x05 \x01(\fR\vdeliveryIds\x12\x18\n" +
-	"\achained\x18\x06 \x01(\bR\achained\"V\n" +
+	"\achained\x18\x06 \x01(\bR\achained\x12\x14\n" +
+	"\x05trace\x18\a \x01(\fR\x05trace\"V\n" +
 	"\x06Record\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x03R\acreated\x12\x18\n" +
 	"\aupdated\x18\x02 \x01(\x03R\aupdated\x12\x18\n" +
