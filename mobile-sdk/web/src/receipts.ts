@@ -1,8 +1,9 @@
 import type { Schemas } from "./api.js";
 import type { App } from "./app.js";
-import { rest, waitAfter } from "./backoff.js";
+import { waitAfter } from "./backoff.js";
 import { isTemporary, StorageError, TocsinError, unreachable } from "./errors.js";
 import { alone } from "./locks.js";
+import { Rounds } from "./rounds.js";
 
 /** What a device says about one push; the API's Receipt. */
 export type Receipt = Schemas["Receipt"];
@@ -53,8 +54,7 @@ export function isOver(kept: KeptReceipt, local: number): boolean {
  */
 export class Receipts {
   private readonly unstored = new Map<string, KeptReceipt>();
-  private driving: Promise<void> | undefined;
-  private wake: () => void = () => undefined;
+  private readonly rounds = new Rounds(() => this.round());
   private tries = 0;
   private due = 0;
   private count = 0;
@@ -96,29 +96,18 @@ export class Receipts {
 
   /** Reports what waits, until nothing does or `signal` is aborted. */
   drive(signal?: AbortSignal): Promise<void> {
-    this.wake();
-    this.driving ??= this.run(signal).finally(() => {
-      this.driving = undefined;
-    });
-    return this.driving;
+    return this.rounds.drive(signal);
   }
 
-  private async run(signal?: AbortSignal): Promise<void> {
-    while (!signal?.aborted) {
-      const awake = new Promise<void>((resolve) => {
-        this.wake = resolve;
-      });
-      if ((await this.list()).length === 0) {
-        return;
-      }
-      const wait = this.due - this.app.clock.local();
-      if (wait > 0 && wait <= 600_000) {
-        // a longer one was made before the clock was set
-        await rest(wait, signal, awake);
-      } else if (!(await alone(`${this.app.store.name} receipts`, () => this.call()))) {
-        await rest(1000, signal, awake);
-      }
+  private async round(): Promise<number | undefined> {
+    if ((await this.list()).length === 0) {
+      return undefined;
     }
+    const wait = this.due - this.app.clock.local(); // a very long one was made before the clock was set
+    if (wait > 0 && wait <= 600_000) {
+      return wait;
+    }
+    return (await alone(`${this.app.store.name} receipts`, () => this.call())) ? 0 : 1000;
   }
 
   private async call(): Promise<void> {

@@ -3,6 +3,7 @@ import type { App } from "./app.js";
 import { rest, waitAfter } from "./backoff.js";
 import { isTemporary, TocsinError, unreachable, type Remedy } from "./errors.js";
 import { alone } from "./locks.js";
+import { Rounds } from "./rounds.js";
 
 /** What a person can do about an incident with one tap. */
 export type Verb = "acknowledge" | "resolve" | "escalate";
@@ -205,8 +206,7 @@ export class Taps {
   private readonly unstored = new Map<string, Tap>();
   /** The keys of those whose call is under way from here. */
   private readonly flying = new Set<string>();
-  private driving: Promise<void> | undefined;
-  private wake: () => void = () => undefined;
+  private readonly rounds = new Rounds(() => this.round());
 
   /** @param changed - is told of each tap that has another state because of what was done here, before the others are */
   constructor(
@@ -216,7 +216,7 @@ export class Taps {
   ) {
     app.listen((news) => {
       if (news.type === "tap") {
-        this.wake();
+        this.rounds.wake();
       }
     });
   }
@@ -319,38 +319,26 @@ export class Taps {
    * @internal
    */
   drive(signal?: AbortSignal): Promise<void> {
-    this.wake();
-    this.driving ??= this.run(signal).finally(() => {
-      this.driving = undefined;
-    });
-    return this.driving;
+    return this.rounds.drive(signal);
   }
 
-  private async run(signal?: AbortSignal): Promise<void> {
-    while (!signal?.aborted) {
-      const awake = new Promise<void>((resolve) => {
-        this.wake = resolve;
-      });
-      let soonest = Infinity;
-      for (const tap of (await this.list()).filter(isPending)) {
-        const key = keyOf(tap);
-        const local = this.app.clock.local();
-        if (!this.flying.has(key) && isDue(tap, local)) {
-          this.flying.add(key);
-          void this.fly(tap, key);
-        }
-        const flying = this.flying.has(key);
-        const aged = age(tap, local, flying);
-        if (aged) {
-          await this.turn(key, aged);
-        }
-        soonest = Math.min(soonest, wakeAt(aged ?? tap, flying) - local);
+  private async round(): Promise<number | undefined> {
+    let soonest = Infinity;
+    for (const tap of (await this.list()).filter(isPending)) {
+      const key = keyOf(tap);
+      const local = this.app.clock.local();
+      if (!this.flying.has(key) && isDue(tap, local)) {
+        this.flying.add(key);
+        void this.fly(tap, key);
       }
-      if (soonest === Infinity && this.flying.size === 0) {
-        return;
+      const flying = this.flying.has(key);
+      const aged = age(tap, local, flying);
+      if (aged) {
+        await this.turn(key, aged);
       }
-      await rest(Math.min(Math.max(soonest, 20), 30_000), signal, awake);
+      soonest = Math.min(soonest, wakeAt(aged ?? tap, flying) - local);
     }
+    return soonest === Infinity && this.flying.size === 0 ? undefined : Math.min(Math.max(soonest, 20), 30_000);
   }
 
   /** Makes one call, unless another page or the worker makes it. */
@@ -371,7 +359,7 @@ export class Taps {
       }
     } finally {
       this.flying.delete(key);
-      this.wake();
+      this.rounds.wake();
     }
   }
 
