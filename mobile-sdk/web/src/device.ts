@@ -1,5 +1,6 @@
 import { idOf, type Schemas } from "./api.js";
 import type { App, Session } from "./app.js";
+import { rest } from "./backoff.js";
 import { toBase64 } from "./bytes.js";
 import { TocsinError } from "./errors.js";
 import { newSealKey, type SealKey } from "./seal.js";
@@ -53,8 +54,8 @@ export async function enrol(app: App, link: EnrolmentLink, about: { displayName?
     await signOut(app);
     await app.store.put("things", "room", "·".repeat(4096));
   }
-  const done = await app.api
-    .post("/v1/devices:enrol", { body: { code: link.code, device }, credential: "", signal: about.signal })
+  const use = () => app.api.post("/v1/devices:enrol", { body: { code: link.code, device }, credential: "", signal: about.signal });
+  const done = await patiently(use, about.signal) // who was here before is signed out already
     .catch(async (error: unknown) => {
       if (error instanceof TocsinError && error.reason === "NOT_THIS_DEVICE") {
         await app.installId(true); // the record of that one is somebody else's; the next link makes another
@@ -80,6 +81,25 @@ export async function enrol(app: App, link: EnrolmentLink, about: { displayName?
     throw error;
   }
   return session;
+}
+
+/**
+ * Makes a call again while the server says that it comes too soon. Whoever has
+ * no credential may call five times a second, with everybody behind the same
+ * address; those who begin from the start each time could go on like that for
+ * minutes, as the first of their calls takes what the second one needs.
+ */
+async function patiently<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof TocsinError && error.remedy === "wait") || tries === 20) {
+        throw error;
+      }
+      await rest(Math.max(error.retryAfter, 100), signal);
+    }
+  }
 }
 
 /**
