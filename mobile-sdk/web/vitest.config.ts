@@ -10,6 +10,7 @@ export default defineConfig({
           include: ["browser/**/*.test.ts"],
           globalSetup: "browser/setup.ts",
           fileParallelism: false,
+          isolate: false, // the files share what they import
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },

@@ -144,9 +144,9 @@ export class Phone {
 
   /** Joins as somebody new, and turns pages on: whoever was paged a moment ago is paged more quietly. */
   async join(privacy = "PRIVACY_FULL"): Promise<Pushes> {
-    this.user = await this.sandbox.hire(this.name, privacy);
-    const code = await this.sandbox.code(this.user);
-    return this.page.evaluate(async (code) => {
+    this.user = await inTime(this.sandbox.hire(this.name, privacy), () => "somebody was to be hired");
+    const code = await inTime(this.sandbox.code(this.user), () => "a code was asked for");
+    const joined = this.page.evaluate(async (code) => {
       for (;;) {
         try {
           await tocsin.enrol(client.app, { origin: client.app.api.origin, code });
@@ -161,6 +161,15 @@ export class Phone {
         }
       }
     }, code);
+    return inTime(joined, async () => ({
+      locks: await inTime(
+        this.page.evaluate(() => navigator.locks.query()),
+        () => "the page does not answer",
+        2000,
+      ).catch(String),
+      pending: this.site.seen.filter((c) => c.status === 0).map((c) => `${c.method} ${c.path}`),
+      calls: this.site.seen.slice(-20).map((c) => `${String(c.at)} ${c.method} ${c.path} ${String(c.status)}`),
+    }));
   }
 
   /** What is on the screen. Nothing asks for it while a card is being shown: the browser would lose that one (src/screen.ts). */
@@ -302,5 +311,20 @@ export async function until<T>(
       throw new Error(`nothing of what was waited for in ${String(within)} ms; there is ${JSON.stringify(await instead(), null, 1)}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** The promise; when it takes too long, it fails with what there is instead. */
+export async function inTime<T>(promise: Promise<T>, instead: () => unknown, within = 30_000): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, within);
+  }).then(async () => {
+    throw new Error(`it takes more than ${String(within)} ms; there is ${JSON.stringify(await instead(), null, 1)}`);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
