@@ -188,7 +188,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = control.SetReadDeadline(at.Add(g.c.Patience.Body)) // not every writer has deadlines
 	}
 	if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
-		g.c.GRPC.ServeHTTP(patient{w, control, g.c.Patience.Write}, r)
+		g.c.GRPC.ServeHTTP(newPatient(w, control, g.c.Patience.Write), r)
 		return
 	}
 	h := w.Header()

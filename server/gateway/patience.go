@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -31,31 +32,62 @@ func (p Patience) withDefaults() Patience {
 // patient is a writer whose caller may take so long for each message of a gRPC
 // call, however long the call lasts: who grants no window would keep the call,
 // and what it holds, for ever.
+//
+// It has a timer of its own: a deadline of net/http is set and cleared by waking
+// the goroutine of the connection, six times for a message.
 type patient struct {
 	http.ResponseWriter
 
 	control *http.ResponseController
 	write   time.Duration
+	late    *time.Timer
+
+	mu      sync.Mutex
+	writing bool
 }
 
-func (p patient) Write(b []byte) (int, error) {
-	p.begin()
-	defer p.end()
+func newPatient(w http.ResponseWriter, control *http.ResponseController, write time.Duration) *patient {
+	p := &patient{ResponseWriter: w, control: control, write: write}
+	p.late = time.AfterFunc(write, p.end)
+	p.late.Stop()
+	return p
+}
+
+// end ends the call when it is still writing: afterwards the writer may be gone.
+func (p *patient) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.writing {
+		_ = p.control.SetWriteDeadline(now().Add(-time.Second)) // HTTP/2 has them
+	}
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	p.wait(true)
+	defer p.wait(false)
 	return p.ResponseWriter.Write(b)
 }
 
 // Flush implements http.Flusher, which gRPC asks for.
-func (p patient) Flush() {
-	p.begin()
-	defer p.end()
+func (p *patient) Flush() {
+	p.wait(true)
+	defer p.wait(false)
 	_ = p.control.Flush() // the next write tells
 }
 
 // Unwrap lets a http.ResponseController through.
-func (p patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+func (p *patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-func (p patient) begin() { _ = p.control.SetWriteDeadline(now().Add(p.write)) } // HTTP/2 has them
-func (p patient) end()   { _ = p.control.SetWriteDeadline(time.Time{}) }
+// wait says that the writer begins to wait for its caller, or has done so.
+func (p *patient) wait(writing bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.writing = writing; writing {
+		p.late.Reset(p.write)
+	} else {
+		p.late.Stop()
+	}
+}
 
 // now is the time of connections, not of the domain.
 func now() time.Time { return time.Now() } //nolint:forbidigo // as it says
