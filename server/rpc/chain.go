@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/directory"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 )
 
@@ -26,7 +27,7 @@ import (
 func (s *Server) Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream),
-		grpc.MaxRecvMsgSize(s.c.Limits.MaxMessage),
+		grpc.MaxRecvMsgSize(s.c.Limits.MaxMessage), grpc.ForceServerCodecV2(newCodec()),
 	}
 }
 
@@ -81,7 +82,7 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, i *grpc.StreamServerInfo,
 	}
 	err = handler(srv, &checkedStream{
 		ServerStream: ss, ctx: withCall(live, c),
-		check: func(m any) error { return s.check(c, m) }, may: func() error { return s.stillMay(ctx, c) },
+		check: func(m any) error { return s.check(c, m) }, may: s.mayGoOn(ctx, c),
 	})
 	if why := context.Cause(live); ctx.Err() == nil && why != nil {
 		return why // it has ended for that, whatever the handler made of it
@@ -128,8 +129,7 @@ func public(method string) bool {
 
 // admit finds out who calls and whether he may.
 func (s *Server) admit(ctx context.Context, c *call) error {
-	md, _ := metadata.FromIncomingContext(ctx)
-	p, err := s.c.Auth.Authenticate(ctx, func(name string) string { return first(md, name) })
+	p, err := s.authenticate(ctx)
 	if err != nil {
 		return err
 	}
@@ -146,18 +146,46 @@ func (s *Server) admit(ctx context.Context, c *call) error {
 	return auth.Permit(c.method, p)
 }
 
+// authenticate returns the caller by what the context says of him. It is asked
+// before every message of a stream, and copies no more of the metadata than it needs.
+func (s *Server) authenticate(ctx context.Context) (auth.Principal, error) {
+	return s.c.Auth.Authenticate(ctx, func(name string) string {
+		if v := metadata.ValueFromIncomingContext(ctx, name); len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	})
+}
+
 // stillMay refuses who has lost the right to a stream since it was opened: a
 // stream may last for weeks, and a phone that was lost must not go on reading.
 func (s *Server) stillMay(ctx context.Context, c *call) error {
 	if public(c.method) || c.principal.Kind == auth.KindConsole || c.principal.Kind == auth.KindAnonymous {
 		return nil
 	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	p, err := s.c.Auth.Authenticate(ctx, func(name string) string { return first(md, name) })
+	p, err := s.authenticate(ctx)
 	if err != nil {
 		return err
 	}
 	return auth.Permit(c.method, p)
+}
+
+// mayGoOn returns stillMay for every message of a stream. What the configuration
+// says of a device holds until it changes, and is not looked up again for each of
+// thousands of phones; other credentials end at a time of their own.
+func (s *Server) mayGoOn(ctx context.Context, c *call) func() error {
+	var looked *directory.Snapshot
+	return func() error {
+		book := s.c.Directory.Snapshot()
+		if book == looked && c.principal.Kind == auth.KindDevice {
+			return nil
+		}
+		if err := s.stillMay(ctx, c); err != nil {
+			return err
+		}
+		looked = book
+		return nil
+	}
 }
 
 // check holds a request against what its caller may name and against its rules.

@@ -16,22 +16,35 @@ import (
 // through this instance.
 type feed struct {
 	store *store.Store
+	shape func() shaper
 	log   *slog.Logger
 	wake  chan struct{}
 
 	mu       sync.Mutex
 	at       *store.Cursor // how far it has been read; nil before the first reading
+	begun    uint64        // readings
 	watchers map[*watcher]bool
-	joining  int           // who waits for the first reading
-	ready    chan struct{} // closed when at is there
 }
 
-// watcher is one stream. What it has not taken waits in its queue; when that is
-// full the stream is cut, and its caller comes back with the cursor.
+// watcher is one stream. It begins with the first reading that begins after it
+// came: whoever comes at the same time shares that. What it has not taken waits
+// in its queue; when that is full the stream is cut, and its caller comes back
+// with the cursor.
 type watcher struct {
-	queue chan []changed
+	came  uint64        // how many readings had begun by then
+	at    *store.Cursor // where it begins; set when begun is closed
+	begun chan struct{}
+	queue chan *reading
 	cut   chan struct{}
-	once  sync.Once
+}
+
+// reading is what was new in all feeds at one time, and never changes: everybody
+// who watches has the same one.
+type reading struct {
+	number   uint64
+	from, to *store.Cursor
+	changes  []changed
+	told     []told // the changes as those hear of them who have all up to from
 }
 
 // changed is one change with the incident as it is by now.
@@ -48,9 +61,9 @@ const (
 	joinWait  = 5 * time.Second
 )
 
-func newFeed(s *store.Store, log *slog.Logger) *feed {
+func newFeed(s *store.Store, shape func() shaper, log *slog.Logger) *feed {
 	return &feed{
-		store: s, log: log, wake: make(chan struct{}, 1), watchers: map[*watcher]bool{}, ready: make(chan struct{}),
+		store: s, shape: shape, log: log, wake: make(chan struct{}, 1), watchers: map[*watcher]bool{},
 	}
 }
 
@@ -104,43 +117,53 @@ func (f *feed) nudge() {
 // step reads what is new and hands it out. While nobody watches nothing is read.
 func (f *feed) step(ctx context.Context) error {
 	for {
-		f.mu.Lock()
-		at, idle := f.at, len(f.watchers) == 0 && f.joining == 0
-		if idle && at != nil {
-			f.forget()
-		}
-		f.mu.Unlock()
-		if idle {
+		r, ok := f.next()
+		if !ok {
 			return nil
 		}
-		if at == nil {
-			tail, err := f.store.FeedTail(ctx)
-			if err != nil {
-				return err
-			}
-			f.mu.Lock()
-			f.at = tail
-			close(f.ready)
-			f.mu.Unlock()
-			continue
-		}
-		changes, next, err := f.read(ctx, at)
-		if errors.Is(err, store.ErrCursorOld) { // out for a day: each watcher finds out by himself
+		if err := f.fill(ctx, r); errors.Is(err, store.ErrCursorOld) { // out for a day: each watcher finds out by himself
 			f.cutAll()
 			continue
-		}
-		if err != nil {
+		} else if err != nil {
 			return err
 		}
-		f.hand(changes, next)
-		if len(changes) == 0 {
+		f.hand(r)
+		if len(r.changes) == 0 {
 			return nil
 		}
 	}
 }
 
-// forget makes the next reader begin at the end. The caller holds the lock.
-func (f *feed) forget() { f.at, f.ready = nil, make(chan struct{}) }
+// next begins a reading, if somebody watches. Whoever comes when nobody does
+// begins at the end.
+func (f *feed) next() (*reading, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.watchers) == 0 {
+		f.at = nil
+		return nil, false
+	}
+	f.begun++
+	return &reading{number: f.begun, from: f.at}, true
+}
+
+// fill reads what is behind the reading's beginning; the first one finds the end
+// of the feeds.
+func (f *feed) fill(ctx context.Context, r *reading) (err error) {
+	if r.from == nil {
+		r.to, err = f.store.FeedTail(ctx)
+		return err
+	}
+	if r.changes, r.to, err = f.read(ctx, r.from); err != nil {
+		return err
+	}
+	if len(r.changes) == 0 {
+		r.to = r.from // the same one: who stands there goes on sharing it
+		return nil
+	}
+	r.told = tell(f.shape(), r.from, r.changes)
+	return nil
+}
 
 // read returns the changes behind a cursor, each with its incident of now.
 func (f *feed) read(ctx context.Context, at *store.Cursor) ([]changed, *store.Cursor, error) {
@@ -167,70 +190,78 @@ func (f *feed) read(ctx context.Context, at *store.Cursor) ([]changed, *store.Cu
 	return changes, next, nil
 }
 
-// hand gives changes to every watcher. Whoever came in since they were read
-// knows by his cursor what he has had.
-func (f *feed) hand(changes []changed, next *store.Cursor) {
+// hand gives a reading to every watcher, and has those begin behind it who had
+// come before it began.
+func (f *feed) hand(r *reading) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.at = next
-	if len(changes) == 0 {
-		return
-	}
+	f.at = r.to
 	for w := range f.watchers {
-		select {
-		case w.queue <- changes:
-		default:
-			w.stop()
-			delete(f.watchers, w)
+		switch {
+		case w.at != nil:
+			f.push(w, r)
+		case w.came < r.number:
+			w.at = r.to
+			close(w.begun)
 		}
 	}
 }
 
-func (w *watcher) stop() { w.once.Do(func() { close(w.cut) }) }
+// push queues a reading, or cuts who does not keep up; the caller holds the lock.
+func (f *feed) push(w *watcher, r *reading) {
+	if len(r.changes) == 0 {
+		return
+	}
+	select {
+	case w.queue <- r:
+	default:
+		f.stop(w)
+	}
+}
 
+// stop cuts a watcher; the caller holds the lock.
+func (f *feed) stop(w *watcher) {
+	close(w.cut)
+	delete(f.watchers, w)
+}
+
+// cutAll cuts everybody who has begun, and has the next reading begin at the end.
 func (f *feed) cutAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.at = nil
 	for w := range f.watchers {
-		w.stop()
-		delete(f.watchers, w)
-	}
-	f.forget()
-}
-
-// join adds a watcher. Every change behind the cursor that it returns will be in
-// the watcher's queue.
-func (f *feed) join(ctx context.Context) (*watcher, store.Cursor, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.joining++
-	defer func() { f.joining-- }()
-	for f.at == nil {
-		if err := f.await(ctx); err != nil {
-			return nil, store.Cursor{}, err
+		if w.at != nil {
+			f.stop(w)
 		}
 	}
-	w := &watcher{queue: make(chan []changed, feedQueue), cut: make(chan struct{})}
-	f.watchers[w] = true
-	return w, *f.at, nil
 }
 
-// await waits for the first reading; the caller holds the lock, before and after.
-func (f *feed) await(ctx context.Context) error {
-	ready := f.ready
-	f.mu.Unlock()
-	defer f.mu.Lock()
+// join adds a watcher. Every change behind the place where it begins will be in
+// its queue, and nothing that had happened before is.
+func (f *feed) join(ctx context.Context) (*watcher, error) {
+	w := f.enter()
 	f.nudge()
 	t := time.NewTimer(joinWait)
 	defer t.Stop()
 	select {
+	case <-w.begun:
+		return w, nil
 	case <-ctx.Done():
-		return ctx.Err()
-	case <-ready:
-		return nil
+		f.leave(w)
+		return nil, ctx.Err()
 	case <-t.C:
-		return fault.New(fault.Unavailable, "STORE_UNAVAILABLE", "the feed cannot be read now; try again").After(feedPoll)
+		f.leave(w)
+		return nil, fault.New(fault.Unavailable, "STORE_UNAVAILABLE", "the feed cannot be read now; try again").After(feedPoll)
 	}
+}
+
+func (f *feed) enter() *watcher {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := &watcher{came: f.begun, begun: make(chan struct{}), queue: make(chan *reading, feedQueue), cut: make(chan struct{})}
+	f.watchers[w] = true
+	return w
 }
 
 func (f *feed) leave(w *watcher) {

@@ -23,60 +23,74 @@ const heartbeatEvery = 15 * time.Second
 var errSlow = fault.New(fault.Exhausted, "WATCHER_TOO_SLOW",
 	"changes come faster than you take them; go on from your last cursor").After(time.Second)
 
-// watch is one stream of changes. cursor is behind all that was sent or left out.
+// watch is one stream of changes.
 type watch struct {
 	*incidents
 
 	stream   grpc.ServerStreamingServer[pb.WatchIncidentsResponse]
-	cursor   store.Cursor
+	at       *store.Cursor // behind all that was sent or left out; shared, so never written to
 	services []catalog.ServiceID
 	teams    []roster.TeamID
 	people   []roster.UserID
 }
 
+// WatchIncidents waits on its stack, five thousand times over: what is only
+// needed for the beginning is in functions of its own.
 func (s *incidents) WatchIncidents(req *pb.WatchIncidentsRequest, stream grpc.ServerStreamingServer[pb.WatchIncidentsResponse]) error {
 	ctx := stream.Context()
+	w, err := s.newWatch(ctx, req, stream)
+	if err != nil {
+		return err
+	}
+	live, err := s.feed.join(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.feed.leave(live)
+	if err := w.begin(ctx, live.at); err != nil {
+		return err
+	}
+	return w.follow(ctx, live)
+}
+
+// newWatch reads what is to be watched, and from where on.
+func (s *incidents) newWatch(ctx context.Context, req *pb.WatchIncidentsRequest, stream grpc.ServerStreamingServer[pb.WatchIncidentsResponse]) (*watch, error) {
 	w := &watch{
 		incidents: s, stream: stream, services: each(req.GetServices(), serviceID),
 		teams: each(req.GetTeams(), func(n string) roster.TeamID { return roster.TeamID(last(n)) }),
 	}
 	var err error
 	if w.people, err = callOf(ctx).users("assignees", req.GetAssignees()); err != nil {
-		return err
+		return nil, err
 	}
-	var from *store.Cursor
 	if req.GetCursor() != "" {
-		if from, err = store.ParseCursor(req.GetCursor()); err != nil {
-			return err
+		if w.at, err = store.ParseCursor(req.GetCursor()); err != nil {
+			return nil, err
 		}
 	}
-	live, joined, err := s.feed.join(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.feed.leave(live)
-	if w.cursor = joined; from != nil {
-		w.cursor = *from
-		if err := w.catchUp(ctx, &joined); err != nil {
-			return err
-		}
-	} else if err := w.fresh(ctx); err != nil {
-		return err
-	}
-	if err := w.beat(); err != nil { // the caller has a cursor from the first moment on
-		return err
-	}
-	return w.follow(ctx, live)
+	return w, nil
 }
 
-// fresh begins at the end of the feed as it is now: the shared reader may lag a little behind.
-func (w *watch) fresh(ctx context.Context) error {
-	tail, err := w.c.Store.FeedTail(ctx)
-	if err != nil {
-		return err
+// begin sends what the caller has missed, and a first cursor. The queue begins
+// behind joined, which is where all stand.
+func (w *watch) begin(ctx context.Context, joined *store.Cursor) error {
+	if w.at == nil {
+		w.at = joined
+	} else {
+		if err := w.catchUp(ctx, joined); err != nil {
+			return err
+		}
+		w.share(joined)
 	}
-	w.cursor = *tail
-	return nil
+	return w.beat() // the caller has a cursor from the first moment on
+}
+
+// share has the watch stand where all stand, if it stands there: it hears from
+// then on what is encoded for all, and needs no cursor of its own.
+func (w *watch) share(at *store.Cursor) {
+	if *w.at == *at {
+		w.at = at
+	}
 }
 
 // before reports whether a lies before b.
@@ -89,22 +103,21 @@ func before(a, b store.Position) bool {
 func (w *watch) catchUp(ctx context.Context, joined *store.Cursor) error {
 	for {
 		behind := false
-		for p := range w.cursor {
-			behind = behind || before(w.cursor[p], joined[p])
+		for p := range w.at {
+			behind = behind || before(w.at[p], joined[p])
 		}
 		if !behind {
 			return nil
 		}
-		at := w.cursor
-		changes, next, err := w.feed.read(ctx, &at)
+		changes, next, err := w.feed.read(ctx, w.at)
 		if err != nil {
 			return err
 		}
-		if err := w.sendAll(ctx, changes); err != nil {
+		if _, err := w.send(ctx, changes); err != nil {
 			return err
 		}
 		if len(changes) == 0 {
-			w.cursor = *next
+			w.at = next
 			return nil
 		}
 	}
@@ -127,8 +140,8 @@ func (w *watch) follow(ctx context.Context, live *watcher) error {
 				return err
 			}
 			silence.Reset(heartbeatEvery)
-		case changes := <-live.queue:
-			sent, err := w.send(ctx, changes)
+		case r := <-live.queue:
+			sent, err := w.take(ctx, r)
 			if err != nil {
 				return err
 			}
@@ -139,49 +152,44 @@ func (w *watch) follow(ctx context.Context, live *watcher) error {
 	}
 }
 
-func (w *watch) sendAll(ctx context.Context, changes []changed) error {
-	_, err := w.send(ctx, changes)
-	return err
-}
-
-// send sends the changes that are behind the cursor and match. Changes of one
-// incident in one reading have the same final state: the last of them is sent,
-// with what happened in all.
-func (w *watch) send(ctx context.Context, changes []changed) (sent bool, err error) {
-	final := map[incident.ID]int{}
-	types := map[incident.ID][]pb.TimelineEntry_Type{}
-	for i, c := range changes {
-		if !before(w.cursor[c.Partition], c.At) {
-			continue
-		}
-		final[c.Incident] = i
-		for _, t := range c.Types {
-			if e, ok := entryTypes[t]; ok && !slices.Contains(types[c.Incident], e) {
-				types[c.Incident] = append(types[c.Incident], e)
-			}
-		}
+// take sends what matches of a reading.
+func (w *watch) take(ctx context.Context, r *reading) (sent bool, err error) {
+	if w.at != r.from {
+		sent, err = w.send(ctx, r.changes)
+		w.share(r.to)
+		return sent, err
 	}
-	for i, c := range changes {
-		if !before(w.cursor[c.Partition], c.At) {
-			continue
-		}
-		if final[c.Incident] != i {
-			w.cursor[c.Partition] = c.At
-			continue
-		}
-		match, err := w.matches(ctx, c, types[c.Incident])
+	for i := range r.told {
+		t := &r.told[i]
+		match, err := w.matches(ctx, t.incident, t.types)
 		if err != nil {
 			return sent, err
 		}
-		w.cursor[c.Partition] = c.At
 		if !match {
 			continue
 		}
-		m := &pb.WatchIncidentsResponse{
-			Kind: pb.WatchIncidentsResponse_KIND_CHANGE, Incident: w.shape().incident(c.incident), Changes: types[c.Incident],
-			Cursor: w.cursor.String(), EventTime: stamp(time.UnixMilli(c.At.MS)),
+		if err := w.stream.SendMsg(t.message); err != nil {
+			return sent, err
 		}
-		if err := w.stream.Send(m); err != nil {
+		sent = true
+	}
+	w.at = r.to
+	return sent, nil
+}
+
+// send sends the changes that match to a caller with a cursor of his own.
+func (w *watch) send(ctx context.Context, changes []changed) (sent bool, err error) {
+	at := *w.at
+	w.at = &at
+	for c, types := range behind(&at, changes) {
+		match, err := w.matches(ctx, c.incident, types)
+		if err != nil {
+			return sent, err
+		}
+		if !match {
+			continue
+		}
+		if err := w.stream.Send(watchMessage(w.shape(), &at, c, types)); err != nil {
 			return sent, err
 		}
 		sent = true
@@ -191,12 +199,11 @@ func (w *watch) send(ctx context.Context, changes []changed) (sent bool, err err
 
 func (w *watch) beat() error {
 	return w.stream.Send(&pb.WatchIncidentsResponse{
-		Kind: pb.WatchIncidentsResponse_KIND_HEARTBEAT, Cursor: w.cursor.String(), EventTime: stamp(w.c.Now()),
+		Kind: pb.WatchIncidentsResponse_KIND_HEARTBEAT, Cursor: w.at.String(), EventTime: stamp(w.c.Now()),
 	})
 }
 
-func (w *watch) matches(ctx context.Context, c changed, types []pb.TimelineEntry_Type) (bool, error) {
-	in := c.incident
+func (w *watch) matches(ctx context.Context, in *incident.Incident, types []pb.TimelineEntry_Type) (bool, error) {
 	if in == nil ||
 		(len(w.services) > 0 && !slices.Contains(w.services, in.Service)) ||
 		(len(w.teams) > 0 && !slices.Contains(w.teams, in.Team)) {
