@@ -170,6 +170,7 @@ func dialFrom(person int) func(context.Context, string) (net.Conn, error) {
 func (st *stage) watch(ctx context.Context, person int, began func(), saw func(incident string)) error {
 	conn, err := grpc.NewClient("passthrough:///"+st.server.Listen, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10), // five thousand are in this process
+		grpc.WithStaticStreamWindowSize(64<<10), // as libraries of phones have it: others ping with what they receive, to grow the window
 		grpc.WithContextDialer(dialFrom(person)))
 	if err != nil {
 		return err
