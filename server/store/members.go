@@ -57,6 +57,7 @@ func (s *Store) Heartbeat(ctx context.Context, now time.Time, me Member, want []
 		return Membership{}, fmt.Errorf("describe this instance: %w", err)
 	}
 	m, err := s.heartbeat(ctx, now, me, string(about), want)
+	s.alone.Store(err == nil && len(m.Members) == 1 && m.Members[0].Instance == s.o.Instance)
 	if err == nil {
 		s.written(m.Schema)
 	}

@@ -26,6 +26,7 @@ type Store struct {
 	lookups *trips // of what events are decided on: as apart as their commits
 	running sync.WaitGroup
 	wakes   hub
+	alone   atomic.Bool // no other instance lived when this one last said that it does
 	numbers numbers
 
 	homes    *homes        // which incarnations of Redis are known to have what was acknowledged

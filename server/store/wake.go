@@ -98,7 +98,12 @@ func (s *Store) Wake(ctx context.Context, w Wake) error {
 }
 
 // publish adds the wakes of a batch to its pipeline, behind the writes: one message for each partition at most.
+// An instance that is alone tells nobody: Redis would wake its own subscriptions
+// before it answers. One that has just come looks by itself for the first second.
 func (s *Store) publish(ctx context.Context, pipe redis.Pipeliner, calls []*call) {
+	if s.alone.Load() {
+		return
+	}
 	var wakes []Wake
 	for _, c := range calls {
 		if c.wake.Kinds == 0 {
