@@ -32,9 +32,11 @@ type house struct {
 	url   string
 	world *world
 	log   slog.Handler
+	ring  int // of the stores, bytes; 0: none
 
 	mu    sync.Mutex
-	works []incident.Work // that were done
+	works []incident.Work  // that were done
+	items []store.WorkItem // the same, as they came
 	seen  *sync.Cond
 }
 
@@ -57,7 +59,7 @@ func newHouse(t *testing.T) *house {
 
 func (h *house) start() *instance {
 	h.t.Helper()
-	s, err := store.Open(h.t.Context(), store.Options{URL: h.url})
+	s, err := store.Open(h.t.Context(), store.Options{URL: h.url, Ring: h.ring})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -83,7 +85,7 @@ func (h *house) start() *instance {
 // Do implements engine.Notifier: it remembers the work.
 func (i *instance) Do(_ context.Context, item store.WorkItem, done func(error)) {
 	i.mu.Lock()
-	i.works = append(i.works, item.Work)
+	i.works, i.items = append(i.works, item.Work), append(i.items, item)
 	i.seen.Broadcast()
 	i.mu.Unlock()
 	done(nil)

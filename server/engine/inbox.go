@@ -21,16 +21,24 @@ const inboxBatch = 256
 // would wait behind all of them.
 const inboxTurns = 16
 
+// fewTurns is below how many of them an event is decided at once and by itself:
+// where more goes on, events are cheaper together.
+const fewTurns = 2
+
 // receive decides what comes in, until ctx ends.
 func (o *owner) receive(ctx context.Context) {
 	o.arrive()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return
+		case f := <-o.first:
+			err = o.decideFirst(ctx, f)
 		case <-o.arrived:
+			err = o.drainInbox(ctx)
 		}
-		if err := o.drainInbox(ctx); err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			if !o.handsOver(err) {
 				o.log.WarnContext(ctx, "events interrupted", slog.Any("error", err))
 			}
@@ -46,6 +54,41 @@ func (o *owner) arrive() {
 	case o.arrived <- struct{}{}:
 	default: // it will
 	}
+}
+
+// offer hands the first entry of an inbox to the loop, if that has nothing to do
+// and hardly any other has. A repeat pages nobody and waits to be folded with others.
+func (o *owner) offer(f *store.First) bool {
+	if f == nil || f.Linked != "" || len(o.turns) >= fewTurns {
+		return false
+	}
+	select {
+	case o.first <- f:
+		return true
+	default:
+		return false
+	}
+}
+
+// decideFirst decides an entry that nothing waits before and whose key leads
+// nowhere, as the append has told: neither is read again. When either holds no
+// more the commit is refused, and the entry decided as any other, or gone.
+func (o *owner) decideFirst(ctx context.Context, f *store.First) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case o.turns <- struct{}{}:
+	}
+	defer func() { <-o.turns }()
+	if err := o.sort(ctx, o.desk.Now()); err != nil {
+		return err
+	}
+	e, err := f.Entry()
+	if err != nil {
+		return fmt.Errorf("read the first entry of partition %s: %w", o.partition, err)
+	}
+	one := lane{e}
+	return o.decideAll(ctx, []step{one.next()}, map[store.LinkedKey]incident.ID{})
 }
 
 // drainInbox decides everything that waits in the inbox, one turn after the
@@ -86,7 +129,7 @@ func (o *owner) takeIn(ctx context.Context, entries []store.InboxEntry) error {
 		for i := range lanes {
 			steps[i] = lanes[i].next()
 		}
-		if err := o.decideAll(ctx, steps); err != nil {
+		if err := o.decideAll(ctx, steps, nil); err != nil {
 			return err
 		}
 		rest := lanes[:0]
@@ -102,9 +145,10 @@ func (o *owner) takeIn(ctx context.Context, entries []store.InboxEntry) error {
 
 // decideAll decides one step for each of several keys and commits the
 // decisions together. A refused commit is decided again: somebody was faster.
-func (o *owner) decideAll(ctx context.Context, steps []step) error {
-	for len(steps) > 0 {
-		found, err := o.look(ctx, steps)
+// linked is where the keys lead, if that is known; nil: it is looked up.
+func (o *owner) decideAll(ctx context.Context, steps []step, linked map[store.LinkedKey]incident.ID) error {
+	for ; len(steps) > 0; linked = nil {
+		found, err := o.look(ctx, steps, linked)
 		if err != nil {
 			return o.apart(ctx, steps, err)
 		}
@@ -124,6 +168,7 @@ func (o *owner) decideAll(ctx context.Context, steps []step) error {
 				return err
 			}
 			if c != nil {
+				c.Ahead = linked != nil
 				commits, which = append(commits, *c), append(which, s)
 			}
 		}
@@ -159,7 +204,7 @@ func (o *owner) apart(ctx context.Context, steps []step, cause error) error {
 		return o.poison(ctx, steps[0], cause)
 	}
 	for _, s := range steps {
-		if err := o.decideAll(ctx, []step{s}); err != nil {
+		if err := o.decideAll(ctx, []step{s}, nil); err != nil {
 			return err
 		}
 	}
@@ -175,14 +220,16 @@ type place struct {
 }
 
 // look finds the places of the steps, in as few trips as the store allows.
-func (o *owner) look(ctx context.Context, steps []step) ([]place, error) {
+func (o *owner) look(ctx context.Context, steps []step, linked map[store.LinkedKey]incident.ID) ([]place, error) {
 	keys := make([]store.LinkedKey, len(steps))
 	for i, s := range steps {
 		keys[i] = store.LinkedKey{Service: s.Service, Key: s.Key}
 	}
-	linked, err := o.linked(ctx, keys)
-	if err != nil {
-		return nil, err
+	if linked == nil {
+		var err error
+		if linked, err = o.linked(ctx, keys); err != nil {
+			return nil, err
+		}
 	}
 	places := make([]place, len(steps))
 	ids := make([]incident.ID, len(steps))

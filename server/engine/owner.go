@@ -35,15 +35,16 @@ type owner struct {
 	sorting   sync.Mutex // held while timers are set aside or taken back
 	shelf     shelf
 
-	turns   chan struct{} // of all owners: who decides events now
-	wake    chan struct{} // has room for one: something is to be done
-	arrived chan struct{} // has room for one: there may be entries in the inbox
+	turns   chan struct{}     // of all owners: who decides events now
+	wake    chan struct{}     // has room for one: something is to be done
+	arrived chan struct{}     // has room for one: there may be entries in the inbox
+	first   chan *store.First // taken when no entries are being decided: one that begins an inbox
 
 	mu    sync.Mutex
 	next  time.Time            // when the earliest document is due, as far as is known
 	work  bool                 // there may be work that nobody here has begun
 	begun map[string]time.Time // items in hand, by id: of a page, when it was decided
-	queue []store.WorkItem     // to begin
+	queue []queued             // to begin
 	ended sync.WaitGroup
 }
 
@@ -51,7 +52,7 @@ func newOwner(e *Engine, p store.Partition, stop context.CancelFunc) *owner {
 	return &owner{
 		partition: p, store: e.store, desk: e.desk, directory: e.Directory, notifier: e.Notifier, overdue: e.Overdue,
 		log: e.log.With(slog.String("partition", p.String())), metrics: e.Metrics, stop: stop, turns: e.turns,
-		wake: make(chan struct{}, 1), arrived: make(chan struct{}, 1), work: true, begun: map[string]time.Time{},
+		wake: make(chan struct{}, 1), arrived: make(chan struct{}, 1), first: make(chan *store.First), work: true, begun: map[string]time.Time{},
 	}
 }
 
@@ -165,7 +166,7 @@ func (o *owner) poke() {
 
 // woken takes in a hint that there is something to do.
 func (o *owner) woken(w store.Wake) {
-	if w.Kinds&store.WakeInbox != 0 {
+	if w.Kinds&store.WakeInbox != 0 && !o.offer(w.First) {
 		o.arrive()
 	}
 	o.mu.Lock()

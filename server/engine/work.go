@@ -19,11 +19,19 @@ import (
 )
 
 const (
-	workScan  = 512 // items read at once when taking up what others left
-	maxTries  = 5   // failed handlings, over all owners, before an item is a dead letter
+	workScan  = 512                   // items read at once when taking up what others left
+	handOn    = 50 * time.Millisecond // how long what a page is handed on with is taken for what is
+	maxTries  = 5                     // failed handlings, over all owners, before an item is a dead letter
 	firstWait = 250 * time.Millisecond
 	longWait  = 30 * time.Second
 )
+
+// queued is an item that is to be begun.
+type queued struct {
+	store.WorkItem
+
+	since time.Time // when its commit was told of; zero: it was read, or has waited
+}
 
 // begin takes an item that was written in this process. It never blocks.
 func (o *owner) begin(item store.WorkItem) {
@@ -33,7 +41,7 @@ func (o *owner) begin(item store.WorkItem) {
 		return
 	}
 	o.begun[item.ID] = decided(item)
-	o.queue = append(o.queue, item)
+	o.queue = append(o.queue, queued{item, o.desk.Now()})
 	o.poke()
 }
 
@@ -81,13 +89,18 @@ func (o *owner) ready() []store.WorkItem {
 	held := o.desk.View().Settings().Held
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var now, later []store.WorkItem
+	var now []store.WorkItem
+	var later []queued
+	at := o.desk.Now()
 	for _, item := range o.queue {
 		if held && item.Work.Kind == incident.WorkPage {
 			later = append(later, item)
-		} else {
-			now = append(now, item)
+			continue
 		}
+		if at.Sub(item.since) > handOn { // they may have changed
+			item.Incident, item.Person = nil, nil
+		}
+		now = append(now, item.WorkItem)
 	}
 	o.queue = later
 	return now
@@ -216,7 +229,7 @@ func (o *owner) again(ctx context.Context, item store.WorkItem, wait time.Durati
 	o.ended.Go(func() {
 		sleep(ctx, wait)
 		o.mu.Lock()
-		o.queue = append(o.queue, item)
+		o.queue = append(o.queue, queued{WorkItem: item})
 		o.mu.Unlock()
 		o.poke()
 	})

@@ -179,7 +179,7 @@ func (n *Notifier) superseded(ctx context.Context, u roster.UserID, c attention.
 
 // sent reports a card as done.
 func (n *Notifier) sent(ctx context.Context, u roster.UserID, card string) {
-	if _, err := n.attend(ctx, u, attention.Sent{Card: card}); err != nil && ctx.Err() == nil {
+	if _, err := n.attend(ctx, u, attention.Sent{Card: card}, nil); err != nil && ctx.Err() == nil {
 		n.log.WarnContext(ctx, "card not reported sent; it may come again", slog.String("user", string(u)), slog.String("card", card), slog.Any("error", err))
 	}
 }

@@ -98,7 +98,7 @@ func (n *Notifier) tell(j job, u roster.UserID, t telling) (<-chan bool, error) 
 	outcome, err := n.attend(j.ctx, u, attention.Notice{
 		Work: t.name, Incident: j.in.ID, Method: method.ID, Key: t.key, Every: t.every, Urgent: t.urgent,
 		Text: text.Title + ": " + text.Body,
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}

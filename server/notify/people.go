@@ -34,15 +34,16 @@ type ask struct {
 const maxTries = 16
 
 // attend has a command about a person decided and made durable. Cards that it
-// leads to are sent by the way.
-func (n *Notifier) attend(ctx context.Context, u roster.UserID, cmd attention.Command) (attention.Outcome, error) {
+// leads to are sent by the way. known is what the person was told, if it was read
+// a moment ago; nil: it is read.
+func (n *Notifier) attend(ctx context.Context, u roster.UserID, cmd attention.Command, known *attention.Person) (attention.Outcome, error) {
 	a := &ask{cmd: cmd, answer: make(chan struct{})}
 	n.people.mu.Lock()
 	queue, busy := n.people.waiting[u]
 	n.people.waiting[u] = append(queue, a)
 	n.people.mu.Unlock()
 	if !busy {
-		n.running.Go(func() { n.attendAll(n.context(), u) }) //nolint:contextcheck // it serves other callers too
+		n.running.Go(func() { n.attendAll(n.context(), u, known) }) //nolint:contextcheck // it serves other callers too
 	}
 	select {
 	case <-a.answer:
@@ -53,8 +54,8 @@ func (n *Notifier) attend(ctx context.Context, u roster.UserID, cmd attention.Co
 }
 
 // attendAll decides what waits for the person until nothing does.
-func (n *Notifier) attendAll(ctx context.Context, u roster.UserID) {
-	for {
+func (n *Notifier) attendAll(ctx context.Context, u roster.UserID, known *attention.Person) {
+	for ; ; known = nil { // by now it has changed
 		n.people.mu.Lock()
 		asks := n.people.waiting[u]
 		if len(asks) == 0 {
@@ -64,7 +65,7 @@ func (n *Notifier) attendAll(ctx context.Context, u roster.UserID) {
 		}
 		n.people.waiting[u] = nil
 		n.people.mu.Unlock()
-		cards, err := n.decide(ctx, u, asks)
+		cards, err := n.decide(ctx, u, asks, known)
 		for _, a := range asks {
 			if err != nil {
 				a.err = err
@@ -77,12 +78,17 @@ func (n *Notifier) attendAll(ctx context.Context, u roster.UserID) {
 	}
 }
 
-// decide decides all of asks on one reading of the person and commits them together.
-func (n *Notifier) decide(ctx context.Context, u roster.UserID, asks []*ask) ([]attention.Card, error) {
+// decide decides all of asks on one reading of the person and commits them
+// together. A reading that was made before, and does not hold any more, is
+// refused with the commit, as any is.
+func (n *Notifier) decide(ctx context.Context, u roster.UserID, asks []*ask, known *attention.Person) ([]attention.Card, error) {
 	for range maxTries {
-		before, err := n.o.Ledger.Person(ctx, u)
-		if err != nil {
-			return nil, err
+		before, old := known, known != nil
+		if known = nil; !old {
+			var err error
+			if before, err = n.o.Ledger.Person(ctx, u); err != nil {
+				return nil, err
+			}
 		}
 		view, err := n.view(ctx, before, asks)
 		if err != nil {
@@ -101,7 +107,10 @@ func (n *Notifier) decide(ctx context.Context, u roster.UserID, asks []*ask) ([]
 			}
 			cards = append(cards, d.Cards...)
 		}
-		if !changed {
+		switch {
+		case !changed && old: // no commit says whether that still holds
+			continue
+		case !changed:
 			return nil, nil
 		}
 		change := store.PersonChange{Before: before, After: person}
@@ -177,7 +186,7 @@ func latest(cards []attention.Card) []attention.Card {
 
 // Tick decides the document of a person that is due.
 func (n *Notifier) Tick(ctx context.Context, person store.Doc, _ time.Time) error {
-	_, err := n.attend(ctx, person.Person, attention.Tick{})
+	_, err := n.attend(ctx, person.Person, attention.Tick{}, nil)
 	if err != nil {
 		return fmt.Errorf("decide what %s is told: %w", person.Person, err)
 	}

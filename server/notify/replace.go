@@ -38,7 +38,7 @@ func (n *Notifier) replace(j job) error {
 	}
 	users := n.paged(j, all)
 	for u := range users {
-		if _, err := n.attend(j.ctx, u, attention.Settle{Incident: j.in.ID}); err != nil {
+		if _, err := n.attend(j.ctx, u, attention.Settle{Incident: j.in.ID}, nil); err != nil {
 			return fmt.Errorf("settle what %s was told: %w", u, err)
 		}
 	}

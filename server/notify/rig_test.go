@@ -211,6 +211,9 @@ func (r *rig) commit(before, after *incident.Incident, work ...incident.Work) []
 		r.t.Fatal(err)
 	}
 	after.Revision = done.Revision
+	for i := range done.Work { // as they are read from the stream
+		done.Work[i].Incident, done.Work[i].Person = nil, nil
+	}
 	return done.Work
 }
 

@@ -41,7 +41,7 @@ func (n *Notifier) Do(ctx context.Context, item store.WorkItem, done func(error)
 
 // work begins an item. When it returns nil, done has been called or will be.
 func (n *Notifier) work(ctx context.Context, item store.WorkItem, done func(error)) error {
-	in, err := n.o.Ledger.Incident(ctx, item.Work.Incident)
+	in, err := n.incident(ctx, item)
 	if fault.KindOf(err) == fault.NotFound && err != nil {
 		n.log.WarnContext(ctx, "work dropped: its incident is gone", slog.String("incident", string(item.Work.Incident)))
 		done(nil)
@@ -58,6 +58,16 @@ func (n *Notifier) work(ctx context.Context, item store.WorkItem, done func(erro
 		return err
 	}
 	return nil
+}
+
+// incident returns what the item is about. The commit that wrote it has just
+// told, mostly: should the incident have moved on in the moment since, the last
+// look refuses the page.
+func (n *Notifier) incident(ctx context.Context, item store.WorkItem) (*incident.Incident, error) {
+	if item.Incident != nil {
+		return item.Incident, nil
+	}
+	return n.o.Ledger.Incident(ctx, item.Work.Incident)
 }
 
 // carryOut begins an item, by its kind.
@@ -165,7 +175,7 @@ func (n *Notifier) page(j job) error {
 	}
 	outcome, err := n.attend(j.ctx, w.User, attention.Page{Work: j.name(), Reason: w.Reason, Item: attention.Item{
 		Incident: w.Incident, Generation: w.Generation, Version: j.in.Version, Urgency: w.Urgency, Method: w.Method, Loud: w.Loud,
-	}})
+	}}, j.item.Person)
 	if err != nil {
 		return err
 	}
@@ -206,7 +216,7 @@ func (n *Notifier) whenResumed(j job) error {
 		if err != nil {
 			return err
 		}
-		j.in = in
+		j.in, j.item.Person = in, nil
 	}
 	return n.page(j)
 }

@@ -26,9 +26,11 @@ type call struct {
 	size int // bytes, roughly
 	wake Wake
 
-	kept  bool   // it goes into the ring when it was acknowledged
-	again []any  // args with which it is made again after a failover; nil: the same
-	proof *proof // of a commit: how to see that it survived
+	reads []string // of a commit: strings to read behind it
+	only  []byte   // of an append: its only entry, whose dedup key is looked up
+	kept  bool     // it goes into the ring when it was acknowledged
+	again []any    // args with which it is made again after a failover; nil: the same
+	proof *proof   // of a commit: how to see that it survived
 
 	gaveUp context.CancelFunc // of the patience with it, once it was parked
 
@@ -64,7 +66,8 @@ func (b *batcher) close() { b.stop() }
 type outcome struct {
 	reply any
 	err   error
-	short bool // fewer replicas than wanted have it
+	short bool  // fewer replicas than wanted have it
+	read  []any // what was to be read; nil: not known
 }
 
 // do sends the calls and waits for all of them. When ctx ends first, the calls
@@ -156,7 +159,9 @@ func (b *batcher) send(batch []*call, returning bool) {
 			continue
 		}
 		if c.err == nil {
-			b.s.wakes.tell(c.wake)
+			wake := c.wake
+			wake.First = c.first()
+			b.s.wakes.tell(wake)
 		}
 		if c.err == nil && c.short && c.proof != nil {
 			unconfirmed++
@@ -218,13 +223,22 @@ func (b *batcher) pipeline(ctx context.Context, node *redis.Client, i *incarnati
 		j.queue(ctx, pipe, b.script(i), b.head)
 	}
 	wait := b.s.wait(ctx, pipe)
+	reads := make([]*redis.SliceCmd, len(calls))
+	for i, c := range calls {
+		if len(c.reads) > 0 {
+			reads[i] = pipe.MGet(ctx, c.reads...)
+		}
+	}
 	b.s.publish(ctx, pipe, calls)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	var unknown, out []*call
 	for _, j := range all {
 		j.answer()
 	}
-	for _, c := range calls {
+	for i, c := range calls {
+		if reads[i] != nil {
+			c.read = reads[i].Val()
+		}
 		c.short = wait != nil && wait.Val() < 1
 		switch {
 		case redis.HasErrorPrefix(c.err, "NOSCRIPT"):

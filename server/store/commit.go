@@ -39,6 +39,10 @@ type Commit struct {
 	Done    []string   // work that is done with it; no guard
 	Keys    []KeyGuard // dedup keys: a guard, and changed with it
 	Request *Request   // makes a repeated request safe
+	// Ahead reads in the same trip, where that can be, what those were told whom
+	// the work pages. It is for a decision that is alone: for many at once, each
+	// person is better read once.
+	Ahead bool
 }
 
 // PersonChange is a change of one person's document. Before is nil for a new one.
@@ -103,7 +107,9 @@ func (s *Store) CommitAll(ctx context.Context, cs []Commit) []Result {
 			continue
 		}
 		drafts[i] = d
-		calls, which = append(calls, d.plan.call(d.wake)), append(which, i)
+		call := d.plan.call(d.wake)
+		call.reads = s.ahead(d)
+		calls, which = append(calls, call), append(which, i)
 	}
 	lanes := s.commits
 	if len(cs) > 0 && len(cs[0].Inbox) > 0 {
@@ -126,7 +132,9 @@ type draft struct {
 	wake      Wake
 	revision  uint64
 	work      []incident.Work
-	unpack    *archive // the document was archived: all of it is written again
+	unpack    *archive           // the document was archived: all of it is written again
+	left      *incident.Incident // as it is read behind a commit that pages; nil for others
+	people    []roster.UserID    // who is read ahead
 }
 
 // settle turns the outcome of a call into the result of its commit.
@@ -141,8 +149,13 @@ func (s *Store) settle(ctx context.Context, d *draft, o outcome) Result {
 	done := Committed{Revision: d.revision, Short: o.short}
 	switch v.code {
 	case codeCommitted:
+		people := d.told(o.read)
 		for i, w := range d.work {
-			done.Work = append(done.Work, WorkItem{ID: v.ids[i], Partition: d.partition, Work: w})
+			item := WorkItem{ID: v.ids[i], Partition: d.partition, Work: w}
+			if w.Kind == incident.WorkPage && w.Incident == d.doc.Incident {
+				item.Incident, item.Person = d.left, people[w.User]
+			}
+			done.Work = append(done.Work, item)
 		}
 	case codeRepeated:
 		done.Repeated = true
@@ -158,6 +171,37 @@ func (s *Store) settle(ctx context.Context, d *draft, o outcome) Result {
 		s.o.Log.WarnContext(ctx, "commit not confirmed by a replica", slog.String("document", d.doc.String()))
 	}
 	return Result{Committed: done}
+}
+
+// ahead returns the keys of what is read behind the commit: what those have been
+// told whom it pages.
+func (s *Store) ahead(d *draft) []string {
+	if !d.c.Ahead || s.kind == "cluster" { // there, they may be another master's
+		return nil
+	}
+	var keys []string
+	for _, w := range d.work {
+		if w.Kind == incident.WorkPage && !slices.Contains(d.people, w.User) {
+			d.people = append(d.people, w.User)
+			keys = append(keys, personKey(PartitionOf(string(w.User)), w.User))
+		}
+	}
+	return keys
+}
+
+// told returns what was read ahead. What is damaged is left to who has to read it.
+func (d *draft) told(read []any) map[roster.UserID]*attention.Person {
+	if len(read) == 0 || len(read) != len(d.people) {
+		return nil
+	}
+	people := make(map[roster.UserID]*attention.Person, len(read))
+	for i, id := range d.people {
+		raw, there := read[i].(string)
+		if p, err := decodePerson(id, []byte(raw), there); err == nil {
+			people[id] = p
+		}
+	}
+	return people
 }
 
 // draft writes down the guards and writes of a commit.
@@ -309,7 +353,11 @@ func (d *draft) incident() {
 		Revision: d.revision, Generation: after.Generation, Status: uint8(after.Status),
 		Form: d.form, Encoding: encodingPlain, Nonce: d.plan.nonce,
 	}
-	d.plan.write("SET", docKey(d.partition, d.doc), seal(pre, d.form.body(incidentToProto(after))))
+	m := incidentToProto(after)
+	if slices.ContainsFunc(d.work, func(w incident.Work) bool { return w.Kind == incident.WorkPage }) {
+		d.left = incidentFromProto(after.ID, pre, m)
+	}
+	d.plan.write("SET", docKey(d.partition, d.doc), seal(pre, d.form.body(m)))
 	d.prove()
 	var was time.Time
 	if before != nil {

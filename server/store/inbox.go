@@ -81,7 +81,7 @@ func (s *Store) Append(ctx context.Context, entries []InboxEntry) error {
 
 func (s *Store) appendCall(p Partition, entries []InboxEntry) *call {
 	c := &call{
-		keys: []string{inboxKey(p)}, args: make([]any, 2, 2+2*len(entries)),
+		keys: []string{inboxKey(p)}, args: make([]any, appendHead, appendHead+2*len(entries)),
 		wake: Wake{Partition: p, Kinds: WakeInbox}, kept: true,
 	}
 	for _, e := range entries {
@@ -94,8 +94,51 @@ func (s *Store) appendCall(p Partition, entries []InboxEntry) *call {
 		c.args = append(c.args, mark, raw)
 		c.size += len(raw) + 64
 	}
-	c.args[0], c.args[1] = len(c.keys), len(entries)
+	linked, key := 0, ""
+	if e := entries[0]; len(entries) == 1 && e.Target == "" {
+		c.keys = append(c.keys, keysKey(p, e.Service))
+		linked, key = len(c.keys), e.Key
+		c.only, _ = c.args[appendHead+1].([]byte)
+	}
+	copy(c.args, []any{len(c.keys), len(entries), linked, key})
 	return c
+}
+
+// appendHead is how many arguments of an append come before its entries.
+const appendHead = 4
+
+// First is an entry that nothing waited before when it was appended, and where
+// its dedup key led at that instant ("": nowhere): whoever decides it before
+// anything else has to read neither. A commit sees to it that it still holds.
+type First struct {
+	Linked incident.ID
+
+	id        string
+	partition Partition
+	raw       []byte
+}
+
+// first returns the entry that a call appended to an empty inbox, nil for others.
+func (c *call) first() *First {
+	reply, _ := c.reply.([]any)
+	if c.only == nil || len(reply) != 2 {
+		return nil
+	}
+	told := texts(reply)
+	return &First{Linked: incident.ID(told[1]), id: told[0], partition: c.wake.Partition, raw: c.only}
+}
+
+// Entry is what [Store.Inbox] would return of it.
+func (f *First) Entry() (InboxEntry, error) { return readEntry(f.partition, f.id, f.raw) }
+
+func readEntry[B string | []byte](p Partition, id string, raw B) (InboxEntry, error) {
+	var m storepb.InboxEntry
+	if err := readRecord(raw, &m); err != nil {
+		return InboxEntry{}, err
+	}
+	e := inboxFromProto(&m)
+	e.ID, e.Partition = id, p
+	return e, nil
 }
 
 func (s *Store) appended(o outcome) error {
@@ -142,8 +185,7 @@ func (s *Store) Inbox(ctx context.Context, p Partition, n int) ([]InboxEntry, er
 	entries := make([]InboxEntry, 0, len(list.Val()))
 	for _, x := range list.Val() {
 		raw, _ := x.Values["e"].(string)
-		var m storepb.InboxEntry
-		err := readRecord(raw, &m)
+		e, err := readEntry(p, x.ID, raw)
 		if errors.Is(err, ErrNewerSchema) && len(entries) > 0 {
 			return entries, nil
 		}
@@ -156,8 +198,6 @@ func (s *Store) Inbox(ctx context.Context, p Partition, n int) ([]InboxEntry, er
 			}
 			continue
 		}
-		e := inboxFromProto(&m)
-		e.ID, e.Partition = x.ID, p
 		entries = append(entries, e)
 	}
 	return entries, nil

@@ -167,8 +167,8 @@ func TestJoinedAppendsStandForThemselves(t *testing.T) {
 	if !redis.HasErrorPrefix(damaged.err, "WRONGTYPE") {
 		t.Errorf("an inbox that is none: got %v, %v, want WRONGTYPE", damaged.reply, damaged.err)
 	}
-	if ids, _ := last.reply.([]any); len(ids) != 1 || ids[0] == "" {
-		t.Errorf("the last: got %v, %v, want an id", last.reply, last.err)
+	if ids, _ := last.reply.([]any); len(ids) != 2 || ids[0] == "" || ids[1] != "" {
+		t.Errorf("the last: got %v, %v, want an id, and that its key leads nowhere", last.reply, last.err)
 	}
 	for p, want := range map[Partition]int64{0: 2, 1: 0, 3: 1} {
 		if n, err := s.rdb.XLen(t.Context(), inboxKey(p)).Result(); err != nil || n != want {

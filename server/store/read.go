@@ -113,11 +113,15 @@ func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.
 // is none yet: commit that with Before nil.
 func (s *Store) Person(ctx context.Context, id roster.UserID) (*attention.Person, error) {
 	raw, err := s.get(ctx, personKey(PartitionOf(string(id)), id))
-	if isNil(err) {
-		return &attention.Person{User: id}, nil
-	}
-	if err != nil {
+	if err != nil && !isNil(err) {
 		return nil, failed(err, "read what %s was told", id)
+	}
+	return decodePerson(id, raw, err == nil)
+}
+
+func decodePerson(id roster.UserID, raw []byte, there bool) (*attention.Person, error) {
+	if !there {
+		return &attention.Person{User: id}, nil
 	}
 	pre, body, err := open(raw)
 	if err != nil {

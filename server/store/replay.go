@@ -101,7 +101,7 @@ func (s *Store) restore(ctx context.Context, conn *redis.Conn, appends []*kept) 
 }
 
 // restoring makes the call that brings an append back. Its arguments were: how
-// many keys and entries it has, then the index of a mark and the entry.
+// many keys and entries it has and what is asked besides, then the index of a mark and the entry.
 func (s *Store) restoring(k *kept) (keys []string, args []any) {
 	keys = slices.Clone(k.keys)
 	args = []any{int(backKept.Seconds()), int(seenKept.Seconds())}
@@ -111,7 +111,7 @@ func (s *Store) restoring(k *kept) (keys []string, args []any) {
 			continue
 		}
 		keys = append(keys, p.key("back:"+s.o.Instance+":"+strconv.FormatUint(k.n, 10)+":"+strconv.Itoa(i)))
-		args = append(args, id, len(keys), k.args[2+2*i], k.args[3+2*i])
+		args = append(args, id, len(keys), k.args[appendHead+2*i], k.args[appendHead+1+2*i])
 	}
 	return keys, args
 }

@@ -96,6 +96,9 @@ func acknowledged(c *call) (ids []string, ok bool) {
 	if c.proof != nil {
 		return nil, list[0] == int64(codeCommitted) || list[0] == int64(codeRepeated)
 	}
+	if c.first() != nil {
+		list = list[:1]
+	}
 	return texts(list), true
 }
 

@@ -196,6 +196,9 @@ func TestIncidentIsReadAsItWasCommitted(t *testing.T) {
 	if d := diff(want, got); d != "" {
 		t.Errorf("incident (-want +got):\n%s", d)
 	}
+	if d := diff(got, done.Work[0].Incident); d != "" {
+		t.Errorf("the incident that the work is handed on with (-read +handed on):\n%s", d)
+	}
 	timeline, err := s.Timeline(t.Context(), in.ID, 1, 0)
 	if d := diff(c.Timeline, timeline); d != "" || err != nil {
 		t.Errorf("timeline: %v (-want +got):\n%s", err, d)
@@ -217,7 +220,7 @@ func TestIncidentIsReadAsItWasCommitted(t *testing.T) {
 	}
 	p := PartitionOf(string(in.Service))
 	items, err := s.Work(t.Context(), p, "", 1000)
-	if err != nil || !slices.ContainsFunc(items, func(w WorkItem) bool { return diff(done.Work[0], w) == "" }) {
+	if err != nil || !slices.ContainsFunc(items, func(w WorkItem) bool { return diff(stored(done.Work...)[0], w) == "" }) {
 		t.Errorf("work: got %v, %v, want among it %v", items, err, done.Work[0])
 	}
 	if _, err := s.Incident(t.Context(), NewIncidentID(p, base)); fault.KindOf(err) != fault.NotFound {

@@ -29,6 +29,7 @@ type Wake struct {
 	Kinds     WakeKind
 	Due       time.Time // for WakeTimer: the earliest; the owner need not look before
 	Local     bool      // written by this process
+	First     *First    // for WakeInbox of this process: what is to be decided, when nothing comes before it; nil: not known
 }
 
 // hub hands wakes to the listeners of this process.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tocsin-oncall/tocsin/server/attention"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/store/storepb"
@@ -16,6 +17,12 @@ type WorkItem struct {
 	ID        string // unique within the partition, ordered
 	Partition Partition
 	Work      incident.Work
+	// Incident is what the commit left that wrote a page, as reading it gives it;
+	// nil when the item was read, or has waited.
+	Incident *incident.Incident
+	// Person is what the one who is paged had been told by then, read by that
+	// commit (Commit.Ahead); nil: not known.
+	Person *attention.Person
 }
 
 // Key names the item in the whole installation.

@@ -20,7 +20,7 @@ func TestWorkStaysUntilItIsDone(t *testing.T) {
 	p := PartitionOf(string(in.Service))
 	_, second := mustCommit(t, s, Commit{Before: in, Work: []incident.Work{{Kind: incident.WorkNotice, User: "bob"}}})
 	all, err := s.Work(ctx, p, "", 10)
-	if d := diff(append(slices.Clone(done.Work), second.Work...), all); d != "" || err != nil {
+	if d := diff(stored(append(slices.Clone(done.Work), second.Work...)...), all); d != "" || err != nil {
 		t.Fatalf("work: %v (-want +got):\n%s", err, d)
 	}
 	if rest, err := s.Work(ctx, p, all[0].ID, 10); err != nil || diff(all[1:], rest) != "" {
@@ -41,6 +41,15 @@ func TestWorkStaysUntilItIsDone(t *testing.T) {
 	if n := s.rdb.Exists(ctx, triesKey(p)).Val(); n != 0 {
 		t.Error("failures of done work are still counted")
 	}
+}
+
+// stored is what the stream has of items: what they were handed on with is not in it.
+func stored(items ...WorkItem) []WorkItem {
+	items = slices.Clone(items)
+	for i := range items {
+		items[i].Incident, items[i].Person = nil, nil
+	}
+	return items
 }
 
 func TestDeadLetters(t *testing.T) {
