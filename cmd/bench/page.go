@@ -233,6 +233,10 @@ func playPushes(ctx context.Context, st *stage, figure string, away time.Duratio
 	if err != nil {
 		return err
 	}
+	before, err := st.spent()
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	if _, err := operator.ResumePaging(ctx, &pb.ResumePagingRequest{}); err != nil {
 		return err
@@ -250,7 +254,7 @@ func playPushes(ctx context.Context, st *stage, figure string, away time.Duratio
 		return fmt.Errorf("%d of %d pushes: %w", got.count.Load(), people*devices, err)
 	}
 	st.measured(figure, float64(people*devices)/time.Since(began).Seconds())
-	return nil
+	return st.noteSpent(before, people*devices, "pushes")
 }
 
 // operator calls the server as its administrator on this machine.

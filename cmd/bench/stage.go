@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -118,17 +120,34 @@ func (st *stage) open(ctx context.Context, s setting) error {
 	return st.serve(ctx)
 }
 
-// profiled keeps a profile of the server while f runs, when one is asked for.
+// profiled keeps profiles while f runs, when they are asked for: five seconds of
+// the server, its allocations too, and all of this process, with the push services in it.
 func (st *stage) profiled(ctx context.Context, f func() error) error {
 	if st.profile == "" {
 		return f()
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	got := make(chan error, 1)
-	go func() { got <- st.keepProfile(ctx) }()
-	err := f()
-	return errors.Join(err, <-got, st.keepCommands(ctx))
+	if err := os.MkdirAll(filepath.Dir(st.profile), 0o750); err != nil {
+		return err
+	}
+	own, err := os.Create(st.beside(".load.pprof"))
+	if err != nil {
+		return err
+	}
+	got := make(chan error, 2)
+	go func() { got <- st.keepProfile(ctx, "profile?seconds=5", st.profile) }()
+	go func() { got <- st.keepProfile(ctx, "allocs?seconds=5", st.beside(".allocs.pprof")) }()
+	if err = pprof.StartCPUProfile(own); err == nil {
+		err = f()
+		pprof.StopCPUProfile()
+	}
+	return errors.Join(err, own.Close(), <-got, <-got, st.keepCommands(ctx))
+}
+
+// beside names another file of the profile.
+func (st *stage) beside(ending string) string {
+	return strings.TrimSuffix(st.profile, ".pprof") + ending
 }
 
 // keepCommands is what Redis has spent on which commands, beside the profile.
@@ -139,12 +158,12 @@ func (st *stage) keepCommands(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(strings.TrimSuffix(st.profile, ".pprof")+".redis.txt", []byte(info), 0o600)
+	return os.WriteFile(st.beside(".redis.txt"), []byte(info), 0o600)
 }
 
-// keepProfile is five seconds of the server's processor time.
-func (st *stage) keepProfile(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+st.admin+"/debug/pprof/profile?seconds=5", http.NoBody)
+// keepProfile writes a profile of the server to a file.
+func (st *stage) keepProfile(ctx context.Context, which, file string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+st.admin+"/debug/pprof/"+which, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -153,14 +172,40 @@ func (st *stage) keepProfile(ctx context.Context) error {
 		return fmt.Errorf("fetch a profile: %w", err)
 	}
 	defer res.Body.Close()
-	if err := os.MkdirAll(filepath.Dir(st.profile), 0o750); err != nil {
-		return err
-	}
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
 		return fmt.Errorf("fetch a profile: %w", err)
 	}
-	return os.WriteFile(st.profile, text, 0o600)
+	return os.WriteFile(file, text, 0o600)
+}
+
+// spent is processor time, in seconds.
+type spent struct{ server, redis, load float64 }
+
+// spent is what the server, its Redis and this process, with the push services
+// in it, have used so far.
+func (st *stage) spent() (spent, error) {
+	u, err := st.server.Usage()
+	if err != nil {
+		return spent{}, err
+	}
+	var own syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
+		return spent{}, fmt.Errorf("look at this process: %w", err)
+	}
+	return spent{u.Server, u.Redis, time.Duration(own.Utime.Nano() + own.Stime.Nano()).Seconds()}, nil
+}
+
+// noteSpent tells what a thousand of n have cost since before.
+func (st *stage) noteSpent(before spent, n int, what string) error {
+	now, err := st.spent()
+	if err != nil {
+		return err
+	}
+	k := float64(n) / 1000
+	st.note("processor time for 1,000 %s: server %.3f s, Redis %.3f s, load %.3f s",
+		what, (now.server-before.server)/k, (now.redis-before.redis)/k, (now.load-before.load)/k)
+	return nil
 }
 
 // until looks again and again until done says so.

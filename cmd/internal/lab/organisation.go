@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -52,8 +53,8 @@ func PersonOf(token string) (person int, ok bool) {
 	if len(token) < 32 {
 		return 0, false
 	}
-	_, err := fmt.Sscanf(token[:32], "%x", &person)
-	return person, err == nil
+	n, err := strconv.ParseInt(token[:32], 16, 64)
+	return int(n), err == nil
 }
 
 // documents are the organisation as `tocsin apply` takes it, in parts: one
