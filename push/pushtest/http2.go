@@ -46,7 +46,7 @@ type exchange struct {
 	body   []byte
 	at     time.Time
 	twice  bool // a header came more than once
-	inline bool // answered on the reading goroutine, which flushes
+	inline bool // whoever answers has more to say, and flushes then
 }
 
 type conn struct {
@@ -57,6 +57,9 @@ type conn struct {
 	read   *bufio.Reader
 	framer *http2.Framer
 	peer   []byte // the client's certificate, DER; nil without one
+
+	delayed delayed
+	eaten   uint32 // bytes of bodies that the peer has not been given back yet
 
 	wmu     sync.Mutex // guards writing and what follows
 	write   *bufio.Writer
@@ -136,11 +139,18 @@ func (s *server) close() {
 	s.wg.Wait()
 }
 
-// after runs f when d has passed, unless the server closes before. A request
-// that waits is answered by f, no longer on the reading goroutine.
+// after runs f when d has passed, unless the server closes before. It runs on
+// one goroutine of the connection's, whatever has become of the connection.
 func (s *server) after(e *exchange, d time.Duration, f func()) {
-	e.inline = false
-	s.wait(d, f)
+	c := e.conn
+	if !c.delayed.add(time.Now().Add(d), f) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.wg.Go(func() { c.delayed.run(s.quit, c.flush) })
+	}
 }
 
 // hand delivers to a phone, now or later.
@@ -358,7 +368,9 @@ func (c *conn) data(f *http2.DataFrame) error {
 	c.mu.Lock()
 	e := c.open[f.StreamID]
 	c.mu.Unlock()
-	if n := f.Header().Length; n > 0 { // what was used up is given back
+	if c.eaten += f.Header().Length; c.eaten >= window/2 { // not each time: it costs both sides a frame
+		n := c.eaten
+		c.eaten = 0
 		c.later(func() error { return c.framer.WriteWindowUpdate(0, n) })
 	}
 	if e == nil {
