@@ -433,6 +433,22 @@ func BenchmarkFigureWebPush(b *testing.B) {
 	spread(b, "webpush_allocs_per_push", allocs)
 }
 
+// BenchmarkPush: what a page costs this process, by processor time, which what
+// else runs on the machine changes little.
+func BenchmarkPush(b *testing.B) {
+	for name, platform := range map[string]push.Platform{"apns": push.IOS, "fcm": push.Android} {
+		b.Run(name, func(b *testing.B) {
+			f := newFigures(b, 0)
+			f.ours(platform, 100, 1000)
+			b.ReportAllocs()
+			b.ResetTimer()
+			began := processorTime(b)
+			f.ours(platform, 100, b.N)
+			b.ReportMetric(float64((processorTime(b)-began).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
 // processorTime is what this process has used of all cores.
 func processorTime(b testing.TB) time.Duration {
 	b.Helper()

@@ -147,7 +147,7 @@ func (d *dialer) dial(ctx context.Context, lost func(*Lane)) (*Lane, error) {
 		return nil, err
 	}
 	l := &Lane{id: fmt.Sprintf("%s#%d", address, d.serial.Add(1)), limit: d.first, born: clock()}
-	watched := &watchedConn{Conn: secure, closed: func() { lost(l) }}
+	watched := &watchedConn{Conn: newWrites(secure), tls: secure, closed: func() { lost(l) }}
 	// net/http's ClientConn is the successor of this call, but cannot ping:
 	// without a ping a dead connection costs every page on it the whole timeout.
 	// Strict means that what exceeds a limit which the server has just lowered
@@ -156,7 +156,7 @@ func (d *dialer) dial(ctx context.Context, lost func(*Lane)) (*Lane, error) {
 	transport := &http2.Transport{DisableCompression: true, StrictMaxConcurrentStreams: true} //nolint:staticcheck // see above
 	l.conn, err = transport.NewClientConn(watched)                                            //nolint:staticcheck // see above
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start HTTP/2 with %s: %w", d.base.Host, err), secure.Close())
+		return nil, errors.Join(fmt.Errorf("start HTTP/2 with %s: %w", d.base.Host, err), watched.Close())
 	}
 	if err := l.conn.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("first ping to %s: %w", d.base.Host, err), l.conn.Close())
@@ -238,6 +238,7 @@ func (d *dialer) handshake(ctx context.Context, address string, last bool) (*tls
 // watchedConn tells when HTTP/2 has given its connection up.
 type watchedConn struct {
 	net.Conn
+	tls    *tls.Conn // at the bottom of it
 	told   atomic.Bool
 	closed func()
 }
@@ -250,12 +251,7 @@ func (c *watchedConn) Close() error {
 }
 
 // ConnectionState lets HTTP/2 see the TLS state through the wrapper.
-func (c *watchedConn) ConnectionState() tls.ConnectionState {
-	if s, ok := c.Conn.(*tls.Conn); ok {
-		return s.ConnectionState()
-	}
-	return tls.ConnectionState{}
-}
+func (c *watchedConn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
 
 func hostPort(u *url.URL) (host, port string) {
 	if port = u.Port(); port == "" {
