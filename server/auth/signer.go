@@ -80,23 +80,23 @@ func (d *dayKeys) of(k masterKey, label string, day int64) []byte {
 // dayOf is the key id of tokens issued at the instant: days since 1970 in UTC.
 func dayOf(at time.Time) int64 { return at.Unix() / daySecs }
 
-// mac returns the MAC of the fields under the key of the label and the day.
+// mac returns the MAC of the label and the fields under the key of the label and
+// the day. Each has its length before it (four bytes, big endian), so that moving
+// a byte from one to its neighbour changes the MAC.
 func (s Signer) mac(k masterKey, label string, day int64, fields ...string) []byte {
-	h := hmac.New(sha256.New, s.days.of(k, label, day))
-	writeField(h, label)
+	var room [256]byte
+	text := appendField(room[:0], label)
 	for _, f := range fields {
-		writeField(h, f)
+		text = appendField(text, f)
 	}
+	h := hmac.New(sha256.New, s.days.of(k, label, day))
+	h.Write(text)
 	return h.Sum(nil)[:macSize]
 }
 
-// writeField writes a field with its length before it (four bytes, big endian),
-// so that moving a byte from one field to its neighbour changes the MAC.
-func writeField(h interface{ Write([]byte) (int, error) }, field string) {
-	var size [4]byte
-	binary.BigEndian.PutUint32(size[:], uint32(len(field))) //nolint:gosec // fields are far below 4 GiB
-	h.Write(size[:])                                        //nolint:errcheck // a hash never fails
-	h.Write([]byte(field))                                  //nolint:errcheck // a hash never fails
+func appendField(b []byte, field string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(field))) //nolint:gosec // fields are far below 4 GiB
+	return append(b, field...)
 }
 
 // verifies reports whether any key of the ring made the MAC. Every key is

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
 // that the test moves, and two people: ann with two phones and a browser, bob
 // with mail only.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	n     *Notifier
 	store *store.Store
 	dir   *fakeDirectory
@@ -49,7 +49,7 @@ func newRig(t *testing.T) *rig { return rigWith(t, nil) }
 
 // rigWith has another push service than the recorder, and the real clock, when
 // pusher is not nil.
-func rigWith(t *testing.T, pusher Pusher) *rig {
+func rigWith(t testing.TB, pusher Pusher) *rig {
 	t.Helper()
 	redistest.Shared(t).Flush(t)
 	s, err := store.Open(t.Context(), store.Options{URL: redistest.URL(t)})
@@ -265,7 +265,7 @@ func (r *rig) failures() []incident.Undelivered {
 	return slices.Clone(r.fails)
 }
 
-func testRing(t *testing.T) auth.Keyring {
+func testRing(t testing.TB) auth.Keyring {
 	t.Helper()
 	ring, err := auth.NewKeyring([auth.MasterKeySize]byte{1, 2, 3})
 	if err != nil {

@@ -28,13 +28,26 @@ const (
 func sealDelivery(d incident.Delivery, f form, nonce string) []byte {
 	m := deliveryToProto(d)
 	m.Id, m.State, m.Attempted = "", 0, 0
-	b := fmt.Appendf(nil, "%s%-8s", deliveryHead(d.State, d.Attempted), nonce)
-	return append(b, f.record(m)...)
+	b := make([]byte, 0, deliveryRoom)
+	b = appendHead(b, d.State, d.Attempted)
+	b = append(b, nonce...)
+	for len(b) < deliveryPrefix {
+		b = append(b, ' ')
+	}
+	return f.appendRecord(b, m)
 }
+
+// deliveryRoom is what most records need.
+const deliveryRoom = 256
 
 // deliveryHead is how a record begins: what scripts compare.
 func deliveryHead(state incident.DeliveryState, attempted time.Time) string {
-	return fmt.Sprintf("%02d%013d", state, ms(attempted))
+	var b [15]byte
+	return string(appendHead(b[:0], state, attempted))
+}
+
+func appendHead(b []byte, state incident.DeliveryState, attempted time.Time) []byte {
+	return appendPadded(appendPadded(b, uint64(state), 2), uint64(ms(attempted)), 13) //nolint:gosec // after 1970
 }
 
 func openDelivery(id string, raw []byte) (incident.Delivery, error) {
@@ -54,13 +67,12 @@ func openDelivery(id string, raw []byte) (incident.Delivery, error) {
 	return deliveryFromProto(&m), nil
 }
 
-// deliveryID is the text form of a delivery's 16 bytes.
-func deliveryID(raw string) string {
-	h := fmt.Sprintf("%x", raw)
-	if len(h) != 32 {
-		return h
+// fieldID is the id of the delivery with that field in its hash.
+func fieldID(field string) string {
+	if len(field) != deliverySize {
+		return fmt.Sprintf("%x", field) // none of ours
 	}
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	return deliveryID([deliverySize]byte([]byte(field)))
 }
 
 // RecordDelivery merges what became of deliveries into their records: states
@@ -96,7 +108,7 @@ func (s *Store) RecordDelivery(ctx context.Context, d Doc, news ...incident.Deli
 func (s *Store) mergeDelivery(
 	ctx context.Context, p Partition, d Doc, raw []byte, change func(old incident.Delivery, found bool) (incident.Delivery, bool),
 ) (incident.Delivery, bool, error) {
-	key, id := deliveriesKey(p, d), deliveryID(string(raw))
+	key, id := deliveriesKey(p, d), fieldID(string(raw))
 	for range 16 {
 		var record *redis.StringCmd
 		err := s.trips.alone(ctx, func(pipe redis.Pipeliner) { record = pipe.HGet(ctx, key, string(raw)) })
@@ -332,7 +344,7 @@ func (s *Store) Deliveries(ctx context.Context, d Doc) ([]incident.Delivery, err
 	}
 	list := make([]incident.Delivery, 0, len(fields))
 	for raw, record := range fields {
-		dv, err := openDelivery(deliveryID(raw), []byte(record))
+		dv, err := openDelivery(fieldID(raw), []byte(record))
 		if err != nil {
 			return nil, fmt.Errorf("read the deliveries of %s: %w", d, err)
 		}

@@ -53,15 +53,32 @@ func revisionText(r uint64) string {
 	if r == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%010d", r)
+	var b [10]byte
+	return string(appendPadded(b[:0], r, len(b)))
 }
 
-func generationText(g uint32) string { return fmt.Sprintf("%06d", g%maxCounter) }
+func generationText(g uint32) string {
+	var b [6]byte
+	return string(appendPadded(b[:0], uint64(g%maxCounter), len(b)))
+}
+
+// appendPadded appends a number with zeros before it, to so many digits.
+func appendPadded(b []byte, v uint64, width int) []byte {
+	var digits [20]byte
+	text := strconv.AppendUint(digits[:0], v, 10)
+	for range width - len(text) {
+		b = append(b, '0')
+	}
+	return append(b, text...)
+}
 
 // seal puts the prefix before a body.
 func seal(p prefix, body []byte) []byte {
 	b := make([]byte, 0, prefixLen+len(body))
-	b = fmt.Appendf(b, "%010d%06d%d%02d%c", p.Revision, p.Generation%maxCounter, p.Status%10, p.Form, p.Encoding)
+	b = appendPadded(b, p.Revision, 10)
+	b = appendPadded(b, uint64(p.Generation%maxCounter), 6)
+	b = appendPadded(b, uint64(p.Status%10), 1)
+	b = append(appendPadded(b, uint64(p.Form), 2), byte(p.Encoding))
 	b = append(b, p.Nonce...)
 	return append(b, body...)
 }
@@ -92,14 +109,17 @@ func open(raw []byte) (prefix, []byte, error) {
 // marshal writes a message the same way every time, so that stored bytes can be
 // compared. Text that is no UTF-8 is mended rather than refused: nothing may
 // keep a page from being stored.
-func marshal(m proto.Message) []byte {
+func marshal(m proto.Message) []byte { return appendMessage(nil, m) }
+
+// appendMessage is marshal behind what b has.
+func appendMessage(b []byte, m proto.Message) []byte {
 	o := proto.MarshalOptions{Deterministic: true}
-	b, err := o.Marshal(m)
+	all, err := o.MarshalAppend(b, m)
 	if err != nil {
 		mend(m.ProtoReflect())
-		b, _ = o.Marshal(m) // invalid UTF-8 is all that Marshal refuses in proto3
+		all, _ = o.MarshalAppend(b, m) // invalid UTF-8 is all that Marshal refuses in proto3
 	}
-	return b
+	return all
 }
 
 // mend replaces invalid UTF-8 in all strings of a message.

@@ -46,6 +46,15 @@ func (f form) body(m proto.Message) []byte {
 // record writes a message that stands alone.
 func (f form) record(m proto.Message) []byte { return f.stamped(f.body(m)) }
 
+// appendRecord is record behind what b has.
+func (f form) appendRecord(b []byte, m proto.Message) []byte {
+	recast(m, f)
+	if f != 1 {
+		b = append(b, 0, byte(f))
+	}
+	return appendMessage(b, m)
+}
+
 // stamped makes a record of a body.
 func (f form) stamped(body []byte) []byte {
 	if f == 1 {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 )
@@ -49,18 +48,17 @@ func appendDigits(b []byte, v uint64, n int) []byte {
 // PartitionOfIncident reads the partition out of an id. What is no id of ours
 // is NotFound: no such incident can exist.
 func PartitionOfIncident(id incident.ID) (Partition, error) {
-	unknown := fault.New(fault.NotFound, "INCIDENT_NOT_FOUND", "there is no incident of that name", "incident", string(id))
 	if len(id) != idLen || id[0] != mapEpoch {
-		return 0, unknown
+		return 0, notFound(id)
 	}
 	for i := range len(id) {
 		if strings.IndexByte(digits, id[i]) < 0 {
-			return 0, unknown
+			return 0, notFound(id)
 		}
 	}
 	p := strings.IndexByte(digits, id[1])<<5 | strings.IndexByte(digits, id[2])
 	if p >= Partitions {
-		return 0, unknown
+		return 0, notFound(id)
 	}
 	return Partition(p), nil
 }
@@ -78,8 +76,26 @@ func DeliveryID(d Doc, work, way string) (string, error) {
 	sum[0] = byte(p)
 	sum[6] = sum[6]&0x0f | 0x80
 	sum[8] = sum[8]&0x3f | 0x80
-	h := hex.EncodeToString(sum[:16])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:], nil
+	return deliveryID([deliverySize]byte(sum[:])), nil
+}
+
+// deliverySize is how many bytes a delivery's id stands for.
+const deliverySize = 16
+
+// uuidParts is which of those are in each part of the text form.
+var uuidParts = [...]struct{ from, to int }{{0, 4}, {4, 6}, {6, 8}, {8, 10}, {10, 16}} //nolint:gochecknoglobals // look-up table
+
+// deliveryID is the text form of a delivery's bytes.
+func deliveryID(raw [deliverySize]byte) string {
+	var text [36]byte
+	b := text[:0]
+	for i, part := range uuidParts {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, raw[part.from:part.to])
+	}
+	return string(b)
 }
 
 // parseDelivery returns the 16 bytes of a delivery id and its partition.
@@ -87,8 +103,11 @@ func parseDelivery(id string) ([]byte, Partition, bool) {
 	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
 		return nil, 0, false
 	}
-	raw, err := hex.DecodeString(id[:8] + id[9:13] + id[14:18] + id[19:23] + id[24:])
-	if err != nil || raw[0] >= Partitions {
+	var plain [2 * deliverySize]byte
+	b := append(plain[:0], id[:8]...)
+	b = append(append(append(append(b, id[9:13]...), id[14:18]...), id[19:23]...), id[24:]...)
+	raw := make([]byte, deliverySize)
+	if _, err := hex.Decode(raw, b); err != nil || raw[0] >= Partitions {
 		return nil, 0, false
 	}
 	return raw, Partition(raw[0]), true

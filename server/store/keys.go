@@ -14,68 +14,73 @@ import (
 // Every key is built here. The braces hold the hash tag: keys with one tag are
 // in one slot, which is what lets one script touch them all.
 
-// key returns a key of the partition.
-func (p Partition) key(rest string) string { return "{" + tags[p] + "}:" + rest }
+// key returns a key of the partition: what kind it is, and the name of one of many.
+func (p Partition) key(kind, name string) string { return "{" + tags[p] + "}:" + kind + name }
 
-func incidentKey(p Partition, id incident.ID) string { return p.key("i:" + string(id)) } // string: prefix, body
-func personKey(p Partition, id roster.UserID) string { return p.key("u:" + string(id)) } // string: prefix, body
+func incidentKey(p Partition, id incident.ID) string { return p.key("i:", string(id)) } // string: prefix, body
+func personKey(p Partition, id roster.UserID) string { return p.key("u:", string(id)) } // string: prefix, body
 
 // docKey is the string that holds a document.
-func docKey(p Partition, d Doc) string { return p.key(d.member()) }
+func docKey(p Partition, d Doc) string {
+	if d.Person != "" {
+		return personKey(p, d.Person)
+	}
+	return incidentKey(p, d.Incident)
+}
 
 // timelineKey is the list of an incident's entries, in order.
-func timelineKey(p Partition, id incident.ID) string { return p.key("tl:" + string(id)) }
+func timelineKey(p Partition, id incident.ID) string { return p.key("tl:", string(id)) }
 
 // alertsKey is the hash of an incident's alerts: field = service NUL key.
-func alertsKey(p Partition, id incident.ID) string { return p.key("al:" + string(id)) }
+func alertsKey(p Partition, id incident.ID) string { return p.key("al:", string(id)) }
 
 // deliveriesKey is the hash of a document's deliveries: field = the id's 16 bytes.
 // That of an incident has the incident's bare id, that of a person "u:" before it.
 func deliveriesKey(p Partition, d Doc) string {
 	if d.Person != "" {
-		return p.key("dv:" + d.member())
+		return p.key("dv:u:", string(d.Person))
 	}
-	return p.key("dv:" + string(d.Incident))
+	return p.key("dv:", string(d.Incident))
 }
 
 // deliveryKey leads from a delivery to its document.
-func deliveryKey(p Partition, raw []byte) string { return p.key("d:" + string(raw)) }
+func deliveryKey(p Partition, raw []byte) string { return p.key("d:", string(raw)) }
 
 // keysKey is the hash of a service's dedup keys that lead to an incident.
-func keysKey(p Partition, s catalog.ServiceID) string { return p.key("dd:" + string(s)) }
+func keysKey(p Partition, s catalog.ServiceID) string { return p.key("dd:", string(s)) }
 
-func openKey(p Partition) string   { return p.key("open") }   // zset: open incidents by creation, ms
-func timersKey(p Partition) string { return p.key("tm") }     // zset: documents by due instant, ms
-func inboxKey(p Partition) string  { return p.key("in") }     // stream: accepted events
-func workKey(p Partition) string   { return p.key("wk") }     // stream: what has to be done outside
-func triesKey(p Partition) string  { return p.key("wt") }     // hash: failed handlings of a work item
-func fenceKey(p Partition) string  { return p.key("fence") }  // string: how far the inbox had come when its server became master
-func feedKey(p Partition) string   { return p.key("feed") }   // stream: every visible change
-func closedKey(p Partition) string { return p.key("closed") } // stream: incidents in closing order
-func deadKey(p Partition) string   { return p.key("dlq") }    // stream: what was given up on
-func metaKey(p Partition) string   { return p.key("meta") }   // hash: how far walkers came, what was trimmed
+func openKey(p Partition) string   { return p.key("open", "") }   // zset: open incidents by creation, ms
+func timersKey(p Partition) string { return p.key("tm", "") }     // zset: documents by due instant, ms
+func inboxKey(p Partition) string  { return p.key("in", "") }     // stream: accepted events
+func workKey(p Partition) string   { return p.key("wk", "") }     // stream: what has to be done outside
+func triesKey(p Partition) string  { return p.key("wt", "") }     // hash: failed handlings of a work item
+func fenceKey(p Partition) string  { return p.key("fence", "") }  // string: how far the inbox had come when its server became master
+func feedKey(p Partition) string   { return p.key("feed", "") }   // stream: every visible change
+func closedKey(p Partition) string { return p.key("closed", "") } // stream: incidents in closing order
+func deadKey(p Partition) string   { return p.key("dlq", "") }    // stream: what was given up on
+func metaKey(p Partition) string   { return p.key("meta", "") }   // hash: how far walkers came, what was trimmed
 
 // serviceKey and assigneeKey are zsets of open incidents by creation, ms.
-func serviceKey(p Partition, s catalog.ServiceID) string { return p.key("sv:" + string(s)) }
-func assigneeKey(p Partition, u roster.UserID) string    { return p.key("pe:" + string(u)) }
+func serviceKey(p Partition, s catalog.ServiceID) string { return p.key("sv:", string(s)) }
+func assigneeKey(p Partition, u roster.UserID) string    { return p.key("pe:", string(u)) }
 
 // factsKey is the hash of the facts of incidents created on a day (UTC, YYYYMMDD).
-func factsKey(p Partition, day string) string { return p.key("facts:" + day) }
+func factsKey(p Partition, day string) string { return p.key("facts:", day) }
 
 // requestKey holds the answer to a request id; seenKey marks a sender's event id.
-func requestKey(p Partition, id string) string { return p.key("rq:" + short(id)) }
+func requestKey(p Partition, id string) string { return p.key("rq:", short(id)) }
 
 func seenKey(p Partition, integration catalog.IntegrationID, id string) string {
-	return p.key("seen:" + short(string(integration)+"\x00"+id))
+	return p.key("seen:", short(string(integration)+"\x00"+id))
 }
 
 // onceKey holds a value that is taken once.
-func onceKey(p Partition, key string) string { return p.key("once:" + short(key)) }
+func onceKey(p Partition, key string) string { return p.key("once:", short(key)) }
 
-func droppedKey(p Partition) string      { return p.key("drop") }  // stream: ring of dropped events
-func droppedCountKey(p Partition) string { return p.key("dropn") } // hash: how many, by service and reason
-func rawKey(p Partition) string          { return p.key("raw") }   // stream: ring of bodies
-func devicesKey(p Partition) string      { return p.key("ds") }    // hash: last word of each device
+func droppedKey(p Partition) string      { return p.key("drop", "") }  // stream: ring of dropped events
+func droppedCountKey(p Partition) string { return p.key("dropn", "") } // hash: how many, by service and reason
+func rawKey(p Partition) string          { return p.key("raw", "") }   // stream: ring of bodies
+func devicesKey(p Partition) string      { return p.key("ds", "") }    // hash: last word of each device
 
 // turnKey is the cursor of a round-robin level, turnClaimKey one incident's claim
 // on it; each level has a tag of its own.

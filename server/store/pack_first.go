@@ -51,7 +51,7 @@ func stretchFirst(m *storepb.Archive) error {
 		if len(raw) < 16 {
 			return fmt.Errorf("archive has %d deliveries and too few ids", len(m.GetDeliveries()))
 		}
-		d.Id, raw = deliveryID(string(raw[:16])), raw[16:]
+		d.Id, raw = deliveryID([deliverySize]byte(raw[:deliverySize])), raw[16:]
 	}
 	return nil
 }

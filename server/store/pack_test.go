@@ -54,7 +54,7 @@ func TestSqueezedIsStretchedExactly(t *testing.T) {
 			anything(r, reflect.ValueOf(v).Elem())
 		}
 		for i := range a.deliveries { // no record of a delivery is without its id
-			a.deliveries[i].ID = deliveryID(string(bytes.Repeat([]byte{byte(i)}, 16)))
+			a.deliveries[i].ID = deliveryID([deliverySize]byte(bytes.Repeat([]byte{byte(i)}, deliverySize)))
 		}
 		if rapid.Bool().Draw(r, "titled") {
 			for i := range a.timeline {

@@ -107,7 +107,7 @@ func TestDeliveryIDs(t *testing.T) {
 		t.Errorf("another device has the same id %s", a)
 	}
 	raw, p, ok := parseDelivery(a)
-	if !ok || p != 37 || deliveryID(string(raw)) != a || a[14] != '8' {
+	if !ok || p != 37 || fieldID(string(raw)) != a || a[14] != '8' {
 		t.Errorf("id %s: got partition %v, %v, want 37 in a UUID of version 8", a, p, ok)
 	}
 	for _, bad := range []string{"", "zz", a[:35], "ff" + a[2:], a[:8] + "x" + a[9:], "g" + a[1:]} {

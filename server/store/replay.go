@@ -110,7 +110,7 @@ func (s *Store) restoring(k *kept) (keys []string, args []any) {
 		if id == "" {
 			continue
 		}
-		keys = append(keys, p.key("back:"+s.o.Instance+":"+strconv.FormatUint(k.n, 10)+":"+strconv.Itoa(i)))
+		keys = append(keys, p.key("back:", s.o.Instance+":"+strconv.FormatUint(k.n, 10)+":"+strconv.Itoa(i)))
 		args = append(args, id, len(keys), k.args[appendHead+2*i], k.args[appendHead+1+2*i])
 	}
 	return keys, args

@@ -49,7 +49,7 @@ func squeeze(id incident.ID, m *storepb.Archive) {
 	}
 	for _, d := range m.GetDeliveries() {
 		raw, _, ok := parseDelivery(d.GetId())
-		if !ok || deliveryID(string(raw)) != d.GetId() {
+		if !ok || deliveryID([deliverySize]byte(raw)) != d.GetId() {
 			continue
 		}
 		if d.GetId() != derivedID(id, d) {
@@ -97,7 +97,7 @@ func stretch(id incident.ID, m *storepb.Archive) error {
 		case d.GetNamed() && len(raw) < 16:
 			return fmt.Errorf("archive has %d deliveries and too few ids", len(m.GetDeliveries()))
 		case d.GetNamed():
-			d.Named, d.Id, raw = false, deliveryID(string(raw[:16])), raw[16:]
+			d.Named, d.Id, raw = false, deliveryID([deliverySize]byte(raw[:deliverySize])), raw[16:]
 		case d.GetId() == "":
 			d.Id = derivedID(id, d)
 		}

@@ -93,9 +93,9 @@ func TestAMasterThatHangsHoldsUpNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.HasSuffix(node.Options().Addr, ":"+strconv.Itoa(c.Masters[1].Port())) {
-			here = append(here, p.key("absent"))
+			here = append(here, p.key("absent", ""))
 		} else {
-			there = append(there, p.key("absent"))
+			there = append(there, p.key("absent", ""))
 		}
 	}
 	c.Masters[1].Pause(t)
