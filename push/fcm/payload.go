@@ -18,6 +18,9 @@ const (
 	channelInfo     = "info"
 )
 
+// dataKeys is how many keys a page has at most: a map that grows costs three of them.
+const dataKeys = 28
+
 const (
 	freshPage = 15 * time.Minute // how long a clear may still interrupt a phone's sleep
 	maxTTL    = 28 * 24 * time.Hour
@@ -56,9 +59,8 @@ func dataSize(data map[string]string) int {
 // compose flattens the message. The keys v to m are those of the APNs
 // payload's "t"; the others say what iOS reads from "aps".
 func compose(m *push.Trimmed, d *push.Device) map[string]string {
-	data := map[string]string{
-		"v": "1", "d": m.DeliveryID, "k": m.Kind.String(), "x": strconv.FormatInt(m.Deadline.Unix(), 10),
-	}
+	data := make(map[string]string, dataKeys)
+	data["v"], data["d"], data["k"], data["x"] = "1", m.DeliveryID, m.Kind.String(), strconv.FormatInt(m.Deadline.Unix(), 10)
 	put := func(key, value string) {
 		if value != "" {
 			data[key] = clean(value)
