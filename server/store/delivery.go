@@ -29,7 +29,7 @@ func sealDelivery(d incident.Delivery, f form, nonce string) []byte {
 	m := deliveryToProto(d)
 	m.Id, m.State, m.Attempted = "", 0, 0
 	b := make([]byte, 0, deliveryRoom)
-	b = appendHead(b, d.State, d.Attempted)
+	b = appendPrefix(b, d.State, d.Attempted)
 	b = append(b, nonce...)
 	for len(b) < deliveryPrefix {
 		b = append(b, ' ')
@@ -43,10 +43,10 @@ const deliveryRoom = 256
 // deliveryHead is how a record begins: what scripts compare.
 func deliveryHead(state incident.DeliveryState, attempted time.Time) string {
 	var b [15]byte
-	return string(appendHead(b[:0], state, attempted))
+	return string(appendPrefix(b[:0], state, attempted))
 }
 
-func appendHead(b []byte, state incident.DeliveryState, attempted time.Time) []byte {
+func appendPrefix(b []byte, state incident.DeliveryState, attempted time.Time) []byte {
 	return appendPadded(appendPadded(b, uint64(state), 2), uint64(ms(attempted)), 13) //nolint:gosec // after 1970
 }
 
