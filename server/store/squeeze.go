@@ -30,13 +30,15 @@ func squeeze(id incident.ID, m *storepb.Archive) {
 	for i, e := range m.GetTimeline() {
 		e.Seq -= int32(i + 1)
 		if e.GetText() != "" && e.GetText() == in.GetText().GetTitle() {
-			e.Said, e.Text = e.Said|saidText, ""
+			e.Said |= saidText
+			e.Text = ""
 		}
 		if len(m.GetAlerts()) == 0 || e.GetKey() == "" {
 			continue
 		}
 		if a := m.GetAlerts()[0]; e.GetService() == a.GetService() && e.GetKey() == a.GetKey() {
-			e.Said, e.Service, e.Key = e.Said|saidAlert, "", ""
+			e.Said |= saidAlert
+			e.Service, e.Key = "", ""
 		}
 	}
 	for _, a := range m.GetAlerts() {
