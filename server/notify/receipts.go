@@ -94,20 +94,24 @@ func (n *Notifier) report(ctx context.Context, caller auth.Principal, key string
 		// A card that was sent to be silent is not mute for being so.
 		Silent: r.Silent && dv.Audible, Reason: clip(Scrub(r.Reason)),
 	})
-	if err != nil || done.Verdict != store.ReceiptApplied {
+	isNew := done.Verdict == store.ReceiptApplied
+	if err != nil || !isNew && done.Verdict != store.ReceiptKnown {
 		return receiptStatus(done.Verdict), err
 	}
-	n.heard(dv, r.State, now)
-	n.lives(ctx, done.Delivery, r, now)
-	if err := n.others(ctx, dv, r, now); err != nil {
-		return 0, err
+	if isNew {
+		n.heard(dv, r.State, now)
+		n.lives(ctx, done.Delivery, r, now)
+		if err := n.others(ctx, dv, r, now); err != nil {
+			return 0, err
+		}
 	}
+	// An iPhone says at once that it has the page, and in a second receipt of that state that it cannot open it.
 	if r.Reason == unopened {
 		if err := n.couldNotOpen(ctx, doc, dv); err != nil { // the receipt counts all the same
 			n.log.WarnContext(ctx, "page not sent again in its minimal form", slog.String("delivery", dv.ID), slog.Any("error", err))
 		}
 	}
-	if r.State == incident.DeliverySuppressed && incident.Hides(r.Reason) { // otherwise what is newer is on the screen
+	if isNew && r.State == incident.DeliverySuppressed && incident.Hides(r.Reason) { // otherwise what is newer is on the screen
 		return ReceiptRecorded, n.suppressed(ctx, doc, dv, r.Reason)
 	}
 	return ReceiptRecorded, nil

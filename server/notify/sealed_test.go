@@ -207,6 +207,29 @@ func TestLockedIsNoFailureOfTheKey(t *testing.T) {
 	}
 }
 
+// An iPhone reports at once that it has the page, and opens it beside that: that
+// it cannot comes in a second receipt of the same state.
+func TestUnopenedAfterItWasReceived(t *testing.T) {
+	r := newRig(t)
+	r.dir.private(roster.PrivacySealed)
+	r.dir.only("iphone")
+	r.sealing("iphone")
+	_, work := r.trigger("Disk full", page("ann", roster.PushAll))
+	r.must(work...)
+	id := r.push.to(push.KindPage, "iphone")[0].DeliveryID
+	r.say(id, incident.DeliveryReceived, "")
+	r.say(id, incident.DeliveryReceived, unopened)
+	r.until("the page comes again", func() bool { return len(r.push.to(push.KindPage, "iphone")) == 2 })
+	if again := r.push.to(push.KindPage, "iphone")[1]; again.Sealed != "" || again.Details["ask"] != "seal_key" || len(r.dir.unopened) == 0 {
+		t.Errorf("sent again %+v, keys given up %v; want the page with nothing sealed, and the key given up", again, r.dir.unopened)
+	}
+	r.say(id, incident.DeliveryReceived, unopened)
+	r.n.Drain(t.Context())
+	if got := r.push.to(push.KindPage, "iphone"); len(got) != 2 {
+		t.Errorf("%d pages after it was said again, want the two", len(got))
+	}
+}
+
 // A page that somebody has taken meanwhile does not come again.
 func TestUnopenedPageThatIsOver(t *testing.T) {
 	r := newRig(t)
