@@ -175,11 +175,10 @@ export class App {
       }
       this.tell({ type: "session" });
       const registration = await registrationOf();
-      for (const card of registration ? await cards(registration) : []) {
-        card.close();
+      if (registration) {
+        // Each as well as it can: a browser that is off line may not end a subscription.
+        await Promise.allSettled([closeCards(registration), unsubscribe(registration)]);
       }
-      const subscription = await registration?.pushManager.getSubscription();
-      await subscription?.unsubscribe();
       return done;
     });
   }
@@ -241,6 +240,17 @@ export class App {
 
 function asStorageError(error: unknown): StorageError {
   return error instanceof StorageError ? error : new StorageError("store", error);
+}
+
+async function closeCards(registration: ServiceWorkerRegistration): Promise<void> {
+  for (const card of await cards(registration)) {
+    card.close();
+  }
+}
+
+async function unsubscribe(registration: ServiceWorkerRegistration): Promise<void> {
+  const subscription = await registration.pushManager.getSubscription();
+  await subscription?.unsubscribe();
 }
 
 /** The registration of the service worker, in a page and in the worker itself; undefined where there is none. */

@@ -47,13 +47,13 @@ export function previewEnrolment(app: App, link: EnrolmentLink, signal?: AbortSi
  */
 export async function enrol(app: App, link: EnrolmentLink, about: { displayName?: string; signal?: AbortSignal } = {}): Promise<Session> {
   sameServer(app, link);
-  const device = await describe(app, about.displayName);
   await app.store.put("things", "room", "·".repeat(4096)); // the credential is shown once: there has to be room for it
   await previewEnrolment(app, link, about.signal);
   if (app.session) {
     await signOut(app);
     await app.store.put("things", "room", "·".repeat(4096));
   }
+  const device = await describe(app, about.displayName); // with nothing of whoever was here before: their keys are gone
   const use = () => app.api.post("/v1/devices:enrol", { body: { code: link.code, device }, credential: "", signal: about.signal });
   const done = await patiently(use, about.signal) // who was here before is signed out already
     .catch(async (error: unknown) => {

@@ -41,7 +41,11 @@ export class IncidentFeed {
   private readonly listeners = new Set<(state: FeedState) => void>();
   private running: AbortController | undefined;
   private channel: BroadcastChannel | undefined;
-  private leads = false;
+  /** What stops the line, while it is this page that holds it. */
+  private leader: AbortSignal | undefined;
+  /** The device whose incidents are known here. */
+  private whose: string | undefined;
+  private deaf: () => void = () => undefined;
 
   constructor(
     private readonly app: App,
@@ -55,22 +59,56 @@ export class IncidentFeed {
   /** Tells of each new state until the returned function is called. The line is open while anybody listens. */
   listen(listener: (state: FeedState) => void): () => void {
     this.listeners.add(listener);
+    this.forgetOthers();
     listener(this.current);
     if (!this.running) {
+      this.deaf = this.app.listen((news) => {
+        if (news.type === "session") {
+          this.changeHands();
+        }
+      });
       this.start();
     }
     return () => {
       this.listeners.delete(listener);
       if (this.listeners.size === 0) {
+        this.deaf();
         this.stop();
       }
     };
   }
 
+  /** Somebody has signed in or out: what one person may see is nothing for the next. */
+  private changeHands(): void {
+    if (this.app.session?.device === this.whose) {
+      return;
+    }
+    this.stop();
+    const { error } = this.current;
+    this.forgetOthers();
+    if (this.whose === undefined) {
+      this.publish({ ...this.current, status: "ended", ...(error ? { error } : {}) });
+      this.running = new AbortController(); // it goes on when somebody has signed in
+    } else {
+      this.publish(this.current);
+      this.start();
+    }
+  }
+
+  private forgetOthers(): void {
+    const device = this.app.session?.device;
+    if (device !== this.whose) {
+      this.whose = device;
+      this.known = new Map();
+      this.cursor = "";
+      this.current = { incidents: [], status: "connecting", asOf: 0 };
+    }
+  }
+
   private start(): void {
     const running = new AbortController();
     this.running = running;
-    const name = `${this.app.store.name} feed ${JSON.stringify(this.filter)}`;
+    const name = `${this.app.store.name} feed ${this.whose ?? ""} ${JSON.stringify(this.filter)}`;
     this.channel = new BroadcastChannel(name);
     this.channel.onmessage = (event: MessageEvent<Word>) => {
       this.hear(event.data);
@@ -87,7 +125,7 @@ export class IncidentFeed {
   }
 
   private async lead(signal: AbortSignal): Promise<void> {
-    this.leads = true;
+    this.leader = signal;
     try {
       for (let failures = 1; !signal.aborted;) {
         try {
@@ -103,6 +141,7 @@ export class IncidentFeed {
           const e = error instanceof TocsinError ? error : new TocsinError(String(error), { remedy: "fix", reason: "FEED" }, { cause: error });
           if (e.remedy === "relist") {
             this.cursor = "";
+            await rest(waitAfter(1), signal); // whatever the server makes of the new cursor: not in a circle
           } else if (isTemporary(e)) {
             this.set("offline", e);
             await rest(waitAfter(failures++, e.retryAfter), signal);
@@ -113,7 +152,9 @@ export class IncidentFeed {
         }
       }
     } finally {
-      this.leads = false;
+      if (this.leader === signal) {
+        this.leader = undefined;
+      }
     }
   }
 
@@ -129,6 +170,9 @@ export class IncidentFeed {
       }
       pageToken = page.nextPageToken ?? "";
     } while (pageToken !== "");
+    if (isOver(signal)) {
+      return;
+    }
     this.known = known;
     this.cursor = cursor;
     this.set("live");
@@ -137,6 +181,9 @@ export class IncidentFeed {
 
   private async follow(signal: AbortSignal): Promise<void> {
     for await (const event of watchIncidents(this.app.api, { ...this.filter, cursor: this.cursor, signal })) {
+      if (isOver(signal)) {
+        return;
+      }
       switch (event.type) {
         case "waiting":
           this.set("offline", event.error);
@@ -201,12 +248,12 @@ export class IncidentFeed {
 
   private hear(word: Word): void {
     if (word.type === "ask") {
-      if (this.leads && this.current.status !== "connecting") {
+      if (this.leader && this.current.status !== "connecting") {
         this.say(this.all());
       }
       return;
     }
-    if (this.leads) {
+    if (this.leader) {
       return; // the one before has not noticed yet
     }
     if (word.type === "all") {

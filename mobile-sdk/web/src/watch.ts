@@ -60,7 +60,7 @@ export async function* watchIncidents(
     failures++;
     const wait = waitAfter(failures, error.retryAfter);
     yield { type: "waiting", error, wait };
-    await rest(wait, signal, online());
+    await restUntilOnline(wait, signal);
   }
 }
 
@@ -80,22 +80,22 @@ export async function* watchTest(api: Api, test: string, signal?: AbortSignal): 
       if (!(error instanceof TocsinError) || !isTemporary(error)) {
         throw error;
       }
-      await rest(waitAfter(failures, error.retryAfter), signal, online()); // it begins from its first state again
+      await restUntilOnline(waitAfter(failures, error.retryAfter), signal); // it begins from its first state again
     }
   }
 }
 
-/** Resolves when the device is on line again; never, in a browser that does not say. */
-function online(): Promise<void> {
-  return new Promise((resolve) => {
+/** Waits, and not any longer once the device is on line again, where the browser says so. */
+async function restUntilOnline(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  const over = new AbortController();
+  const online = new Promise<void>((resolve) => {
     if ("addEventListener" in globalThis) {
-      addEventListener(
-        "online",
-        () => {
-          resolve();
-        },
-        { once: true },
-      );
+      const heard = () => {
+        resolve();
+      };
+      addEventListener("online", heard, { once: true, signal: over.signal });
     }
   });
+  await rest(milliseconds, signal, online);
+  over.abort(); // days off line would pile listeners up
 }
