@@ -34,6 +34,11 @@ struct Account: Sendable {
         return try? JSONDecoder().decode(Session.self, from: record)
     }
 
+    /// Whether nobody is signed in, for sure: a disk that cannot be read does not say so.
+    var isNobodys: Bool {
+        do { return try storage.read(Self.session) == nil } catch { return false }
+    }
+
     func credential() throws(PhoneError) -> String {
         do {
             guard session != nil, let secret = try secrets.read(Self.credential) else { throw PhoneError.nobody }
@@ -117,6 +122,11 @@ struct Account: Sendable {
 /// Tells everybody who listens.
 final class Broadcast<Element: Sendable>: Sendable {
     private let listeners = Locked<[UUID: AsyncStream<Element>.Continuation]>([:])
+
+    // Who listens would wait for ever.
+    deinit {
+        for listener in listeners.with({ Array($0.values) }) { listener.finish() }
+    }
 
     func send(_ element: Element) {
         for listener in listeners.with({ Array($0.values) }) { listener.yield(element) }

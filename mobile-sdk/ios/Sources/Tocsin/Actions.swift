@@ -142,6 +142,7 @@ public actor Actions {
     private let account: Account
     private let arrivals: Arrivals
     private let unlockKey: (any UnlockKey)?
+    private let clock: SteadyClock
     private let all = Broadcast<(Tap, TapProgress)>()
     private var queue: TapQueue
     private var running: [String: Running] = [:]
@@ -160,6 +161,7 @@ public actor Actions {
         self.account = account
         self.arrivals = arrivals
         self.unlockKey = unlockKey
+        clock = SteadyClock(account.gateway.system)
         queue = TapQueue(pauses: Pauses(random: account.gateway.system.random))
     }
 
@@ -177,7 +179,7 @@ public actor Actions {
     /// - Returns: where the tap stands, from now to its end.
     public func tap(_ verb: Verb, on push: Push, note: String = "") -> AsyncStream<TapProgress> {
         var tap = Tap(
-            id: UUID().uuidString.lowercased(), verb: verb, incident: push.incident, phoneTime: account.gateway.system.now(),
+            id: UUID().uuidString.lowercased(), verb: verb, incident: push.incident, phoneTime: clock.now,
             deadline: push.expires ?? account.gateway.clock.now)
         tap.deliveryID = push.deliveryID
         tap.actionToken = push.actionToken
@@ -199,7 +201,7 @@ public actor Actions {
     /// - Returns: where the tap stands, from now to its end.
     public func tap(_ verb: Verb, on incident: Incident) -> AsyncStream<TapProgress> {
         var tap = Tap(
-            id: UUID().uuidString.lowercased(), verb: verb, incident: incident.name, phoneTime: account.gateway.system.now(),
+            id: UUID().uuidString.lowercased(), verb: verb, incident: incident.name, phoneTime: clock.now,
             deadline: account.gateway.clock.now.addingTimeInterval(Self.hour))
         // Whoever takes something in hand does so whatever has changed.
         tap.etag = verb == .acknowledge ? "" : incident.etag
@@ -210,7 +212,7 @@ public actor Actions {
     /// Goes on with the taps that a former start left, and at once with those that
     /// wait. Call it when the app starts and when the network is back.
     public func resume() {
-        let now = account.gateway.system.now()
+        let now = clock.now
         var left: [Tap] = []
         for name in ((try? account.storage.names(beginning: Tap.prefix)) ?? [:]).keys {
             guard let record = try? account.storage.read(name) else { continue }
@@ -244,7 +246,7 @@ public actor Actions {
     }
 
     private func begin(_ tap: Tap) -> AsyncStream<TapProgress> {
-        if let same = queue.add(tap, at: account.gateway.system.now()), let run = running[same.id] { return stream(run) }
+        if let same = queue.add(tap, at: clock.now), let run = running[same.id] { return stream(run) }
         var kept = true
         do {
             try account.storage.write(try JSONEncoder().encode(tap), to: tap.record)
@@ -262,8 +264,8 @@ public actor Actions {
     /// What has to happen now: calls that are due begin, and what is over is told.
     private func go() {
         let system = account.gateway.system
-        queue.offset = account.gateway.clock.offset
-        for tap in queue.advance(to: system.now()) {
+        queue.offset = account.gateway.clock.now.timeIntervalSince(clock.now)
+        for tap in queue.advance(to: clock.now) {
             Task { await send(tap) }
         }
         for entry in queue.entries {
@@ -277,7 +279,7 @@ public actor Actions {
         wake?.cancel()
         guard let next = queue.next else { return }
         wake = Task { // holds the queue for as long as something waits in it
-            guard (try? await system.sleep(max(next.timeIntervalSince(system.now()), 0.001))) != nil else { return }
+            guard (try? await system.sleep(max(next.timeIntervalSince(clock.now), 0.001))) != nil else { return }
             go()
         }
     }
@@ -287,7 +289,7 @@ public actor Actions {
             let answer = try await attempt(tap)
             end(tap.id, .done, .confirmed(answer))
         } catch where error.isTemporary {
-            queue.ended(tap.id, .retry(wanted: error.pause), at: account.gateway.system.now())
+            queue.ended(tap.id, .retry(wanted: error.pause), at: clock.now)
             // What the person was told stays so until the server has answered.
             if let run = running[tap.id], run.progress != .unconfirmed { tell(tap, .waiting(error)) }
         } catch {
@@ -338,7 +340,7 @@ public actor Actions {
 
     private func end(_ id: String, _ result: TapQueue.Result, _ progress: TapProgress) {
         guard let tap = queue.entries.first(where: { $0.tap.id == id })?.tap else { return }
-        queue.ended(id, result, at: account.gateway.system.now())
+        queue.ended(id, result, at: clock.now)
         settle(tap, progress)
     }
 

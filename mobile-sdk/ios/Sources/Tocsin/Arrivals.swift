@@ -66,7 +66,7 @@ struct Arrivals: Sendable {
         return clock.now > expires
     }
 
-    /// Remembers how new an incident is known to be, from a push or from the API.
+    /// Remembers how new an incident is known to be, from a push.
     func saw(_ incident: String, revision: Int64) {
         guard !incident.isEmpty, revision > 0 else { return }
         let before: Int64? = recorded.with { recorded in
@@ -79,7 +79,11 @@ struct Arrivals: Sendable {
         if before > 0 { try? storage.remove("newest-\(incident)-\(before)") }
     }
 
+    /// Remembers how new an incident is known to be from the API. One that is triggered
+    /// wants to be heard, however new it is: repeats of its alert move its revision
+    /// while its page is on the way, and an app that is open must not silence that.
     func saw(_ incident: Incident) {
+        guard incident.state == .acknowledged || incident.state == .resolved else { return }
         saw(String(incident.name.split(separator: "/").last ?? ""), revision: incident.revision)
     }
 

@@ -61,12 +61,15 @@ public final class Phone: Sendable {
     @discardableResult
     public func enrol(_ invitation: Invitation, as profile: DeviceProfile) async throws(PhoneError) -> Session {
         try account.prepare()
+        let other = PhoneError(.signIn, PhoneError.notEnrolled, "somebody else signs in")
         if account.session != nil {
+            _ = try await preview(invitation) // nobody is signed out for a link that is over
             do throws(PhoneError) {
                 _ = try await revoke()
             } catch where error.remedy == .signIn {}
-            await forget(PhoneError(.signIn, PhoneError.notEnrolled, "somebody else signs in"))
+            await forget(other)
         }
+        await actions.forget(because: other) // a tap of whoever was signed out by the server is not this person's
         let fields = try await device(profile)
         let call = Call(path: "/v1/devices:enrol", body: ["code": JSON(invitation.code), "device": fields])
         let answer = try await account.gateway.answer(call, at: invitation.server)
@@ -161,6 +164,8 @@ public final class Phone: Sendable {
         if push.asksForSealKey { await wantSealKey() }
         for await _ in ended {}
         timer.cancel()
+        // What still comes for whoever was signed in before wakes nobody.
+        if account.isNobodys { arrival = .silent }
         // The answer to the report has told the server's time: a clock an hour off must not make a page a missed one.
         if arrival == .ring || arrival == .missed { arrival = arrivals.isMissed(push) ? .missed : .ring }
         for (state, reason) in afterthoughts(arrival, opening) { await receipts.add(state, of: push, reason: reason) }
@@ -299,10 +304,14 @@ public final class Phone: Sendable {
             let record = try? account.storage.read(Self.profile), let fields = try? JSON(record)
         else { return }
         do {
-            let key = try seals.rotate()
-            let current = try seals.current()
-            let renewed = fields.with(["sealKey": JSON(bytes: current.publicKey), "sealKeyId": JSON(key.id)])
+            var key = try seals.current()
+            if fields["sealKeyId"].string == key.id { // else it was made before, and the server has not heard of it
+                try seals.rotate()
+                key = try seals.current()
+            }
+            let renewed = fields.with(["sealKey": JSON(bytes: key.publicKey), "sealKeyId": JSON(key.id)])
             _ = try await account.call(Call(path: "/v1/devices:register", body: ["device": renewed]))
+            keep(renewed)
             try account.storage.remove(Self.askedForKey)
         } catch {
             return // it stays asked for

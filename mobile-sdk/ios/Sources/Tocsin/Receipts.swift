@@ -49,6 +49,7 @@ actor Receipts {
     private let account: Account
     private let app: String
     private let os: String
+    private let clock: SteadyClock
     private var queue: ReceiptQueue
     private var unkept: Set<String> = []
     private var waiters: [String: [CheckedContinuation<Void, Never>]] = [:]
@@ -64,6 +65,7 @@ actor Receipts {
         self.account = account
         self.app = app
         self.os = os
+        clock = SteadyClock(account.gateway.system)
         queue = ReceiptQueue(pauses: Pauses(random: account.gateway.system.random))
     }
 
@@ -87,7 +89,7 @@ actor Receipts {
 
     /// Goes on with what a former start left, and with what waits for a network.
     func online() {
-        queue.online(at: account.gateway.system.now())
+        queue.online(at: clock.now)
         go()
     }
 
@@ -125,13 +127,13 @@ actor Receipts {
             if !locked { return release() } // nobody is signed in: there is nobody to tell
         }
         let system = account.gateway.system
-        if let batch = queue.advance(to: system.now(), locked: locked) {
+        if let batch = queue.advance(to: clock.now, locked: locked) {
             Task { await send(batch) }
         } else if !queue.isFlying {
             release()
-            guard let next = queue.next, next > system.now() else { return }
+            guard let next = queue.next, next > clock.now else { return }
             wake = Task { // holds the queue for as long as something waits in it
-                guard (try? await system.sleep(next.timeIntervalSince(system.now()))) != nil else { return }
+                guard (try? await system.sleep(next.timeIntervalSince(clock.now))) != nil else { return }
                 go()
             }
         }
@@ -161,11 +163,11 @@ actor Receipts {
                 _ = try await account.gateway.answer(call, at: server)
             }
         } catch where error.isTemporary {
-            queue.failed(wanted: error.pause, at: account.gateway.system.now())
+            queue.failed(wanted: error.pause, at: clock.now)
             release()
             return go()
         } catch {} // refused for good: nothing that is repeated changes that
-        queue.taken(at: account.gateway.system.now())
+        queue.taken(at: clock.now)
         for receipt in batch.receipts { forget(receipt) }
         go()
     }

@@ -31,7 +31,8 @@ public final class ManualClock: Sendable {
     /// The phone's clock, with the most jitter there is.
     public var phone: SystemClock {
         SystemClock(
-            now: { self.state.with { $0.now.addingTimeInterval($0.skew) } }, sleep: { try await self.sleep($0) }, random: { 1 })
+            now: { self.state.with { $0.now.addingTimeInterval($0.skew) } }, sleep: { try await self.sleep($0) }, random: { 1 },
+            elapsed: { self.state.with { $0.now.timeIntervalSinceReferenceDate } })
     }
 
     /// Lets time pass, once somebody waits for it: for at most that long.

@@ -94,6 +94,7 @@ open class UNUserNotificationCenter: NSObject {
     public func setNotificationCategories(_ categories: Set<UNNotificationCategory>) {}
     public func removePendingNotificationRequests(withIdentifiers identifiers: [String]) {}
     public func removeAllDeliveredNotifications() {}
+    public func getDeliveredNotifications(completionHandler: @escaping @Sendable ([UNNotification]) -> Void) {}
     public func add(_ request: UNNotificationRequest) async throws {}
 }
 

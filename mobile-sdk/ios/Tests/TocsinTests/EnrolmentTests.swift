@@ -81,6 +81,7 @@ import TocsinTesting
 
     @Test func whoeverWasHereIsSignedOutFirst() async throws {
         let phone = try desk.enrolled()
+        desk.server.on(":previewEnrolment", [.answer(200, #"{"userDisplayName":"Ben Baker"}"#)])
         desk.server.on("/v1/devices/me:revoke", [.unreachable, .answer(200, "{}")])
         desk.server.on("/v1/devices:enrol", [
             .answer(200, #"{"device":{"name":"devices/d8","user":"users/ben"},"credential":"tcd_ben","userDisplayName":"Ben Baker"}"#)
@@ -90,6 +91,29 @@ import TocsinTesting
         #expect(desk.server.heard("/v1/devices:enrol").isEmpty)
         #expect(try await phone.enrol(try invitation(), as: profile).user == "users/ben")
         #expect(desk.server.heard("/v1/devices/me:revoke").last?.headers["authorization"] == "Bearer tcd_secret")
+    }
+
+    @Test func aLinkThatIsOverSignsNobodyOut() async throws {
+        let phone = try desk.enrolled()
+        desk.server.on(":previewEnrolment", [refusal(400, 9, "ENROLMENT_CODE")])
+        await #expect { try await phone.enrol(try invitation(), as: profile) } throws: { ($0 as? PhoneError)?.remedy == .newLink }
+        #expect(phone.session?.user == "users/ann")
+        #expect(desk.server.heard(":revoke").isEmpty)
+    }
+
+    /// The server signs Ann out while a tap of hers waits; Ben comes before it is tried again.
+    @Test func aTapOfTheOneBeforeIsNotTheNextOnes() async throws {
+        desk.server.on(":resolve", [.unreachable])
+        desk.server.on("/v1/devices/me", [refusal(401, 16, "CREDENTIAL_INVALID")])
+        desk.server.on("/v1/devices:enrol", [.answer(200, #"{"device":{"name":"devices/d8","user":"users/ben"},"credential":"tcd_ben"}"#)])
+        let phone = try desk.enrolled()
+        let told = await phone.actions.tap(.resolve, on: Incident(["name": "incidents/a", "state": "STATE_ACKNOWLEDGED"]))
+        #expect(await eventually { desk.server.heard(":resolve").count == 1 })
+        _ = try? await phone.device()
+        try await phone.enrol(try invitation(), as: profile)
+        #expect(await told.first(9).last?.refusal?.remedy == .signIn)
+        #expect(desk.server.heard(":resolve").allSatisfy { $0.headers["authorization"] == "Bearer tcd_secret" })
+        #expect(await phone.actions.pending.isEmpty)
     }
 
     @Test func registeringSaysWhenTheAddressIsAnothers() async throws {

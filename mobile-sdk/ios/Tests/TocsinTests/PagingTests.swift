@@ -74,6 +74,22 @@ import TocsinTesting
         #expect(await eventually { (try? reports()) == ["STATE_RECEIVED", "STATE_SUPPRESSED stale"] })
     }
 
+    /// Its alert was repeated while the page was on the way, and the app, which is open, has read that.
+    @Test func whatIsTriggeredStillRingsHoweverNewItIs() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        desk.server.on("/v1/incidents/a", [.answer(200, #"{"name":"incidents/a","state":"STATE_TRIGGERED","revision":"4"}"#)])
+        let phone = try desk.enrolled()
+        _ = try await phone.incidents.get("incidents/a")
+        let shown = await phone.present(page())
+        #expect(shown.arrival == .ring && shown.sounds)
+    }
+
+    @Test func aPageForWhoeverWasSignedInBeforeWakesNobody() async throws {
+        let shown = await desk.phone().present(page())
+        #expect(shown.arrival == .silent && !shown.sounds)
+        #expect(desk.server.heard("").isEmpty)
+    }
+
     /// The phone's clock is wrong and nothing is known of the server's: the answer to the report tells it in time.
     @Test(arguments: [3_600.0, -3_600.0])
     func aClockAnHourOffDecidesNothing(_ skew: TimeInterval) async throws {
@@ -131,6 +147,24 @@ import TocsinTesting
         #expect(devices[0]["sealKeyId"] != devices[1]["sealKeyId"])
         #expect(devices[0]["address"] == devices[1]["address"] && devices[1]["address"]["value"].string.count == 64)
         #expect(await eventually { desk.storage.names(beginning: "asked-").isEmpty })
+    }
+
+    @Test func aKeyThatCouldNotBeToldIsToldLater() async throws {
+        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
+        desk.server.on("/v1/devices:register", [.answer(200, #"{"device":{"name":"devices/d7"}}"#), .unreachable, .unreachable, .answer(200, #"{"device":{"name":"devices/d7"}}"#)])
+        let phone = try desk.enrolled()
+        try await phone.register(DeviceProfile(appID: "com.example.oncall"))
+        _ = await phone.present(page(more: ["m": ["ask": "seal_key"]]))
+        #expect(await eventually { desk.server.heard("/v1/devices:register").count == 2 })
+        await phone.start()
+        await phone.start()
+        let ids = try desk.server.heard("/v1/devices:register").map { try JSON($0.body)["device"]["sealKeyId"].string }
+        #expect(ids.count == 4 && Set(ids.dropFirst()).count == 1 && ids[0] != ids[1])
+        #expect(desk.storage.names(beginning: "asked-").isEmpty)
+        // And when it is asked for once more, there is another one.
+        _ = await phone.present(page(2, more: ["m": ["ask": "seal_key"]]))
+        #expect(await eventually { desk.server.heard("/v1/devices:register").count == 5 })
+        #expect(try JSON(try #require(desk.server.heard("/v1/devices:register").last).body)["device"]["sealKeyId"].string != ids[3])
     }
 
     @Test func aHeartbeatIsAnswered() async throws {

@@ -133,6 +133,18 @@ import TocsinTesting
         #expect(await told.next()?.answer != nil)
     }
 
+    /// The network comes back, and with it the right time.
+    @Test(arguments: [3_600.0, -3_600.0])
+    func aClockThatIsSetMeanwhileHoldsNoTapBack(_ set: TimeInterval) async throws {
+        desk.server.on("/v1/push/actions", [.unreachable, .answer(200, acknowledged)])
+        var told = try await desk.enrolled().actions.tap(.acknowledge, on: page()).makeAsyncIterator()
+        #expect(await told.next() == .sending(kept: true))
+        #expect(await told.next()?.waitsFor != nil)
+        desk.clock.skew = set
+        await desk.clock.pass(1)
+        #expect(await told.next()?.answer != nil)
+    }
+
     @Test func busyServerIsGivenItsTime() async throws {
         desk.server.on("/v1/push/actions", [refusal(503, 14, "BUSY", retryAfter: 12), .answer(200, acknowledged)])
         var told = try await desk.enrolled().actions.tap(.acknowledge, on: page()).makeAsyncIterator()

@@ -75,6 +75,7 @@
             await act(verb, on: push, words: words) { card, otherwise in
                 let center = UNUserNotificationCenter.current()
                 center.removePendingNotificationRequests(withIdentifiers: [identifier])
+                guard await Self.isFree(identifier, for: push, in: center) else { return }
                 try? await center.add(UNNotificationRequest(identifier: identifier, content: before.with(card), trigger: nil))
                 guard let otherwise else { return }
                 let later = UNTimeIntervalNotificationTrigger(timeInterval: Self.overdue, repeats: false)
@@ -82,6 +83,17 @@
             }
             await handOver(from: nil)
             return nil
+        }
+
+        /// Whether nothing newer is where the tapped card was: a page that came since must
+        /// not be covered by what a tap on another has come to, nor a clear.
+        private static func isFree(_ identifier: String, for push: Push, in center: UNUserNotificationCenter) async -> Bool {
+            await withCheckedContinuation { answer in
+                center.getDeliveredNotifications { all in
+                    let there = all.first { $0.request.identifier == identifier }.flatMap { Push($0.request.content.userInfo) }
+                    answer.resume(returning: there == nil || there?.deliveryID == push.deliveryID)
+                }
+            }
         }
     }
 
