@@ -120,13 +120,7 @@ func (o *owner) tick(ctx context.Context) error {
 // decideDue decides documents whose time has come. One that cannot be decided
 // is put off and reported, so that it does not hold up the others.
 func (o *owner) decideDue(ctx context.Context, docs []store.Doc, now time.Time) error {
-	var wg sync.WaitGroup
-	errs := make([]error, len(docs))
-	for i, d := range docs {
-		wg.Go(func() { errs[i] = o.decideOne(ctx, d, now) })
-	}
-	wg.Wait()
-	for i, err := range errs {
+	for i, err := range o.decideEach(ctx, docs, now) {
 		switch {
 		case err == nil, fault.KindOf(err) == fault.Conflict:
 		case fault.KindOf(err) == fault.Unavailable || ctx.Err() != nil:
@@ -142,18 +136,30 @@ func (o *owner) decideDue(ctx context.Context, docs []store.Doc, now time.Time) 
 	return nil
 }
 
-func (o *owner) decideOne(ctx context.Context, d store.Doc, now time.Time) error {
-	if d.Person != "" {
-		return o.notifier.Tick(ctx, d, now)
+// decideEach decides the documents, the incidents among them together, and
+// returns what became of each.
+func (o *owner) decideEach(ctx context.Context, docs []store.Doc, now time.Time) []error {
+	errs := make([]error, len(docs))
+	var wg sync.WaitGroup
+	var ids []incident.ID
+	var which []int
+	for i, d := range docs {
+		if d.Person != "" {
+			wg.Go(func() { errs[i] = o.notifier.Tick(ctx, d, now) })
+		} else {
+			ids, which = append(ids, d.Incident), append(which, i)
+		}
 	}
-	in, err := o.desk.Do(ctx, d.Incident, incident.Tick{}, respond.Options{})
-	if err != nil {
-		return err
+	for k, done := range o.desk.Tick(ctx, ids...) {
+		if errs[which[k]] = done.Err; done.Err != nil {
+			continue
+		}
+		if due := done.Incident.Due(); !due.IsZero() && !due.After(now) {
+			o.sooner(due) // more is due at once: the next round decides it
+		}
 	}
-	if due := in.Due(); !due.IsZero() && !due.After(now) {
-		o.sooner(due) // more is due at once: the next round decides it
-	}
-	return nil
+	wg.Wait()
+	return errs
 }
 
 // poke lets the loop look again.

@@ -2,11 +2,13 @@ package engine_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/event"
+	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
@@ -53,6 +55,46 @@ func TestDamageStopsItsOwnServiceOnly(t *testing.T) {
 				t.Errorf("dead letters %+v (%v), want the one event of %s", letters, err, broken)
 			}
 		})
+	}
+}
+
+// Nor must it keep the others of a burst from being escalated: it alone is put off.
+func TestDamageStopsItsOwnTimerOnly(t *testing.T) {
+	const service = catalog.ServiceID("shop")
+	h := newHouse(t)
+	h.world.hold(true) // all are due at once when paging goes on
+	i := h.start()
+	o, err := redis.ParseURL(h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := redis.NewClient(o)
+	t.Cleanup(func() { _ = r.Close() })
+	keys := []string{"a", "b", "c", "d", "e"}
+	for _, k := range keys {
+		i.send(service, k, event.Trigger)
+		i.stored(service, k)
+	}
+	broken := i.find(service, "c")
+	if err := r.Set(t.Context(), find(t, r, "*:i:"+string(broken.ID)), "damaged", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	h.world.hold(false)
+	h.await("bo is paged for the others", func(ws []incident.Work) bool { return count(ws, incident.WorkPage, "bo") >= len(keys)-1 })
+	timers := find(t, r, "*:tm")
+	late := time.Now().Add(20 * time.Second)
+	for due := 0.0; due < float64(time.Now().Add(time.Minute).UnixMilli()); { // it is put off after the others were decided
+		if due = r.ZScore(t.Context(), timers, "i:"+string(broken.ID)).Val(); time.Now().After(late) {
+			t.Fatalf("the damaged one is due at %v, want that it is put off", time.UnixMilli(int64(due)))
+		}
+	}
+	for _, k := range keys {
+		if k == "c" {
+			continue
+		}
+		if in := i.find(service, k); in.Level != 1 {
+			t.Errorf("the incident of key %s is at level %d, want that it was escalated", k, in.Level+1)
+		}
 	}
 }
 

@@ -95,36 +95,44 @@ func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options)
 			ctx, span = d.traced(ctx, in, cmd)
 			defer span.End()
 		}
-		var seen store.AlertsSeen
-		if cmd, seen, err = d.complete(ctx, in, cmd); err != nil {
-			return nil, err
+		after, c, err := d.offer(ctx, in, cmd, o)
+		if err != nil || c == nil {
+			return after, err
 		}
-		dec, err := d.Decide(ctx, in, id, cmd)
-		if err != nil {
-			return nil, fmt.Errorf("decide %T of incident %s: %w", cmd, id, err)
+		if try == maxTries-1 { // nobody is refused for the sake of a count
+			c.Seen = nil
 		}
-		if !dec.Changed && len(dec.Alerts) == 0 && o.Request == "" {
-			return dec.Incident, nil
-		}
-		c := Commit(in, dec)
-		c.Request = o.request(in, dec.Incident)
-		if try < maxTries-1 { // nobody is refused for the sake of a count
-			c.Seen = seen
-		}
-		if c.Keys, err = d.keys(ctx, cmd, dec); err != nil {
-			return nil, err
-		}
-		done, err := d.Store.Commit(ctx, c)
+		done, err := d.Store.Commit(ctx, *c)
 		switch {
 		case err == nil:
 			d.Tell(done)
-			dec.Incident.Revision = done.Revision
-			return dec.Incident, nil
+			after.Revision = done.Revision
+			return after, nil
 		case fault.KindOf(err) != fault.Conflict, errors.Is(err, store.ErrRequestAnswered):
 			return nil, fmt.Errorf("commit %T of incident %s: %w", cmd, id, err)
 		}
 	}
 	return nil, fault.New(fault.Conflict, "INCIDENT_BUSY", "the incident is changed faster than the command could be carried out; try again", "incident", string(id))
+}
+
+// offer decides a command on an incident as it was read. It returns the incident
+// after it and the commit that makes that durable, nil when nothing changes.
+func (d *Desk) offer(ctx context.Context, in *incident.Incident, cmd incident.Command, o Options) (*incident.Incident, *store.Commit, error) {
+	cmd, seen, err := d.complete(ctx, in, cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	dec, err := d.Decide(ctx, in, in.ID, cmd)
+	if err != nil {
+		return nil, nil, fmt.Errorf("decide %T of incident %s: %w", cmd, in.ID, err)
+	}
+	if !dec.Changed && len(dec.Alerts) == 0 && o.Request == "" {
+		return dec.Incident, nil, nil
+	}
+	c := Commit(in, dec)
+	c.Request, c.Seen = o.request(in, dec.Incident), seen
+	c.Keys, err = d.keys(ctx, cmd, dec)
+	return dec.Incident, &c, err
 }
 
 // complete adds to a command what its rule needs to know of records beside the

@@ -109,6 +109,53 @@ func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.
 	return found, nil
 }
 
+// Found is an incident, or why it could not be read.
+type Found struct {
+	Incident *incident.Incident
+	Err      error
+}
+
+// Each is [Store.Incident] for several, in one trip and in the order of the ids:
+// one that is damaged or gone is nobody else's error.
+func (s *Store) Each(ctx context.Context, ids ...incident.ID) []Found {
+	found := make([]Found, len(ids))
+	if len(ids) == 0 {
+		return found
+	}
+	cmds := make([]*redis.StringCmd, len(ids))
+	pipe := s.rdb.Pipeline()
+	for i, id := range ids {
+		p, err := PartitionOfIncident(id)
+		if found[i].Err = err; err == nil {
+			cmds[i] = pipe.Get(ctx, incidentKey(p, id))
+		}
+	}
+	err := s.trips.travel(ctx, pipe)
+	lost := err != nil && (ctx.Err() != nil || errors.Is(err, redis.ErrClosed)) // the commands may be under way
+	for i, cmd := range cmds {
+		switch {
+		case cmd == nil:
+		case lost:
+			found[i].Err = failed(err, "read incident %s", ids[i])
+		default:
+			found[i] = read(ids[i], cmd)
+		}
+	}
+	return found
+}
+
+func read(id incident.ID, cmd *redis.StringCmd) Found {
+	raw, err := cmd.Bytes()
+	switch {
+	case isNil(err):
+		return Found{Err: notFound(id)}
+	case err != nil:
+		return Found{Err: failed(err, "read incident %s", id)}
+	}
+	in, _, err := decodeIncident(id, raw)
+	return Found{Incident: in, Err: err}
+}
+
 // Person returns the document of a person, a fresh one (Revision 0) when there
 // is none yet: commit that with Before nil.
 func (s *Store) Person(ctx context.Context, id roster.UserID) (*attention.Person, error) {
