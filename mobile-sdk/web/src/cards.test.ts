@@ -107,6 +107,7 @@ describe("the card of a tap", () => {
       );
     expect(done({ holder: "Ann", holderIsCaller: true })).toMatchObject({ title: "Acknowledged", options: { body: "You have #42.", silent: true } });
     expect(done({ holder: "Ben Baker" })).toMatchObject({ title: "Acknowledged by Ben Baker" });
+    expect(done({ holder: "", reopen: true })).toMatchObject({ title: "Acknowledged", options: { body: "#42 has moved on. Tap to see." } }); // nobody here has it
     expect(done({ holder: "Ben Baker", reopen: true })?.options.body).toContain("moved on");
     expect(done({ state: "STATE_RESOLVED" })).toMatchObject({ title: "Resolved" });
     expect(done({ state: "STATE_TRIGGERED" })?.title).not.toMatch(/^Acknowledged/);

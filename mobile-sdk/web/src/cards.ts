@@ -41,12 +41,13 @@ export const english: Texts = {
     const number = answer.number && answer.number !== "0" ? `#${answer.number}` : "It";
     switch (answer.state) {
       case "STATE_ACKNOWLEDGED":
-        return answer.holderIsCaller || answer.holder === ""
-          ? ["Acknowledged", `You have ${number === "It" ? "it" : number}.`]
-          : [
-              `Acknowledged by ${answer.holder}`,
-              answer.reopen ? `${number} has moved on. Tap to see.` : `${answer.holder} has ${number === "It" ? "it" : number}.`,
-            ];
+        if (answer.holderIsCaller) {
+          return ["Acknowledged", `You have ${number === "It" ? "it" : number}.`];
+        }
+        if (answer.holder === "" || answer.reopen) {
+          return [answer.holder ? `Acknowledged by ${answer.holder}` : "Acknowledged", `${number} has moved on. Tap to see.`];
+        }
+        return [`Acknowledged by ${answer.holder}`, `${answer.holder} has ${number === "It" ? "it" : number}.`];
       case "STATE_RESOLVED":
         return ["Resolved", `${number} is over.`];
       default:
