@@ -55,7 +55,7 @@ internal class Arrivals(storage: Storage) {
                 push.kind == Push.Kind.HEARTBEAT -> Arrival.NOTHING
                 push.kind == Push.Kind.UNKNOWN && push.title.isEmpty() && push.body.isEmpty() -> Arrival.NOTHING
                 push.kind != Push.Kind.PAGE && push.kind != Push.Kind.TEST -> Arrival.REPLACE
-                push.expires != 0L && now >= push.expires -> Arrival.MISSED
+                push.expires != 0L && now > push.expires -> Arrival.MISSED
                 else -> Arrival.RING
             }
         }

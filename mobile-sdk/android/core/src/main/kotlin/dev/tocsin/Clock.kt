@@ -53,6 +53,12 @@ public class ServerClock internal constructor(private val clock: Clock, storage:
         }
     }
 
+    /**
+     * Whether an answer has told the time since the phone was started. Until then [now] goes by the clock that people
+     * set, and by how far that was off in another life: enough to order things by, not to silence a page.
+     */
+    public val certain: Boolean get() = known.serverMs != 0L && known.boot == clock.boot
+
     /** How far the phone's clock is behind the server's, in milliseconds; negative when it is ahead. */
     public fun offset(): Long = now() - clock.wall()
 
@@ -68,14 +74,22 @@ public class ServerClock internal constructor(private val clock: Clock, storage:
             .setWallMs(clock.wall())
             .setElapsedMs(elapsed)
             .setBoot(clock.boot)
-            .build()
-        val moved = abs(next.serverMs - now())
-        if (known.serverMs != 0L && moved <= doubt && known.boot == clock.boot) return // no news
-        known = next
+        if (certain && abs(next.serverMs - now()) <= doubt) {
+            // By how much the phone's clock was set since: what is kept has to lead from the one that it has now.
+            val set = abs((next.wallMs - next.elapsedMs) - (known.wallMs - known.elapsedMs))
+            if (set <= STEADY) return // no news
+            next.serverMs = now()
+        }
+        val learnt = next.build()
+        known = learnt
         try {
-            kept.change { next }
+            kept.change { learnt }
         } catch (_: IOException) {
             // It holds for this process; the next answer tells it again.
         }
+    }
+
+    private companion object {
+        const val STEADY = 1_000L // networks correct clocks by less all the time
     }
 }

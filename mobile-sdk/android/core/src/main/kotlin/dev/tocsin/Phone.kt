@@ -151,7 +151,7 @@ public class Phone(
      * new one.
      */
     public suspend fun enrol(link: EnrolmentLink, device: Device): Device {
-        if (credentialOrNull()?.isNotEmpty() == true) {
+        if (keeping("sign in") { identity.get().credential.trim() }.isNotEmpty()) {
             preview(link) // nobody is signed out for a link that is over
             try {
                 revoke("another person signs in")
@@ -162,8 +162,8 @@ public class Phone(
         }
         // A disk that is full must show before the link is used up, not after.
         val described = keeping("sign in") {
-            home.change { it.toBuilder().setOrigin(link.origin.toString()).clearDevice().build() }
             identity.change { Identity.newBuilder().setCredential(" ".repeat(RESERVED)).build() }
+            home.change { it.toBuilder().setOrigin(link.origin.toString()).clearDevice().build() }
             val described = describe(device)
             identity.change { Identity.getDefaultInstance() }
             described
@@ -171,12 +171,24 @@ public class Phone(
         val calls = to(link.origin)
         val request = EnrolDeviceRequest.newBuilder().setCode(link.code).setDevice(described).build()
         val answer = Calls.failing { calls.devices.within(CALL).enrolDevice(request) }
-        keeping("keep who signed in; ask for a new link") {
-            identity.change {
-                Identity.newBuilder().setCredential(answer.credential).setUserDisplayName(answer.userDisplayName)
-                    .setOrganization(answer.organization).build()
+        try {
+            keeping("keep who signed in; ask for a new link") {
+                // The device first: pages come from now on, and what comes while there is none is shown to nobody.
+                home.change { it.toBuilder().setDevice(answer.device.name).build() }
+                identity.change {
+                    Identity.newBuilder().setCredential(answer.credential).setUserDisplayName(answer.userDisplayName)
+                        .setOrganization(answer.organization).build()
+                }
             }
-            home.change { it.toBuilder().setDevice(answer.device.name).build() }
+        } catch (e: TocsinException.NotKept) {
+            // Nobody has the credential: the device must not be paged in vain.
+            try {
+                revoke("the phone could not keep who signed in", answer.credential)
+            } catch (_: TocsinException) {
+                // It stays in the person's list until somebody takes it out.
+            }
+            forget()
+            throw e
         }
         return answer.device
     }
@@ -232,8 +244,7 @@ public class Phone(
         return told
     }
 
-    private suspend fun revoke(reason: String) {
-        val credential = credentialOrNull().orEmpty()
+    private suspend fun revoke(reason: String, credential: String = credentialOrNull().orEmpty()) {
         val request = RevokeDeviceRequest.newBuilder().setName(ME).setReason(reason).build()
         Calls.failing { connected().devices.within(CALL).revokeDevice(request, Calls.bearer(credential)) }
     }
@@ -259,7 +270,9 @@ public class Phone(
             return Incoming(push, Arrival.NOTHING, null, "")
         }
         val arrival = try {
-            arrivals.judge(push, clock.now())
+            val judged = arrivals.judge(push, clock.now())
+            // What is late the push service throws away by itself: a clock that nobody has confirmed silences nothing.
+            if (judged == Arrival.MISSED && !clock.certain) Arrival.RING else judged
         } catch (_: IOException) {
             // A page that rings twice is better than one that does not.
             if (push.kind == Push.Kind.HEARTBEAT) Arrival.NOTHING else if (push.audible) Arrival.RING else Arrival.REPLACE
@@ -363,6 +376,7 @@ public class Phone(
      */
     public suspend fun deliver(window: Long): Long? = coroutineScope {
         val end = clocks.elapsed() + window
+        finishForgetting()
         while (true) {
             val seen = news.value
             val locked = credentialOrNull() == null
@@ -376,8 +390,11 @@ public class Phone(
         }
         coroutineContext.job.children.forEach { it.join() }
         taps.look(clocks.elapsed()).forEach { onTap?.invoke(it) }
-        wanted(credentialOrNull() == null)
+        next()
     }
+
+    /** After how many milliseconds [deliver] wants to be called; null when nothing waits. */
+    public fun next(): Long? = wanted(credentialOrNull() == null)
 
     // Rises with each answer: whoever waits looks again.
     private val news = MutableStateFlow(0)
@@ -537,7 +554,7 @@ public class Phone(
             try {
                 clear()
             } catch (_: IOException) {
-                // What is locked now goes with its credential at the next call, which answers 401.
+                // What is locked now goes when it is not, see finishForgetting.
             }
         }
         try {
@@ -546,6 +563,18 @@ public class Phone(
             // as above
         }
         disconnect()
+    }
+
+    /** What was locked when the phone was told to forget it. */
+    private fun finishForgetting() {
+        try {
+            if (home.get().origin.isEmpty() && identity.get().credential.isNotBlank()) {
+                identity.clear()
+                sealKeys.clear()
+            }
+        } catch (_: IOException) {
+            // It is locked still.
+        }
     }
 
     private fun connected(): Calls {

@@ -50,6 +50,8 @@ public class Push private constructor(
     public val insistent: Boolean,
     /** Whether the card has a button to acknowledge, on the locked phone too. */
     public val offersAcknowledge: Boolean,
+    /** Whether the card has a button by which the person says that this test was heard: to acknowledge it says so. */
+    public val offersHeard: Boolean,
 ) {
     /** What kind of push. */
     public enum class Kind {
@@ -121,6 +123,7 @@ public class Push private constructor(
                 critical = sound == "critical",
                 insistent = data["insistent"] == "1",
                 offersAcknowledge = known == Kind.PAGE && data["ack"] == "1" && shadow != "observe",
+                offersHeard = known == Kind.TEST && data["ack"] == "1",
             )
         }
 

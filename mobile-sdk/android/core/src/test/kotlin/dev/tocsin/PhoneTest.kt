@@ -326,6 +326,65 @@ class PhoneTest {
     }
 
     @Test
+    fun `a clock that nobody has confirmed since the start silences no page`() = test {
+        val ann = of("ann", FakeOrReal(-3_600_000L)).enrol() // an hour behind
+        Sandbox.alert("search", key())
+        val data = ann.handset.next("page")
+        // The phone is started again, and its clock is right now.
+        val again = Phone(ann.open, ann.secret, "Test/1.0", FakeOrReal())
+        assertTrue("by what is kept it is late", again.clock.now() > data.getValue("x").toLong() * 1_000)
+        assertEquals(Arrival.RING, again.receive(data)!!.arrival)
+        again.device() // an answer
+        assertEquals(Arrival.RING, again.receive(data)!!.arrival)
+        val late = data + mapOf("d" to UUID.randomUUID().toString(), "x" to ((again.clock.now() - 2_000) / 1_000).toString())
+        assertEquals(Arrival.MISSED, again.receive(late)!!.arrival)
+        again.close()
+    }
+
+    @Test
+    fun `a phone whose keys cannot be read stays whose it is`() = test {
+        val ann = of("ann").enrol()
+        ann.secret.locked = true
+        try {
+            ann.phone.enrol(EnrolmentLink.parse(Sandbox.link("ben")), ann.facts)
+            fail("it cannot know who is signed in")
+        } catch (_: TocsinException.NotKept) {
+            ann.secret.locked = false
+        }
+        assertEquals("Ann Archer", ann.phone.person()!!.displayName)
+        Sandbox.alert("search", key())
+        assertEquals(Arrival.RING, ann.page().arrival)
+    }
+
+    @Test
+    fun `a credential that cannot be kept pages nobody`() = test {
+        val ann = of("ann")
+        val name = "one that is full ${key()}"
+        ann.secret.refuses = { "tcd_" in String(it, Charsets.ISO_8859_1) } // there was room for it when it was looked for
+        try {
+            ann.phone.enrol(EnrolmentLink.parse(Sandbox.link("ann")), ann.facts.toBuilder().setDisplayName(name).build())
+            fail("where is it kept?")
+        } catch (_: TocsinException.NotKept) {
+            assertNull(ann.phone.person())
+        }
+        val left = Sandbox.call("/v1/devices?pageSize=200")["devices"].asJsonArray.map { it.asJsonObject }.filter { it["displayName"]?.asString == name }
+        assertTrue("$left", left.all { it["state"].asString == "STATE_REVOKED" })
+    }
+
+    @Test
+    fun `what was locked when the phone was wiped goes when it is not`() = test {
+        val ann = of("ann").enrol()
+        val device = ann.phone.person()!!.device.removePrefix("devices/")
+        ann.secret.locked = true
+        ann.phone.receive(mapOf("v" to "1", "d" to UUID.randomUUID().toString(), "k" to "heartbeat", "m" to """{"wipe":"$device"}"""))
+        ann.secret.locked = false
+        assertFalse(ann.secret.files.isEmpty())
+        ann.phone.deliver(0)
+        assertTrue("${ann.secret.files.keys}", ann.secret.files.isEmpty())
+        Sandbox.revoke("devices/$device")
+    }
+
+    @Test
     fun `a phone that was taken out forgets everything`() = test {
         val ann = of("ann").enrol()
         Sandbox.alert("search", key())

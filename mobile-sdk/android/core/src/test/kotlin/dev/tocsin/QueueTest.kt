@@ -21,6 +21,7 @@ internal class Disk : Storage {
     val files = HashMap<String, ByteArray>()
     var full = false
     var locked = false
+    var refuses: (ByteArray) -> Boolean = { false }
 
     override fun read(name: String): ByteArray? {
         if (locked) throw LockedException("locked")
@@ -29,7 +30,7 @@ internal class Disk : Storage {
 
     override fun write(name: String, content: ByteArray) {
         if (locked) throw LockedException("locked")
-        if (full) throw IOException("no space left on device")
+        if (full || refuses(content)) throw IOException("no space left on device")
         files[name] = content
     }
 

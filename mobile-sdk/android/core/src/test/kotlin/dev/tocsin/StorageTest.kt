@@ -79,6 +79,26 @@ class ClockTest {
     }
 
     @Test
+    fun `a clock that is set right is not off after the next start`() {
+        val disk = Disk()
+        val phone = FakeClock()
+        val truth = phone.wall + hour // the phone is an hour behind
+        val clock = ServerClock(phone, disk)
+        assertEquals("nobody has told it", false, clock.certain)
+        clock.learn(truth, phone.elapsed, 0)
+        assertEquals(true, clock.certain)
+        phone.wall += hour // the network sets it right
+        phone.pass(1_000)
+        clock.learn(truth + 1_500, phone.elapsed, 1_000) // no news of the server's time
+        assertEquals(truth + 1_000, clock.now())
+        phone.elapsed = 3
+        phone.boot = "second"
+        val again = ServerClock(phone, disk)
+        assertEquals(truth + 1_000, again.now())
+        assertEquals("nor by an answer since the start", false, again.certain)
+    }
+
+    @Test
     fun `what is coarse does not move what is known well`() {
         val phone = FakeClock()
         val clock = ServerClock(phone, Disk())

@@ -42,7 +42,14 @@ public class Texts {
     public var lockedUntilUnlock: String = "Unlock the phone: it is sent then."
     public var heldByYou: String = "Acknowledged by you"
     public var heldBy: String = "Acknowledged by %s"
+    /** Somebody has it, and the answer does not say who. */
+    public var held: String = "Acknowledged: it has moved on"
     public var triggered: String = "It is with %s"
+    /** It is triggered, and nobody's turn. */
+    public var open: String = "It needs somebody: open the app."
+    /** The button of a test's card, and what it says once the server has it. */
+    public var hear: String = "I heard it"
+    public var heard: String = "Heard: pages reach this phone"
     public var resolved: String = "Resolved"
     public var missed: String = "Missed: %s"
     public var signedOut: String = "This phone was signed out. No page reaches it."

@@ -18,10 +18,6 @@ import android.os.SystemClock
 import dev.tocsin.Card
 import dev.tocsin.LockedException
 import dev.tocsin.v1.ActRequest.Verb
-import kotlinx.coroutines.CoroutineScope
-import kotlinx.coroutines.Dispatchers
-import kotlinx.coroutines.Job
-import kotlinx.coroutines.launch
 
 /** The button of a card, on the locked phone too; and the alarm that looks whether a tap was confirmed. */
 public class TapReceiver : BroadcastReceiver() {
@@ -73,22 +69,15 @@ public class PhoneReceiver : BroadcastReceiver() {
 
 /** Does what waits once there is a network, as WorkManager would: the system keeps it over a restart. */
 public class DeliveryJob : JobService() {
-    private var running: Job? = null
-
     override fun onStartJob(params: JobParameters): Boolean {
         val tocsin = Tocsin.running ?: return false
         tocsin.hurry() // the network is back, or it is time
-        running = CoroutineScope(Dispatchers.IO).launch {
-            tocsin.deliver(WINDOW) // plans the next by itself
-            jobFinished(params, false)
-        }
+        tocsin.work(WINDOW) { jobFinished(params, false) } // it plans the next by itself
         return true
     }
 
-    override fun onStopJob(params: JobParameters): Boolean {
-        running?.cancel()
-        return true // again, when the network is back
-    }
+    // A job that is planned anew stops the one that runs: the calls of that go on, or a tap would wait for the new one.
+    override fun onStopJob(params: JobParameters): Boolean = true // again, when the network is back
 
     private companion object {
         const val WINDOW = 60_000L
@@ -100,37 +89,45 @@ internal class Retry(private val context: Context) {
     private val jobs = context.service<JobScheduler>()
     private val alarms = context.service<AlarmManager>()
 
-    /** Something wants to be done after [next] milliseconds, by the network; null: nothing. */
-    fun plan(next: Long?) {
-        if (next == null) {
+    /**
+     * Plans what [next] says at this moment: after how many milliseconds something wants to be done by the network;
+     * null: nothing. One at a time, so that no older answer takes the place of a newer one.
+     */
+    @Synchronized
+    fun plan(next: () -> Long?): Long? {
+        val after = next()
+        if (after == null) {
             cancel()
-            return
+            return null
         }
         val job = JobInfo.Builder(JOB, ComponentName(context, DeliveryJob::class.java))
             .setRequiredNetworkType(JobInfo.NETWORK_TYPE_ANY)
-            .setMinimumLatency(next)
+            .setMinimumLatency(after)
             .setBackoffCriteria(JobInfo.MIN_BACKOFF_MILLIS, JobInfo.BACKOFF_POLICY_LINEAR)
             .setPersisted(true)
         jobs.schedule(job.build())
+        return after
     }
 
-    /** Looks, without a network too, whether what was tapped now is confirmed when it should be. */
-    fun confirm() {
+    /** Looks, without a network too, whether what was tapped now on the card of [tag] is confirmed when it should be. */
+    fun confirm(tag: String) {
         val at = SystemClock.elapsedRealtime() + CONFIRM
         if (Build.VERSION.SDK_INT < Build.VERSION_CODES.S || alarms.canScheduleExactAlarms()) {
-            alarms.setExactAndAllowWhileIdle(AlarmManager.ELAPSED_REALTIME_WAKEUP, at, alarm())
+            alarms.setExactAndAllowWhileIdle(AlarmManager.ELAPSED_REALTIME_WAKEUP, at, alarm(tag))
         } else {
-            alarms.setAndAllowWhileIdle(AlarmManager.ELAPSED_REALTIME_WAKEUP, at, alarm())
+            alarms.setAndAllowWhileIdle(AlarmManager.ELAPSED_REALTIME_WAKEUP, at, alarm(tag))
         }
     }
 
-    fun cancel() {
-        jobs.cancel(JOB)
-        alarms.cancel(alarm())
-    }
+    /** Nothing more comes of the tap on that card. */
+    fun confirmed(tag: String) = alarms.cancel(alarm(tag))
 
-    private fun alarm(): PendingIntent = PendingIntent.getBroadcast(
-        context, 0, Intent(TapReceiver.CONFIRM, null, context, TapReceiver::class.java).addFlags(Intent.FLAG_RECEIVER_FOREGROUND),
+    @Synchronized
+    fun cancel() = jobs.cancel(JOB)
+
+    // One for each card: a second tap elsewhere must not put off the alarm of the first.
+    private fun alarm(tag: String): PendingIntent = PendingIntent.getBroadcast(
+        context, 0, Intent(TapReceiver.CONFIRM, Uri.fromParts("tocsin", tag, null), context, TapReceiver::class.java).addFlags(Intent.FLAG_RECEIVER_FOREGROUND),
         PendingIntent.FLAG_UPDATE_CURRENT or PendingIntent.FLAG_IMMUTABLE,
     )
 

@@ -28,9 +28,13 @@ import java.util.concurrent.ConcurrentHashMap
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.SupervisorJob
+import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.job
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
+import kotlinx.coroutines.withTimeoutOrNull
 
 /**
  * Paging in an app. [start] it in `Application.onCreate`, give it what Firebase brings ([onMessage], [onNewToken]),
@@ -44,8 +48,11 @@ public class Tocsin private constructor(private val context: Context, private va
     private val channels = Channels(context, look)
     private val settings = Settings(context, channels)
     private val cards = Cards(context, look, channels, settings)
+    private val untold = Untold(open)
     private val retry = Retry(context)
     private val scope = CoroutineScope(SupervisorJob() + Dispatchers.IO)
+
+    private val registering = Mutex()
 
     // What a tap's card is made of, while the process lives; afterwards it is made of the tap.
     private val tapped = ConcurrentHashMap<String, Tapped>()
@@ -57,6 +64,7 @@ public class Tocsin private constructor(private val context: Context, private va
         phone.onTap = ::show
         phone.onSignedOut = {
             retry.cancel()
+            tapped.clear() // what still comes of a tap says nothing of whose incident it was
             cards.signedOut()
             onSignedOut?.invoke()
         }
@@ -76,7 +84,7 @@ public class Tocsin private constructor(private val context: Context, private va
     /** Makes this phone theirs. Throws [TocsinException]. */
     public suspend fun enrol(link: EnrolmentLink): Device {
         channels.make()
-        return phone.enrol(link, describe())
+        return phone.enrol(link, describe()).also { work() } // a token that came meanwhile is told now
     }
 
     /**
@@ -86,6 +94,7 @@ public class Tocsin private constructor(private val context: Context, private va
     public suspend fun signOut(): Boolean {
         val told = phone.signOut()
         retry.cancel()
+        tapped.clear()
         cards.clear()
         return told
     }
@@ -102,13 +111,13 @@ public class Tocsin private constructor(private val context: Context, private va
      */
     public fun refresh() {
         channels.make()
-        remember(REGISTER, byteArrayOf(1))
+        untold.add()
         work()
     }
 
     /** Firebase has given the app another token: from `FirebaseMessagingService.onNewToken`. */
     public fun onNewToken(token: String) {
-        remember(TOKEN, token.toByteArray())
+        untold.token = token
         refresh()
     }
 
@@ -121,7 +130,7 @@ public class Tocsin private constructor(private val context: Context, private va
         val incoming = phone.receive(data) ?: return false
         val push = incoming.push
         channels.make()
-        val how = cards.show(incoming, phone.clock.now())
+        val how = cards.show(incoming, phone.clock.now().takeIf { phone.clock.certain })
         phone.shown(incoming, how, Priority(word(priority), word(originalPriority)), network(), version(), Build.VERSION.RELEASE.orEmpty())
         if (incoming.arrival != Arrival.DUPLICATE) {
             if (push.kind == Push.Kind.PAGE) phone.hurry()
@@ -137,7 +146,7 @@ public class Tocsin private constructor(private val context: Context, private va
     private fun renewSealKey() {
         try {
             phone.renewSealKey()
-            remember(REGISTER, byteArrayOf(1))
+            untold.add()
         } catch (_: TocsinException) {
             // Locked, or full: pages come in their minimal form until the server asks again.
         }
@@ -179,16 +188,24 @@ public class Tocsin private constructor(private val context: Context, private va
         val tap = phone.tap(card, verb)
         tapped.putIfAbsent(tap.actionId, Tapped(card, incidentId, title))
         if (tap.actionId in before) phone.hurry() // the person asks for it again
-        retry.confirm()
+        retry.confirm(card.tag)
         show(tap)
         return tap
     }
 
     private fun show(tap: Tap) {
-        val of = tapped[tap.actionId] ?: Tapped(Card(tap.deliveryId, tap.tag, 0, ""), "", cards.title(tap.tag).ifEmpty { look.texts.pages })
-        cards.show(tap, of.card, of.incidentId, of.title, locked())
-        if (tap.state.over) tapped.remove(tap.actionId)
-        onTap?.invoke(tap)
+        // As it stands now, and one at a time: who tells late that it is on its way must not cover the answer.
+        val now = synchronized(cards) {
+            val now = phone.taps().firstOrNull { it.actionId == tap.actionId } ?: tap
+            val of = tapped[tap.actionId] ?: Tapped(Card(tap.deliveryId, tap.tag, 0, ""), "", cards.title(tap.tag).ifEmpty { look.texts.pages })
+            cards.show(now, of.card, of.incidentId, of.title, locked())
+            if (now.state.over) {
+                tapped.remove(tap.actionId)
+                retry.confirmed(tap.tag)
+            }
+            now
+        }
+        onTap?.invoke(now)
     }
 
     // --- Work that outlives a moment
@@ -207,53 +224,44 @@ public class Tocsin private constructor(private val context: Context, private va
     /** When all that [work] began has ended. */
     internal suspend fun settled() = scope.coroutineContext.job.children.forEach { it.join() }
 
-    internal suspend fun deliver(window: Long): Long? {
-        register()
-        val next = listOfNotNull(phone.deliver(window), REGISTER_AGAIN.takeIf { registers() }).minOrNull()
-        retry.plan(next)
-        return next
+    internal suspend fun deliver(window: Long): Long? = coroutineScope {
+        // Beside the rest: no tap and no receipt waits until the server has heard of a setting.
+        val registering = launch { withTimeoutOrNull(window + A_CALL) { register() } }
+        phone.deliver(window)
+        registering.join()
+        retry.plan { listOfNotNull(phone.next(), REGISTER_AGAIN.takeIf { untold.wish() != null && signedIn() }).minOrNull() }
     }
 
     /** The network is back, or the phone is unlocked, or started. */
     internal fun hurry() = phone.hurry()
 
-    private fun registers() =
+    private fun signedIn() =
         try {
-            open.read(REGISTER) != null && phone.person() != null
+            phone.person() != null
         } catch (_: IOException) {
             false // before the first unlock there is no credential to do it by
         }
 
-    private suspend fun register() {
-        if (!registers()) return
-        try {
-            val answer = phone.register(describe())
-            // A key that does not open what is sealed for it: another, and told at once.
-            if (answer.device.hasSealKeyFailedTime()) {
-                phone.renewSealKey()
-                phone.register(describe())
+    // One call at a time: of two, the server might believe the one with the token of before.
+    private suspend fun register() = registering.withLock {
+        while (true) {
+            val wish = untold.wish()
+            if (wish == null || !signedIn()) return@withLock
+            try {
+                val answer = phone.register(describe())
+                // A key that does not open what is sealed for it: another, and told at once.
+                if (answer.device.hasSealKeyFailedTime()) {
+                    phone.renewSealKey()
+                    phone.register(describe())
+                }
+                untold.told(wish)
+                if (untold.wish() == wish) return@withLock // the disk does not forget it: not again at once
+            } catch (e: TocsinException) {
+                if (!e.passes && e !is TocsinException.NotKept) untold.told(wish)
+                return@withLock
+            } catch (_: IOException) {
+                return@withLock // it is told once more
             }
-            open.delete(REGISTER)
-        } catch (e: TocsinException) {
-            if (!e.passes) forget(REGISTER)
-        } catch (_: IOException) {
-            // It is told once more.
-        }
-    }
-
-    private fun remember(name: String, content: ByteArray) {
-        try {
-            open.write(name, content)
-        } catch (_: IOException) {
-            // A full disk: the app says it again at its next start.
-        }
-    }
-
-    private fun forget(name: String) {
-        try {
-            open.delete(name)
-        } catch (_: IOException) {
-            // It is told once more.
         }
     }
 
@@ -268,12 +276,7 @@ public class Tocsin private constructor(private val context: Context, private va
             .setTimeZone(TimeZone.getDefault().id)
             .setCapabilities(readiness.capabilities())
             .setPermission(readiness.permission())
-        val token = try {
-            open.read(TOKEN)
-        } catch (_: IOException) {
-            null
-        }
-        if (token != null) device.setAddress(Device.Address.newBuilder().setKind(Device.Address.Kind.KIND_FCM).setValue(String(token)))
+        untold.token?.let { device.setAddress(Device.Address.newBuilder().setKind(Device.Address.Kind.KIND_FCM).setValue(it)) }
         return device.build()
     }
 
@@ -303,10 +306,9 @@ public class Tocsin private constructor(private val context: Context, private va
         /** The delivery that a card was about, in the intent that opens the app; see [onOpened]. */
         public const val EXTRA_DELIVERY: String = "dev.tocsin.delivery"
 
-        private const val TOKEN = "token"
-        private const val REGISTER = "register"
         private const val AT_ONCE = 4_000L // with a call of 5 s at its end, what a receiver has
         private const val AT_A_MESSAGE = 0L // one try; the job does the rest
+        private const val A_CALL = 5_000L
         private const val REGISTER_AGAIN = 60_000L
 
         @Volatile

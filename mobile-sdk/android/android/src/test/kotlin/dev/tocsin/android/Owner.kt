@@ -6,11 +6,13 @@ import android.app.Application
 import android.app.Notification
 import android.app.NotificationManager
 import android.app.job.JobInfo
+import android.app.job.JobParameters
 import android.app.job.JobScheduler
 import android.content.Context
 import android.content.ContextWrapper
 import android.content.Intent
 import android.content.pm.PackageInfo
+import android.os.Parcel
 import android.os.UserManager
 import dev.tocsin.Clock
 import dev.tocsin.EnrolmentLink
@@ -18,6 +20,7 @@ import dev.tocsin.sandbox.Sandbox
 import java.util.UUID
 import kotlinx.coroutines.runBlocking
 import org.junit.rules.ExternalResource
+import org.robolectric.Robolectric
 import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.annotation.Implementation
@@ -84,6 +87,7 @@ internal class Owner : ExternalResource() {
         signedIn = true
         tocsin.onNewToken(handset.token)
         runBlocking { tocsin.enrol(EnrolmentLink.parse(Sandbox.link(person))) }
+        settle()
     }
 
     /** A monitor finds something, and the page of it is on this phone. */
@@ -111,11 +115,27 @@ internal class Owner : ExternalResource() {
         settle()
     }
 
-    /** The system runs the job that waits for a network. */
-    fun job() {
+    /** The system runs the job that waits for a network; true when it has said that it is done. */
+    fun job(): Boolean {
         checkNotNull(planned()) { "no job waits" }
-        tocsin.hurry()
-        runBlocking { tocsin.deliver(0) }
+        val job = Robolectric.buildService(DeliveryJob::class.java).create().get()
+        check(job.onStartJob(parameters())) { "it goes on in the background" }
+        settle()
+        return shadowOf(job).isJobFinished && !shadowOf(job).isRescheduleNeeded
+    }
+
+    // Only the system makes them.
+    private fun parameters(): JobParameters {
+        val make = JobParameters::class.java.declaredConstructors.filter { Parcel::class.java !in it.parameterTypes }.maxByOrNull { it.parameterCount }!!
+        make.isAccessible = true
+        val given = make.parameterTypes.map {
+            when (it) {
+                Int::class.javaPrimitiveType -> Retry.JOB
+                Boolean::class.javaPrimitiveType -> false
+                else -> null
+            }
+        }
+        return make.newInstance(*given.toTypedArray()) as JobParameters
     }
 
     fun planned(): JobInfo? = jobs.allPendingJobs.firstOrNull { it.id == Retry.JOB }
