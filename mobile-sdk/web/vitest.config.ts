@@ -13,7 +13,6 @@ export default defineConfig({
           isolate: false, // the files share what they import
           testTimeout: 60_000,
           hookTimeout: 120_000,
-          retry: 1, // 1 of 9 runs on a busy machine failed by chance; what passed only then is said
         },
       },
     ],

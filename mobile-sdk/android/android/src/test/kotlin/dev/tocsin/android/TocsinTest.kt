@@ -153,7 +153,7 @@ class TocsinTest {
         }
         took.sort()
         println("tap on the card to answer, ms: median ${took[took.size / 2]}, most ${took.last()}, of ${took.size}")
-        assertTrue("$took", took[took.size / 2] <= 1_000) // the slowest is the machine's, which others use
+        assertTrue("$took", took.last() <= 1_000)
         assertNull("nothing waits", owner.planned())
     }
 
