@@ -40,7 +40,7 @@ func lifeOf(tb testing.TB, seed uint64) *archive {
 	l.source = incident.Actor{Kind: incident.ActorSource, ID: integration, Via: "events"}
 	svc := l.organise()
 	begin := incident.Begin{
-		ID: NewIncidentID(PartitionOf(string(svc.ID)), l.now), Number: 1 + l.r.Int64N(40_000), Service: svc, By: l.source,
+		ID: l.id(PartitionOf(string(svc.ID))), Number: 1 + l.r.Int64N(40_000), Service: svc, By: l.source,
 		Alert: incident.Alert{Service: svc.ID, Key: key, Integration: catalog.IntegrationID(integration), Count: 1}, Event: e,
 	}
 	if l.often(4) {
@@ -72,6 +72,13 @@ func lifeOf(tb testing.TB, seed uint64) *archive {
 	}
 	sortRecord(&Record{Alerts: l.a.alerts, Deliveries: l.a.deliveries}) // in place
 	return &l.a
+}
+
+// id is what [NewIncidentID] makes, of the life's own chance: deliveries are in
+// the order of ids that are made of it.
+func (l *life) id(p Partition) incident.ID {
+	random := appendDigits(nil, l.r.Uint64(), 8)
+	return NewIncidentID(p, l.now)[:idLen-len(random)] + incident.ID(random)
 }
 
 // earliest returns the first of the instants that are set.
