@@ -95,16 +95,11 @@ func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.
 		if cmd == nil {
 			continue
 		}
-		raw, err := cmd.Bytes()
-		if isNil(err) {
-			continue
-		}
+		b, err := beside(ids[i], cmd)
 		if err != nil {
-			return nil, failed(err, "read incident %s", ids[i])
-		}
-		if found[i], _, err = decodeIncident(ids[i], raw); err != nil {
 			return nil, err
 		}
+		found[i] = b.incident
 	}
 	return found, nil
 }
@@ -133,27 +128,24 @@ func (s *Store) Each(ctx context.Context, ids ...incident.ID) []Found {
 	err := s.trips.travel(ctx, pipe)
 	lost := err != nil && (ctx.Err() != nil || errors.Is(err, redis.ErrClosed)) // the commands may be under way
 	for i, cmd := range cmds {
-		switch {
-		case cmd == nil:
-		case lost:
+		if cmd == nil {
+			continue
+		}
+		if lost {
 			found[i].Err = failed(err, "read incident %s", ids[i])
+			continue
+		}
+		b, err := beside(ids[i], cmd)
+		switch {
+		case err != nil:
+			found[i].Err = err
+		case b.incident == nil:
+			found[i].Err = notFound(ids[i])
 		default:
-			found[i] = read(ids[i], cmd)
+			found[i].Incident = b.incident
 		}
 	}
 	return found
-}
-
-func read(id incident.ID, cmd *redis.StringCmd) Found {
-	raw, err := cmd.Bytes()
-	switch {
-	case isNil(err):
-		return Found{Err: notFound(id)}
-	case err != nil:
-		return Found{Err: failed(err, "read incident %s", id)}
-	}
-	in, _, err := decodeIncident(id, raw)
-	return Found{Incident: in, Err: err}
 }
 
 // Person returns the document of a person, a fresh one (Revision 0) when there
