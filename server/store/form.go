@@ -44,23 +44,23 @@ func (f form) body(m proto.Message) []byte {
 }
 
 // record writes a message that stands alone.
-func (f form) record(m proto.Message) []byte { return f.stamped(f.body(m)) }
+func (f form) record(m proto.Message) []byte { return f.appendRecord(nil, m) }
 
 // appendRecord is record behind what b has.
 func (f form) appendRecord(b []byte, m proto.Message) []byte {
 	recast(m, f)
-	if f != 1 {
-		b = append(b, 0, byte(f))
-	}
-	return appendMessage(b, m)
+	return appendMessage(f.stamp(b), m)
 }
 
 // stamped makes a record of a body.
-func (f form) stamped(body []byte) []byte {
+func (f form) stamped(body []byte) []byte { return append(f.stamp(nil), body...) }
+
+// stamp appends what a record says of its form: the first one says nothing.
+func (f form) stamp(b []byte) []byte {
 	if f == 1 {
-		return body
+		return b
 	}
-	return append([]byte{0, byte(f)}, body...)
+	return append(b, 0, byte(f))
 }
 
 // read reads a message that is in this form.

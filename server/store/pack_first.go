@@ -48,10 +48,10 @@ func stretchFirst(m *storepb.Archive) error {
 		if d.GetId() != "" {
 			continue
 		}
-		if len(raw) < 16 {
+		if len(raw) < deliverySize {
 			return fmt.Errorf("archive has %d deliveries and too few ids", len(m.GetDeliveries()))
 		}
-		d.Id, raw = deliveryID([deliverySize]byte(raw[:deliverySize])), raw[16:]
+		d.Id, raw = deliveryID([deliverySize]byte(raw[:deliverySize])), raw[deliverySize:]
 	}
 	return nil
 }

@@ -96,10 +96,10 @@ func stretch(id incident.ID, m *storepb.Archive) error {
 	raw := m.GetDeliveryIds()
 	for _, d := range m.GetDeliveries() {
 		switch {
-		case d.GetNamed() && len(raw) < 16:
+		case d.GetNamed() && len(raw) < deliverySize:
 			return fmt.Errorf("archive has %d deliveries and too few ids", len(m.GetDeliveries()))
 		case d.GetNamed():
-			d.Named, d.Id, raw = false, deliveryID([deliverySize]byte(raw[:deliverySize])), raw[16:]
+			d.Named, d.Id, raw = false, deliveryID([deliverySize]byte(raw[:deliverySize])), raw[deliverySize:]
 		case d.GetId() == "":
 			d.Id = derivedID(id, d)
 		}
