@@ -131,8 +131,10 @@ func (d *Desk) offer(ctx context.Context, in *incident.Incident, cmd incident.Co
 	}
 	c := Commit(in, dec)
 	c.Request, c.Seen = o.request(in, dec.Incident), seen
-	c.Keys, err = d.keys(ctx, cmd, dec)
-	return dec.Incident, &c, err
+	if c.Keys, err = d.keys(ctx, cmd, dec); err != nil {
+		return nil, nil, err
+	}
+	return dec.Incident, &c, nil
 }
 
 // complete adds to a command what its rule needs to know of records beside the
