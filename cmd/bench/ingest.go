@@ -132,7 +132,7 @@ func playNew(ctx context.Context, st *stage) error {
 	if err := st.open(ctx, quiet()); err != nil {
 		return err
 	}
-	before, err := st.server.Usage()
+	before, err := st.spent()
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func playNew(ctx context.Context, st *stage) error {
 		return err
 	}
 	took := time.Since(began)
-	after, err := st.server.Usage()
+	after, err := st.spent()
 	if err != nil {
 		return err
 	}
@@ -160,10 +160,10 @@ func playNew(ctx context.Context, st *stage) error {
 	if want := n - int(l.refused); open != want {
 		return fmt.Errorf("%d incidents are open, want %d", open, want)
 	}
-	st.note("server %.3f s, redis %.3f s for 1,000 events", (after.Server-before.Server)/float64(open)*1000, (after.Redis-before.Redis)/float64(open)*1000)
+	st.noteBetween(before, after, open, "events")
 	st.measured("ingest_new_per_s", float64(open)/took.Seconds())
 	st.measured("ingest_p99_ms", l.p(0.99))
-	st.measured("cpu_s_per_1000_new", (after.CPU()-before.CPU())/float64(open)*1000)
+	st.measured("cpu_s_per_1000_new", (after.server+after.redis-before.server-before.redis)/float64(open)*1000)
 	return nil
 }
 

@@ -202,10 +202,15 @@ func (st *stage) noteSpent(before spent, n int, what string) error {
 	if err != nil {
 		return err
 	}
+	st.noteBetween(before, now, n, what)
+	return nil
+}
+
+// noteBetween tells what a thousand of n have cost.
+func (st *stage) noteBetween(before, after spent, n int, what string) {
 	k := float64(n) / 1000
 	st.note("processor time for 1,000 %s: server %.3f s, Redis %.3f s, load %.3f s",
-		what, (now.server-before.server)/k, (now.redis-before.redis)/k, (now.load-before.load)/k)
-	return nil
+		what, (after.server-before.server)/k, (after.redis-before.redis)/k, (after.load-before.load)/k)
 }
 
 // until looks again and again until done says so.

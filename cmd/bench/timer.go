@@ -88,7 +88,7 @@ func (st *stage) escalate(ctx context.Context, n int, span time.Duration) ([]flo
 	if left := time.Until(first); left < 0 {
 		return nil, fmt.Errorf("making %d incidents took %v too long: they were due before they were there", n, -left)
 	}
-	before, err := st.server.Usage()
+	before, err := st.spent()
 	if err != nil {
 		return nil, err
 	}
@@ -102,11 +102,9 @@ func (st *stage) escalate(ctx context.Context, n int, span time.Duration) ([]flo
 	if err != nil {
 		return nil, fmt.Errorf("%d of %d: %w", len(late), n, err)
 	}
-	after, err := st.server.Usage()
-	if err != nil {
+	if err := st.noteSpent(before, n, "escalations"); err != nil {
 		return nil, err
 	}
-	st.note("server %.3f s, redis %.3f s for 1,000 escalations", (after.Server-before.Server)/float64(n)*1000, (after.Redis-before.Redis)/float64(n)*1000)
 	slices.Sort(late)
 	return late, nil
 }
