@@ -31,6 +31,17 @@ type idle struct{}
 func (idle) Do(_ context.Context, _ store.WorkItem, done func(error)) { done(nil) }
 func (idle) Tick(context.Context, store.Doc, time.Time) error         { return nil }
 
+// idleEngine is an engine that pages nobody.
+func idleEngine(s *store.Store, w *world) *engine.Engine {
+	desk := &respond.Desk{Store: s, View: func() incident.View { return w }, Now: time.Now}
+	e := engine.New(engine.Config{
+		Store: s, Desk: desk, Directory: w, Notifier: idle{},
+		Log: slog.New(slog.DiscardHandler), Metrics: engine.NewMetrics(prometheus.NewRegistry()),
+	})
+	desk.Committed = e.Committed
+	return e
+}
+
 // BenchmarkEvents measures events from their acceptance until all are
 // incidents and their work is done, with appendfsync always, 64 senders and 50
 // services.
@@ -44,12 +55,7 @@ func BenchmarkEvents(b *testing.B) {
 			defer func() { _ = s.Close() }()
 			w := newWorld()
 			w.SetPolicy("night", 0, w.Policies["night"].Levels[1])
-			desk := &respond.Desk{Store: s, View: func() incident.View { return w }, Now: time.Now}
-			e := engine.New(engine.Config{
-				Store: s, Desk: desk, Directory: w, Notifier: idle{},
-				Log: slog.New(slog.DiscardHandler), Metrics: engine.NewMetrics(prometheus.NewRegistry()),
-			})
-			desk.Committed = e.Committed
+			e := idleEngine(s, w)
 			ctx, stop := context.WithCancel(b.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- e.Run(ctx) }()
@@ -85,12 +91,8 @@ func BenchmarkEvents(b *testing.B) {
 
 func drain(tb testing.TB, s *store.Store) {
 	tb.Helper()
-	var all []store.Partition
-	for p := range store.Partition(store.Partitions) {
-		all = append(all, p)
-	}
 	for {
-		pulses, err := s.Pulse(tb.Context(), all)
+		pulses, err := s.Pulse(tb.Context(), store.All())
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -126,12 +128,7 @@ func BenchmarkDue(b *testing.B) {
 		}
 		w.SetPolicy("night", 0, incidenttest.Level(30*time.Minute, "ann"), incidenttest.Level(time.Hour, "bo"))
 		escalatable(b, s, w, due)
-		desk := &respond.Desk{Store: s, View: func() incident.View { return w }, Now: time.Now}
-		e := engine.New(engine.Config{
-			Store: s, Desk: desk, Directory: w, Notifier: idle{},
-			Log: slog.New(slog.DiscardHandler), Metrics: engine.NewMetrics(prometheus.NewRegistry()),
-		})
-		desk.Committed = e.Committed
+		e := idleEngine(s, w)
 		ctx, stop := context.WithCancel(b.Context())
 		ended := make(chan error, 1)
 		own0, redis0 := used(b, s)

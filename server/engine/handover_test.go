@@ -63,12 +63,7 @@ func TestWhatIsNewerIsHandedOver(t *testing.T) {
 			h.world.hold(true) // nothing becomes due before it is a newer version's
 			i.send(service, "k", event.Trigger)
 			i.stored(service, "k")
-			o, err := redis.ParseURL(h.url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := redis.NewClient(o)
-			t.Cleanup(func() { _ = r.Close() })
+			r := h.redis()
 			stored := write(i, r)
 			before, began := stored(), commands(t, r)
 			h.world.hold(false)

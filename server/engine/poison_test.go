@@ -32,13 +32,7 @@ func TestDamageStopsItsOwnServiceOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
-			i := h.start()
-			o, err := redis.ParseURL(h.url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := redis.NewClient(o)
-			t.Cleanup(func() { _ = r.Close() })
+			i, r := h.start(), h.redis()
 			if err := damage(i, r); err != nil {
 				t.Fatal(err)
 			}
@@ -63,13 +57,7 @@ func TestDamageStopsItsOwnTimerOnly(t *testing.T) {
 	const service = catalog.ServiceID("shop")
 	h := newHouse(t)
 	h.world.hold(true) // all are due at once when paging goes on
-	i := h.start()
-	o, err := redis.ParseURL(h.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := redis.NewClient(o)
-	t.Cleanup(func() { _ = r.Close() })
+	i, r := h.start(), h.redis()
 	keys := []string{"a", "b", "c", "d", "e"}
 	for _, k := range keys {
 		i.send(service, k, event.Trigger)
@@ -96,6 +84,18 @@ func TestDamageStopsItsOwnTimerOnly(t *testing.T) {
 			t.Errorf("the incident of key %s is at level %d, want that it was escalated", k, in.Level+1)
 		}
 	}
+}
+
+// redis is a client of what the instances keep, to damage it.
+func (h *house) redis() *redis.Client {
+	h.t.Helper()
+	o, err := redis.ParseURL(h.url)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	r := redis.NewClient(o)
+	h.t.Cleanup(func() { _ = r.Close() })
+	return r
 }
 
 // find returns the one key that the pattern names.
