@@ -64,23 +64,24 @@ import TocsinTesting
         #expect(try reports() == ["STATE_RECEIVED", "STATE_RECEIVED"])
     }
 
-    @Test func whatTheAppHasReadMakesAPageStale() async throws {
+    /// What is shown of a page whose incident the app has read in a newer state.
+    private func shownOnceTheAppHasRead(_ state: String) async throws -> Presentation {
         desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
-        desk.server.on("/v1/incidents/a", [.answer(200, #"{"name":"incidents/a","state":"STATE_ACKNOWLEDGED","revision":"4"}"#)])
+        desk.server.on("/v1/incidents/a", [.answer(200, #"{"name":"incidents/a","state":"\#(state)","revision":"4"}"#)])
         let phone = try desk.enrolled()
         _ = try await phone.incidents.get("incidents/a")
-        let shown = await phone.present(page())
+        return await phone.present(page())
+    }
+
+    @Test func whatTheAppHasReadMakesAPageStale() async throws {
+        let shown = try await shownOnceTheAppHasRead("STATE_ACKNOWLEDGED")
         #expect(shown.arrival == .stale && !shown.sounds)
         #expect(await eventually { (try? reports()) == ["STATE_RECEIVED", "STATE_SUPPRESSED stale"] })
     }
 
     /// Its alert was repeated while the page was on the way, and the app, which is open, has read that.
     @Test func whatIsTriggeredStillRingsHoweverNewItIs() async throws {
-        desk.server.on("/v1/push/receipts", [.answer(200, recorded)])
-        desk.server.on("/v1/incidents/a", [.answer(200, #"{"name":"incidents/a","state":"STATE_TRIGGERED","revision":"4"}"#)])
-        let phone = try desk.enrolled()
-        _ = try await phone.incidents.get("incidents/a")
-        let shown = await phone.present(page())
+        let shown = try await shownOnceTheAppHasRead("STATE_TRIGGERED")
         #expect(shown.arrival == .ring && shown.sounds)
     }
 

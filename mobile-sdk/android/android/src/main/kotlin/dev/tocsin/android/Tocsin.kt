@@ -226,9 +226,9 @@ public class Tocsin private constructor(private val context: Context, private va
 
     internal suspend fun deliver(window: Long): Long? = coroutineScope {
         // Beside the rest: no tap and no receipt waits until the server has heard of a setting.
-        val registering = launch { withTimeoutOrNull(window + A_CALL) { register() } }
+        val beside = launch { withTimeoutOrNull(window + A_CALL) { register() } }
         phone.deliver(window)
-        registering.join()
+        beside.join()
         retry.plan { listOfNotNull(phone.next(), REGISTER_AGAIN.takeIf { untold.wish() != null && signedIn() }).minOrNull() }
     }
 

@@ -163,11 +163,8 @@ class TocsinTest {
 
     @Test
     fun `offline nothing is acknowledged, and the card says so with a sound`() {
-        owner.enrol()
-        val page = owner.page()
+        val page = tappedOffLine()
         val tag = page.getValue("tag")
-        Sandbox.line("down")
-        owner.tap(tag)
         assertEquals("Acknowledging…", owner.text(tag))
         assertEquals("without a sound", "info", owner.card(tag)!!.channelId)
         val job = owner.planned()!!
@@ -348,11 +345,8 @@ class TocsinTest {
 
     @Test
     fun `the answer to a tap covers no page that came since`() {
-        owner.enrol()
-        val page = owner.page()
+        val page = tappedOffLine()
         val tag = page.getValue("tag")
-        Sandbox.line("down")
-        owner.tap(tag)
         assertEquals("Acknowledging…", owner.text(tag))
         val again = page + mapOf("d" to UUID.randomUUID().toString(), "r" to (page.getValue("r").toLong() + 3).toString())
         owner.tocsin.onMessage(again, 1, 1)
@@ -392,10 +386,7 @@ class TocsinTest {
 
     @Test
     fun `who comes next learns nothing of what the one before was paged for`() {
-        owner.enrol()
-        val page = owner.page()
-        Sandbox.line("down")
-        owner.tap(page.getValue("tag"))
+        val page = tappedOffLine()
         assertFalse("nobody was told", runBlocking { owner.tocsin.signOut() })
         runBlocking { owner.tocsin.deliver(0) }
         val texts = owner.notifications.activeNotifications.flatMap { n -> n.notification.extras.keySet().map { n.notification.extras.get(it).toString() } }
@@ -404,16 +395,22 @@ class TocsinTest {
 
     @Test
     fun `what the lock screen says of a tap names no incident`() {
-        owner.enrol()
-        val page = owner.page()
+        val page = tappedOffLine()
         val tag = page.getValue("tag")
-        Sandbox.line("down")
-        owner.tap(tag)
         owner.clocks.passed += 15_500
         owner.alarm()
         val public = owner.card(tag)!!.publicVersion
         assertEquals("NOT acknowledged. Tap to try again.", public.extras.getCharSequence(Notification.EXTRA_TITLE).toString())
         assertEquals(1, public.actions.size)
         assertFalse(public.extras.keySet().any { page.getValue("title") in public.extras.get(it).toString() })
+    }
+
+    /** A page whose button was tapped while the server is out of reach. */
+    private fun tappedOffLine(): Map<String, String> {
+        owner.enrol()
+        val page = owner.page()
+        Sandbox.line("down")
+        owner.tap(page.getValue("tag"))
+        return page
     }
 }
