@@ -97,6 +97,76 @@ describe("a tap while the line is bad", () => {
   });
 });
 
+describe("a tap that waits", () => {
+  test.each([
+    ["ahead", 3_600_000],
+    ["back", -3_600_000],
+  ])("is neither lost nor held up when the clock is set %s", async (_, skew) => {
+    const { ann, sandbox } = w;
+    const { incident } = await ann.paged();
+    await sandbox.line({ mode: "down" });
+    await tapInApp(incident);
+    await until(() => calls(incident).length >= 1, told);
+    await ann.page.evaluate((skew) => {
+      Object.assign(client.app.clock, { read: () => Date.now() + skew });
+    }, skew);
+    await sandbox.line({ mode: "up" });
+    expect((await toldDone()).map((t) => t.state)).not.toContain("given_up");
+    expect(await sandbox.times(incident, "TYPE_ACKNOWLEDGED")).toBe(1);
+    await ann.back();
+  });
+
+  test("is not given up while another page or the worker has a call of it under way", async () => {
+    const { ann, sandbox } = w;
+    const { incident } = await ann.paged();
+    await sandbox.line({ mode: "down" });
+    await tapInApp(incident);
+    await until(() => calls(incident).length >= 1, told);
+    await ann.page.evaluate(async (key) => {
+      const { locks } = navigator;
+      const ask = locks.request.bind(locks) as (name: string, ...more: unknown[]) => Promise<unknown>;
+      const asked: string[] = [];
+      await new Promise<void>((held) => {
+        void ask(`tocsin ${key}`, () => {
+          held();
+          return new Promise<void>((letGo) => Object.assign(globalThis, { asked, letGo }));
+        });
+      });
+      Object.assign(locks, { request: (name: string, ...more: unknown[]) => (asked.push(name), ask(name, ...more)) });
+      await client.app.store.change("taps", key, (tap) => ({ ...(tap as Tap), until: 0, tries: 1 }));
+      void client.taps.hurry();
+    }, `acknowledge ${incident}`);
+    await until(() => ann.page.evaluate(() => (globalThis as unknown as { asked: string[] }).asked.length >= 2), told);
+    expect((await told()).map((t) => t.state)).not.toContain("given_up");
+    await ann.page.evaluate(() => {
+      (globalThis as unknown as { letGo: () => void }).letGo();
+    });
+    await until(async () => (await told()).some((t) => t.state === "given_up"), told);
+    await ann.back();
+  });
+
+  test("is not sent in the name of whoever signs in next, also where it was not stored", async () => {
+    const { ann, sandbox } = w;
+    const { incident } = await ann.paged();
+    await sandbox.line({ mode: "down" });
+    await ann.page.evaluate(() => {
+      const { store } = client.app;
+      const change = store.change.bind(store);
+      store.change = (kind, ...more) => (kind === "taps" ? Promise.reject(new Error("full")) : change(kind, ...more));
+    });
+    expect(await tapInApp(incident)).toMatchObject({ stored: false });
+    await until(() => calls(incident).length >= 1, told);
+    await ann.page.evaluate(() => tocsin.signOut(client.app));
+    await sandbox.line({ mode: "up" });
+    await ann.join();
+    const refused = await until(async () => (await told()).find((t) => t.state === "refused"), told, 20_000);
+    expect(refused.problem).toMatchObject({ remedy: "sign_in", reason: "SIGNED_OUT" });
+    expect(new Set(calls(incident).map((c) => c.authorization)).size).toBe(1);
+    expect((await sandbox.incident(incident)).state).toBe("STATE_TRIGGERED");
+    await ann.back();
+  });
+});
+
 describe("what is ended goes on", () => {
   test("after the browser was killed", async () => {
     const { ann, sandbox } = w;

@@ -166,6 +166,27 @@ test("a page that cannot be read shows all the same, and leads to the app", asyn
   }
 });
 
+test("a page for somebody who has signed out tells nothing, and is the last", async () => {
+  const { ann } = w;
+  const session = await ann.page.evaluate(async () => {
+    const session = client.app.session;
+    await client.app.store.delete("things", "session"); // a browser without a network could not end its subscription
+    await client.app.refresh();
+    return session;
+  });
+  await ann.stopWorker();
+  await ann.deliver(push((_, notification) => (notification.body = "secret")));
+  const card = await ann.card((c) => c.title === "Not signed in");
+  expect(card).toMatchObject({ silent: false, actions: [], data: { k: "page" } });
+  expect(JSON.stringify(await ann.cards())).not.toContain("secret");
+  await until(
+    () => ann.site.subscribed === "",
+    () => ann.site.subscribed,
+  );
+  await ann.page.evaluate((session) => client.app.signIn(session as NonNullable<typeof session>), session);
+  await ann.stopWorker();
+});
+
 describe("a sealed page", () => {
   test("shows what was sealed, and can be acknowledged", async () => {
     const { ann, sandbox } = w;
@@ -175,6 +196,17 @@ describe("a sealed page", () => {
     expect(`${card.title} ${card.body}`).toContain("Disk full on db1");
     await ann.tap(card.tag, "ack");
     expect((await sandbox.incident(incident)).state).toBe("STATE_ACKNOWLEDGED");
+  });
+
+  test("that was not opened in time shows what came in the clear, and its key stays", async () => {
+    const { ann } = w;
+    await ann.join("PRIVACY_SEALED");
+    await ann.stopWorker();
+    await ann.order({ stuck: true });
+    const { card } = await ann.paged();
+    expect(`${card.title} ${card.body}`).not.toContain("Disk full");
+    expect(await reported(card.data["d"])).toEqual(["STATE_RECEIVED", "STATE_DISPLAYED"]);
+    await ann.stopWorker();
   });
 
   test("that does not open shows what came in the clear, says so, and gets a new key", async () => {

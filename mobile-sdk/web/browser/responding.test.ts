@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { until } from "./phone.js";
 import { world } from "./world.js";
 
@@ -59,6 +59,42 @@ describe("a page", () => {
       () => ann.site.calls("/v1/push/receipts").some((c) => c.body.includes("STATE_OPENED") && c.body.includes(card.data["d"] as string)),
       () => ann.site.calls("/v1/push/receipts"),
     );
+  });
+});
+
+describe("a browser that is unwell", () => {
+  afterEach(() => w.ann.stopWorker()); // the next one is well
+
+  test("sends a tap also where its storage does not answer", async () => {
+    const { ann, sandbox } = w;
+    const { incident, card } = await ann.paged();
+    await ann.stopWorker();
+    await ann.order({ stuck: true });
+    await ann.tap(card.tag, "ack");
+    expect(JSON.parse(ann.site.calls("/v1/push/actions").at(-1)?.body ?? "")).toMatchObject({ actionToken: card.data["a"] });
+    expect(await sandbox.incident(incident)).toMatchObject({ state: "STATE_ACKNOWLEDGED" });
+    expect(await ann.says(incident, /acknowledged/i)).toMatchObject({ silent: true });
+  });
+
+  test("sends a tap also where it shows no cards", async () => {
+    const { ann, sandbox } = w;
+    const { incident, card } = await ann.paged();
+    await ann.order({ dark: true });
+    await ann.tap(card.tag, "ack");
+    expect(await sandbox.incident(incident)).toMatchObject({ state: "STATE_ACKNOWLEDGED" });
+  });
+
+  test("that opens no page leaves the card where it is", async () => {
+    const { ann } = w;
+    const { incident, card } = await ann.paged();
+    await ann.page.goto(`${ann.site.origin}/app/?elsewhere`); // not the page that a card opens; and no test can have a worker open one
+    await ann.tap(card.tag, "");
+    expect(await ann.pageOf(incident)).toMatchObject({ tag: card.tag, title: card.title });
+    await until(
+      () => ann.site.calls("/v1/push/receipts").some((c) => c.body.includes("STATE_OPENED") && c.body.includes(card.data["d"] as string)),
+      () => ann.site.calls("/v1/push/receipts"),
+    );
+    await ann.back();
   });
 });
 

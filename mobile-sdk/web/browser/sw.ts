@@ -9,6 +9,10 @@ export type Order =
   | { tap: [tag: string, action: string] }
   | { skew: number }
   | { resubscribe: true }
+  /** From now on the browser's storage does not answer whoever opens it. */
+  | { stuck: true }
+  /** From now on the browser shows no card. */
+  | { dark: true }
   /** From now on the browser takes so many milliseconds longer to show a card, and to say what it shows. */
   | { slow: number }
   /** Waits until since then the screen was looked at so often. */
@@ -30,6 +34,10 @@ async function obey(order: Order): Promise<void> {
   } else if ("skew" in order) {
     const real = Date.now.bind(Date);
     Date.now = () => real() + order.skew;
+  } else if ("stuck" in order) {
+    indexedDB.open = () => ({}) as IDBOpenDBRequest;
+  } else if ("dark" in order) {
+    scope.registration.showNotification = () => Promise.reject(new Error("the screen is dark"));
   } else if ("slow" in order) {
     slow(order.slow);
   } else if ("looks" in order) {

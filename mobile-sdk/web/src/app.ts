@@ -248,7 +248,8 @@ async function closeCards(registration: ServiceWorkerRegistration): Promise<void
   }
 }
 
-async function unsubscribe(registration: ServiceWorkerRegistration): Promise<void> {
+/** Ends the browser's subscription to pushes. */
+export async function unsubscribe(registration: ServiceWorkerRegistration): Promise<void> {
   const subscription = await registration.pushManager.getSubscription();
   await subscription?.unsubscribe();
 }

@@ -21,6 +21,8 @@ export interface Texts {
   missed: (title: string) => string;
   /** The body of a page that was overtaken by its incident. */
   stale: string;
+  /** A push for whoever was signed in here before. */
+  signedOut: [title: string, body: string];
   /** A push that cannot be read. */
   unreadable: [title: string, body: string];
   /** The person has said that he heard the test. */
@@ -56,6 +58,7 @@ export const english: Texts = {
   },
   missed: (title) => `Missed: ${title}`,
   stale: "There is news about it since. Tap to see.",
+  signedOut: ["Not signed in", "A page has come for somebody who was signed in here. Sign in to see it."],
   unreadable: ["You may be needed", "A page has come that this app cannot read. Tap to see."],
   heard: ["The test has passed", "This device can be paged."],
 };

@@ -78,6 +78,13 @@ export function pushOf(title: string, options: ShowOptions, badge?: unknown): Pu
   };
 }
 
+/** A push with nothing in it of what it says and to whom, under another title and body. */
+export function anonymous(push: Push, [title, body]: [title: string, body: string]): Push {
+  const { silent = false, renotify = false, requireInteraction = false } = push.options;
+  const options = { silent, renotify, requireInteraction, tag: "tocsin-anonymous", body, data: { k: push.kind } };
+  return { ...pushOf(title, options), deadline: push.deadline };
+}
+
 /** What a sealed text opens to. */
 export interface OpenedText {
   title: string;

@@ -23,11 +23,11 @@ export function replace(registration: ServiceWorkerRegistration, tag: string, ma
   });
 }
 
-/** Puts the card of a tap in the place of the one that was tapped, unless there is news there. */
+/** Puts the card of a tap in the place of the one that was tapped, unless there is news there. As well as it can: no tap waits for a screen. */
 export async function showTap(registration: ServiceWorkerRegistration | undefined, tap: Tap, texts: Texts): Promise<void> {
   const card = cardOfTap(tap, texts);
   if (registration && card) {
-    await replace(registration, card.options.tag ?? "", (there) => (isStillThere(tap, there) ? card : undefined));
+    await replace(registration, card.options.tag ?? "", (there) => (isStillThere(tap, there) ? card : undefined)).catch(() => undefined);
   }
 }
 

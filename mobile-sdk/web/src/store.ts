@@ -17,13 +17,19 @@ export type Kind = keyof Kept;
 const kinds: readonly Kind[] = ["things", "taps", "receipts", "seen"];
 const version = 1;
 
+/** What the disk has not done in so many milliseconds counts as failed. */
+const patience = 5000;
+
 /**
  * What outlives the page and the worker, and is common to them: either may be
  * ended at any moment, and the other goes on with what it left. Every method
- * fails with a {@link StorageError}.
+ * fails with a {@link StorageError}, also when the browser does not answer: a
+ * person who has tapped must not wait for a disk.
  */
 export class Store {
   private database: Promise<IDBDatabase> | undefined;
+  /** Something was given up, and nothing has ended since: nothing else is tried until then. */
+  private stuck = false;
 
   /** @param name - of the database; one for each server that a page talks to */
   constructor(readonly name = "tocsin") {}
@@ -142,7 +148,7 @@ export class Store {
     work: (open: (kind: Kind) => IDBObjectStore, answer: (value: T) => void) => void,
   ): Promise<T> {
     try {
-      return await this.attempt(kinds, mode, work);
+      return await this.inTime(() => this.attempt(kinds, mode, work));
     } catch (error) {
       if (!(error instanceof DOMException && error.name === "InvalidStateError")) {
         throw new StorageError(what, error);
@@ -150,10 +156,32 @@ export class Store {
     }
     try {
       await this.close(); // the browser had closed it under us; once more
-      return await this.attempt(kinds, mode, work);
+      return await this.inTime(() => this.attempt(kinds, mode, work));
     } catch (error) {
       throw new StorageError(what, error);
     }
+  }
+
+  /** What is given up may still be done later, as what is asked of a server may. */
+  private inTime<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const giveUp = () => {
+        reject(new DOMException("the browser's storage does not answer", "TimeoutError"));
+      };
+      if (this.stuck) {
+        giveUp();
+        return;
+      }
+      const timer = setTimeout(() => {
+        this.stuck = true;
+        giveUp();
+      }, patience);
+      const end = () => {
+        clearTimeout(timer);
+        this.stuck = false;
+      };
+      void work().then(resolve, reject).finally(end);
+    });
   }
 
   private async attempt<T>(

@@ -48,6 +48,12 @@ export interface Tap {
    */
   card?: TapCard;
   /**
+   * Whose device it was tapped on, "devices/x"; "" where nobody was signed in.
+   *
+   * @internal
+   */
+  device: string;
+  /**
    * The call that it makes.
    *
    * @internal
@@ -118,8 +124,8 @@ const patience = 600_000;
 const doneFor = 60_000;
 const undoneFor = 24 * 3_600_000;
 
-/** A new tap, at a time of the device's clock. */
-export function newTap(wish: Wish, id: string, local: number): Tap {
+/** A new tap on a device, "devices/x", at a time of its clock. */
+export function newTap(wish: Wish, id: string, local: number, device = ""): Tap {
   const call = wish.call(id, new Date(local).toISOString());
   return {
     id,
@@ -131,6 +137,7 @@ export function newTap(wish: Wish, id: string, local: number): Tap {
     state: "acting",
     stored: true,
     ...(wish.card ? { card: wish.card } : {}),
+    device,
     call: { path: call.path, body: call.body, token: call.token ?? "" },
     tries: 0,
     next: local,
@@ -206,9 +213,11 @@ export class Taps {
   private readonly unstored = new Map<string, Tap>();
   /** The keys of those whose call is under way from here. */
   private readonly flying = new Set<string>();
+  /** By how much each one's time is ahead of how long this page has lived, by its id. */
+  private readonly ahead = new Map<string, number>();
   private readonly rounds = new Rounds(() => this.round());
 
-  /** @param changed - is told of each tap that has another state because of what was done here, before the others are */
+  /** @param changed - is told of each tap that has another state because of what was done here, before the others are; it does not fail */
   constructor(
     /** @internal */
     readonly app: App,
@@ -217,6 +226,9 @@ export class Taps {
     app.listen((news) => {
       if (news.type === "tap") {
         this.rounds.wake();
+      }
+      if (news.type === "session" && this.unstored.size > 0) {
+        void this.hurry(); // those of the person who was here have not gone with what was stored
       }
     });
   }
@@ -229,7 +241,7 @@ export class Taps {
    * @internal
    */
   async tap(wish: Wish): Promise<Tap> {
-    const fresh = newTap(wish, crypto.randomUUID(), this.app.clock.local());
+    const fresh = newTap(wish, crypto.randomUUID(), this.app.clock.local(), this.app.session?.device);
     const key = keyOf(fresh);
     const merge = (old: unknown): Tap => (old !== undefined && isPending(old as Tap) ? (old as Tap) : fresh);
     let tap = this.unstored.has(key) ? undefined : await this.app.keep(this.app.store.change("taps", key, merge));
@@ -306,9 +318,8 @@ export class Taps {
    * @internal
    */
   async hurry(): Promise<void> {
-    const local = this.app.clock.local();
     for (const tap of (await this.list()).filter(isPending)) {
-      await this.change(keyOf(tap), tap, (t) => ({ ...t, next: Math.min(t.next, local) }));
+      await this.change(keyOf(tap), tap, (t) => ({ ...t, next: Math.min(t.next, this.timeFor(t)) }));
     }
     await this.drive();
   }
@@ -326,15 +337,18 @@ export class Taps {
     let soonest = Infinity;
     for (const tap of (await this.list()).filter(isPending)) {
       const key = keyOf(tap);
-      const local = this.app.clock.local();
+      const local = this.timeFor(tap);
       if (!this.flying.has(key) && isDue(tap, local)) {
         this.flying.add(key);
         void this.fly(tap, key);
       }
       const flying = this.flying.has(key);
       const aged = age(tap, local, flying);
-      if (aged) {
+      if (aged && isPending(aged)) {
         await this.turn(key, aged);
+      } else if (aged && !(await this.alone(key, () => this.turn(key, aged)))) {
+        soonest = Math.min(soonest, 1000); // another page or the worker has a call of it under way, and may yet hear
+        continue;
       }
       soonest = Math.min(soonest, wakeAt(aged ?? tap, flying) - local);
     }
@@ -344,14 +358,14 @@ export class Taps {
   /** Makes one call, unless another page or the worker makes it. */
   private async fly(tap: Tap, key: string): Promise<void> {
     try {
-      const own = await alone(`${this.app.store.name} ${key}`, async () => {
+      const own = await this.alone(key, async () => {
         const tried = await this.change(key, tap, (t) => (t.id === tap.id && isPending(t) ? { ...t, tries: t.tries + 1 } : undefined));
         if (tried) {
           const ended = await this.send(tried).then(
             (answer) => ({ answer }),
             (error: unknown) => ({ error }),
           );
-          await this.turn(key, answered(tried, ended, this.app.clock.local()));
+          await this.turn(key, answered(tried, ended, this.timeFor(tried)));
         }
       });
       if (!own) {
@@ -361,6 +375,23 @@ export class Taps {
       this.flying.delete(key);
       this.rounds.wake();
     }
+  }
+
+  /** Does something while no other page nor the worker makes a call of the tap; the promise has whether it could. */
+  private alone(key: string, work: () => Promise<void>): Promise<boolean> {
+    return alone(`${this.app.store.name} ${key}`, work);
+  }
+
+  /**
+   * The time for a tap: that of the device's clock when it was first seen here,
+   * and going on from there. Who sets the clock neither loses a tap nor holds it
+   * up. The sleep of a computer may not count.
+   */
+  private timeFor(tap: Tap): number {
+    const lived = performance.now();
+    const ahead = this.ahead.get(tap.id) ?? this.app.clock.local() - lived;
+    this.ahead.set(tap.id, ahead);
+    return lived + ahead;
   }
 
   /** Keeps what became of a tap, and tells it if that is something else than before. */
@@ -378,6 +409,9 @@ export class Taps {
     if (was.there && !kept) {
       return;
     }
+    if (!isPending(tap)) {
+      this.ahead.delete(tap.id);
+    }
     const turned = kept ?? tap; // where it was forgotten, as the person was signed out, it is told all the same
     if (!was.same) {
       await this.changed(turned);
@@ -385,9 +419,12 @@ export class Taps {
     this.app.tell({ type: "tap", tap: turned });
   }
 
-  private send(tap: Tap): Promise<unknown> {
+  private async send(tap: Tap): Promise<unknown> {
     const { path, body, token } = tap.call;
-    const byToken = token !== "" && !this.app.session; // with both, the server would take the token
+    const byToken = token !== "" && tap.device === ""; // with both, the server would take the token
+    if (!byToken && tap.device !== (this.app.session?.device ?? "")) {
+      throw new TocsinError("who tapped is not signed in here any more", { remedy: "sign_in", reason: "SIGNED_OUT" });
+    }
     return this.app.api.send("post", path, {
       body: byToken ? { ...body, actionToken: token } : body,
       keepalive: true,

@@ -1,9 +1,9 @@
-import { App, type AppOptions } from "./app.js";
+import { App, unsubscribe, type AppOptions } from "./app.js";
 import { within } from "./backoff.js";
 import { cardOf, english, type Shown, type Texts } from "./cards.js";
 import { confirmTest, deviceId, renewSealKey, sealKey, testOf } from "./device.js";
 import { isLoud, judge, type Verdict } from "./judge.js";
-import { pushOf, readOpened, readPush, type OpenedText, type Push, type ShowOptions } from "./push.js";
+import { anonymous, pushOf, readOpened, readPush, type OpenedText, type Push, type ShowOptions } from "./push.js";
 import { checkPushes, mendPushes } from "./pushes.js";
 import { Receipts, type Receipt } from "./receipts.js";
 import { glance, replace, show, showTap, type Hidden } from "./screen.js";
@@ -86,11 +86,9 @@ class PushWorker {
 
   /** Shows a push first, and then sees to the rest. One at a time: a clear must not change places with its page. */
   async pushed(event: DeclarativePushEvent): Promise<void> {
-    const push = this.read(event);
-    const shown = this.turn.then(() => this.show(push));
+    const shown = this.turn.then(() => this.show(this.read(event)));
     this.turn = within(3 * glance, shown, undefined); // what hangs must not hold up the next
-    const after = await shown;
-    await this.see(push, after);
+    await this.see(await shown);
   }
 
   async clicked(event: NotificationEvent): Promise<void> {
@@ -102,8 +100,7 @@ class PushWorker {
       case "heard":
         return this.heard(push);
       default:
-        notification.close();
-        return this.visit(push);
+        return this.visit(push, notification);
     }
   }
 
@@ -138,17 +135,19 @@ class PushWorker {
   }
 
   /** Judges a push, and shows it. What the storage or the server does not answer soon is not waited for. */
-  private async show(push: Push): Promise<After> {
+  private async show(arrived: Push): Promise<After> {
     const parts = await within(glance, this.parts(), undefined);
     const app = parts?.app;
-    if (app && push.wipe !== "" && push.wipe === deviceId(app)) {
+    if (app && arrived.wipe !== "" && arrived.wipe === deviceId(app)) {
       await within(glance, app.wipe(), undefined);
     }
+    const stray = app !== undefined && arrived.wipe === "" && !(await within(glance, isAnybodys(app), true));
+    const push = stray ? anonymous(arrived, this.texts.signedOut) : arrived;
     const verdict = app ? await this.judge(app, push) : isLoud(push.kind) ? "ring" : "replace";
     const opened = app && push.sealed ? await within(glance, this.unseal(app, push), undefined) : undefined;
     const { icon, badge } = this.options;
     const make = (there?: Shown) => {
-      const { title, options } = cardOf(push, verdict, this.texts, opened, there);
+      const { title, options } = cardOf(push, verdict, this.texts, opened === "closed" ? undefined : opened, there);
       return { title, options: { ...(icon ? { icon } : {}), ...(badge ? { badge } : {}), ...options } };
     };
     const overtaken = verdict === "duplicate" || verdict === "stale";
@@ -156,7 +155,7 @@ class PushWorker {
     if (app && push.wipe === "") {
       await within(glance, remember(app, push, verdict), undefined);
     }
-    return { parts, verdict, hidden, unopened: push.sealed !== "" && !opened };
+    return { parts, push, stray, verdict, hidden, unopened: opened === "closed" };
   }
 
   private async judge(app: App, push: Push): Promise<Verdict> {
@@ -171,26 +170,31 @@ class PushWorker {
     return judge(arrival, known, app.clock.now());
   }
 
-  private async unseal(app: App, push: Push): Promise<OpenedText | undefined> {
+  /** Opens the text of a push; "closed" when it does not open for this device. Fails when the key cannot be read, which says nothing of it. */
+  private async unseal(app: App, push: Push): Promise<OpenedText | "closed"> {
     const key = await sealKey(app, push.sealedKey);
     if (!key) {
-      return undefined;
+      return "closed";
     }
     const binding = { delivery: push.delivery, incident: push.incident, device: deviceId(app), key: key.id, deadline: (push.deadline ?? 0) / 1000 };
-    return readOpened(await open(key, push.sealed, binding));
+    return readOpened(await open(key, push.sealed, binding).catch(() => "")) ?? "closed";
   }
 
   /** What is done once the push is on the screen. */
-  private async see(push: Push, { parts, verdict, hidden, unopened }: After): Promise<void> {
-    const { app, taps, receipts } = parts ?? (await this.parts());
-    const work: Promise<unknown>[] = [setBadge(push.badge), taps.hurry()];
+  private async see(after: After): Promise<void> {
+    const { push, stray } = after;
+    const { app, taps, receipts } = after.parts ?? (await this.parts());
+    const work: Promise<unknown>[] = [];
+    const begin = (what: Promise<unknown>) => work.push(within(eventTime, what, undefined));
+    begin(setBadge(push.badge));
+    begin(taps.hurry()); // a push came through, so the network is back
     if (push.receiptPath !== "" && push.delivery !== "") {
-      await receipts.add(receiptsOf(app, push, verdict, hidden, unopened), push.receiptKey);
+      await receipts.add(receiptsOf(app, after), push.receiptKey);
     }
-    work.push(receipts.hurry(AbortSignal.timeout(reportTime))); // a push came through, so the network is back
-    work.push(push.ask === "seal_key" ? this.reseal(app) : mendPushes(app, scope.registration));
+    begin(receipts.hurry(AbortSignal.timeout(reportTime)));
+    begin(stray ? unsubscribe(scope.registration) : push.ask === "seal_key" ? this.reseal(app) : mendPushes(app, scope.registration));
     app.tell({ type: "push", kind: push.kind, incident: push.incident });
-    await Promise.all(work.map((w) => within(eventTime, w, undefined)));
+    await Promise.all(work);
     await this.later(receipts);
   }
 
@@ -242,8 +246,13 @@ class PushWorker {
   }
 
   /** The person wants to see it. */
-  private async visit(push: Push): Promise<void> {
-    await this.openPage(push.incident).catch(() => undefined); // first: a browser lets no worker open a window later
+  private async visit(push: Push, notification: Notification): Promise<void> {
+    try {
+      await this.openPage(push.incident); // first: a browser lets no worker open a window later
+      notification.close();
+    } catch {
+      // The card is all that the person has: it stays, for another tap.
+    }
     const { app, receipts } = await this.parts();
     if (push.receiptPath !== "" && push.delivery !== "") {
       await receipts.add([receipt(app, push, "STATE_OPENED")], push.receiptKey);
@@ -260,8 +269,8 @@ class PushWorker {
       await scope.clients.openWindow(page.href);
       return;
     }
-    const { app } = await this.parts();
-    app.tell({ type: "open", incident });
+    const parts = await within(glance, this.parts(), undefined);
+    parts?.app.tell({ type: "open", incident });
     await own.focus();
   }
 
@@ -281,6 +290,10 @@ class PushWorker {
 /** What became of showing a push. */
 interface After {
   parts: Parts | undefined;
+  /** As it was shown. */
+  push: Push;
+  /** Whether it was for whoever was signed in here before. */
+  stray: boolean;
   verdict: Verdict;
   /** Why the person cannot see it; "" when he can. */
   hidden: Hidden;
@@ -289,7 +302,7 @@ interface After {
 }
 
 /** What there is to say about a push, once it was shown. */
-function receiptsOf(app: App, push: Push, verdict: Verdict, hidden: Hidden, unopened: boolean): Receipt[] {
+function receiptsOf(app: App, { push, verdict, hidden, unopened }: After): Receipt[] {
   const received = receipt(app, push, "STATE_RECEIVED", unopened ? "decrypt" : "");
   if (hidden !== "") {
     return [received, receipt(app, push, "STATE_SUPPRESSED", hidden)];
@@ -313,6 +326,11 @@ function receipt(app: App, push: Push, state: NonNullable<Receipt["state"]>, rea
     ...(app.options.appVersion ? { appVersion: app.options.appVersion } : {}),
     ...(reason ? { reason } : {}),
   };
+}
+
+/** Whether this browser is the device of anybody, as far as it can be known. */
+async function isAnybodys(app: App): Promise<boolean> {
+  return app.session !== undefined || app.storageProblem !== undefined || (await app.refresh()) !== undefined;
 }
 
 /** What is kept of pushes that were shown, by delivery and by incident. */
