@@ -362,6 +362,42 @@ func TestInstancesBringBackWhatBuildsOnEachOther(t *testing.T) {
 	}
 }
 
+// What one instance was told is done comes back before the other decides on what
+// the replica has: its decision is refused, and made on what is true.
+func TestNobodyDecidesBeforeOthersHaveWrittenAgain(t *testing.T) {
+	t.Parallel()
+	p := redistest.StartPair(t)
+	first, second := openAt(t, p.URL(), withRing), openAt(t, p.URL(), withRing)
+	second.homes.letFor = 2 * time.Second
+	old, _ := mustCommit(t, first, begin(opened(freshService(t), base), "disk"))
+	mustCommit(t, second, begin(opened(freshService(t), base), "net")) // so that it knows the old master
+	p.InStep(t)
+	p.Cut()
+	next := *old
+	next.Priority = 3
+	chain, _ := mustCommit(t, first, Commit{Before: old, After: &next})
+	first.homes.looking.Lock() // it learns of the failover after the other
+	learn := sync.OnceFunc(first.homes.looking.Unlock)
+	defer learn()
+	p.Promote(t)
+	other := *old
+	other.Priority = 1
+	decided := make(chan error, 1)
+	go func() {
+		_, err := second.Commit(t.Context(), Commit{Before: old, After: &other})
+		decided <- err
+	}()
+	until(t, "the other has noticed", func() bool { return second.FailoverStats().Failovers == 1 })
+	learn()
+	until(t, "the first has written again", func() bool { return first.FailoverStats().Restored == 1 })
+	if err := <-decided; fault.KindOf(err) != fault.Conflict {
+		t.Errorf("the decision on what was old: got %v, want a conflict", err)
+	}
+	if got, err := second.Incident(t.Context(), old.ID); err != nil || got.Revision != chain.Revision || got.Priority != 3 {
+		t.Errorf("got %+v, %v, want what the first was told is done", got, err)
+	}
+}
+
 // An instance that is gone takes with it what another one's command was built
 // on. The command is reported lost; its incident is as the replica knows it, and
 // will page.

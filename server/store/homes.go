@@ -39,6 +39,7 @@ type homes struct {
 	last    map[string]string // hash tag to the incarnation that it was last found in
 	config  configHome
 	pending []*kept // commits that build on what is not there yet
+	letFor  time.Duration
 	stats   FailoverStats
 
 	doubt chan struct{}   // has room for one: look now
@@ -59,8 +60,11 @@ func (h *homes) configTurn() (uint64, Position) {
 	return h.config.turns, h.config.fence
 }
 
+// letFor is how long others have to write again what they know.
+const letFor = 250 * time.Millisecond
+
 func newHomes() *homes {
-	h := &homes{settled: map[*redis.Client]*incarnation{}, last: map[string]string{}, doubt: make(chan struct{}, 1)}
+	h := &homes{settled: map[*redis.Client]*incarnation{}, last: map[string]string{}, letFor: letFor, doubt: make(chan struct{}, 1)}
 	h.ended, h.close = context.WithCancel(context.Background())
 	return h
 }
@@ -156,6 +160,7 @@ func (s *Store) lookInto(ctx context.Context, conn *redis.Conn) (*incarnation, e
 	s.arrived(id, moved)
 	s.homes.count(func(stats *FailoverStats) { stats.Failovers, stats.Restored = stats.Failovers+1, stats.Restored+back })
 	s.o.Log.WarnContext(ctx, "redis has another master, or started again", slog.Int("slots", len(moved)), slog.Int("written_again", back))
+	s.letOthers(ctx, conn, i)
 	return i, nil
 }
 

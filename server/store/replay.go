@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	replayChunk = 256             // writes in one pipeline
-	pendingFor  = 5 * time.Second // how long a commit waits for what it builds on: another instance has it
-	backKept    = 2 * ringKept    // how long it is known that an event was brought back
+	replayChunk = 256                   // writes in one pipeline
+	pendingFor  = 5 * time.Second       // how long a commit waits for what it builds on: another instance has it
+	pendingLook = 25 * time.Millisecond // between two looks for it while nobody is let in
+	backKept    = 2 * ringKept          // how long it is known that an event was brought back
 )
 
 // replay writes again what this instance had acknowledged and the node does not
@@ -282,14 +283,35 @@ func (s *Store) unconfirmed(ctx context.Context, wait *redis.IntCmd) {
 func (s *Store) again(ctx context.Context, node *redis.Client) {
 	s.homes.looking.Lock()
 	defer s.homes.looking.Unlock()
-	s.homes.mu.Lock()
-	all, i := s.homes.pending, s.homes.settled[node]
-	s.homes.mu.Unlock()
-	if len(all) == 0 || i == nil {
+	i := s.homes.of(node)
+	if i == nil || !s.homes.waiting() {
 		return
 	}
 	conn := node.Conn()
 	defer func() { _ = conn.Close() }()
+	s.pendingAgain(ctx, conn, i)
+}
+
+// letOthers gives other instances the time to write again what they know, before
+// anybody here decides on what is there now: they learn of the failover at about
+// the same moment, and who decides without what somebody was told is done stands
+// in its place. It makes what builds on theirs again as soon as it can be.
+func (s *Store) letOthers(ctx context.Context, conn *redis.Conn, i *incarnation) {
+	for end := time.Now().Add(s.homes.letFor); time.Now().Before(end); {
+		if pause(ctx, pendingLook) != nil {
+			return
+		}
+		if s.homes.waiting() {
+			s.pendingAgain(ctx, conn, i)
+		}
+	}
+}
+
+// pendingAgain makes those commits again that wait and whose server this is.
+func (s *Store) pendingAgain(ctx context.Context, conn *redis.Conn, i *incarnation) {
+	s.homes.mu.Lock()
+	all := s.homes.pending
+	s.homes.mu.Unlock()
 	var mine, others []*kept
 	for _, k := range all {
 		if s.homes.lastOf(tagOf(k.keys[0])) == i.id {
