@@ -167,6 +167,71 @@ describe("a tap that waits", () => {
   });
 });
 
+describe("a storage that does not answer", () => {
+  test("at a look for what waits loses no tap", async () => {
+    const { ann, sandbox } = w;
+    const { incident } = await ann.paged();
+    await ann.page.evaluate(() => {
+      const { store } = client.app;
+      const all = store.all.bind(store);
+      let slow = 3;
+      store.all = (kind) => (kind === "taps" && slow-- > 0 ? Promise.reject(new Error("slow")) : all(kind));
+    });
+    expect(await tapInApp(incident)).toMatchObject({ stored: true });
+    await toldDone();
+    expect(await sandbox.times(incident, "TYPE_ACKNOWLEDGED")).toBe(1);
+    await ann.back();
+  });
+
+  test("at the start signs nobody out", async () => {
+    const { ann } = w;
+    const page = await ann.another(() => {
+      const open = indexedDB.open.bind(indexedDB);
+      let slow = true;
+      IDBFactory.prototype.open = (...asked) => {
+        const now = slow;
+        slow = false;
+        return now ? ({} as IDBOpenDBRequest) : open(...asked);
+      };
+    });
+    await until(
+      () => page.evaluate((user) => client.app.session?.user === user && !client.app.storageProblem, `users/${ann.user}`),
+      () => page.evaluate(() => client.app.storageProblem?.message),
+      20_000,
+    );
+    await page.close();
+  });
+
+  test("refuses no tap of whom it does not know to be signed in", async () => {
+    const { ann, sandbox } = w;
+    const { incident } = await ann.paged();
+    await sandbox.line({ mode: "down" });
+    await tapInApp(incident);
+    await until(() => calls(incident).length >= 1, told);
+    await ann.page.evaluate(() => Object.assign(client.app, { current: undefined, unread: true }));
+    await sandbox.line({ mode: "up" });
+    await ann.page.evaluate(() => void client.taps.hurry());
+    await until(async () => (await told()).some((t) => t.problem?.message.includes("cannot be read")), told);
+    await ann.page.evaluate(() => client.app.refresh().then(() => client.taps.hurry()));
+    expect((await toldDone()).map((t) => t.state)).not.toContain("refused");
+    expect(await sandbox.times(incident, "TYPE_ACKNOWLEDGED")).toBe(1);
+  });
+});
+
+test("an app that fails at news keeps no tap from being sent", async () => {
+  const { ann, sandbox } = w;
+  const { incident } = await ann.paged();
+  await ann.page.evaluate(() => {
+    client.app.listen(() => {
+      throw new Error("the app's own mistake");
+    });
+  });
+  await tapInApp(incident);
+  await toldDone();
+  expect(await sandbox.times(incident, "TYPE_ACKNOWLEDGED")).toBe(1);
+  await ann.back();
+});
+
 describe("what is ended goes on", () => {
   test("after the browser was killed", async () => {
     const { ann, sandbox } = w;

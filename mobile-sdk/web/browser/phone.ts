@@ -90,9 +90,12 @@ export class Phone {
     await this.cdp.send("ServiceWorker.enable");
   }
 
-  /** Opens another page of the app. */
-  async another(): Promise<Page> {
+  /** Opens another page of the app; `first` runs in it before anything else. */
+  async another(first?: () => void): Promise<Page> {
     const page = await this.context.newPage();
+    if (first) {
+      await page.addInitScript(first);
+    }
     await this.goto(page);
     return page;
   }

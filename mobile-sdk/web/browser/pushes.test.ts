@@ -187,6 +187,17 @@ test("a page for somebody who has signed out tells nothing, and is the last", as
   await ann.stopWorker();
 });
 
+test("a page where all that was stored is lost shows what it says", async () => {
+  const { ann } = w;
+  await ann.page.evaluate(async () => {
+    await client.app.store.delete("things", ["session", "install"]);
+    await client.app.refresh();
+  });
+  await ann.stopWorker();
+  const page = push();
+  expect(await shown(page)).toMatchObject({ silent: false, title: page.notification.title, actions: ["ack", "open"] });
+});
+
 describe("a sealed page", () => {
   test("shows what was sealed, and can be acknowledged", async () => {
     const { ann, sandbox } = w;

@@ -1,4 +1,5 @@
 import { Api } from "./api.js";
+import { rest, waitAfter } from "./backoff.js";
 import { Clock } from "./clock.js";
 import { StorageError, type TocsinError } from "./errors.js";
 import { inTurnOrAfter } from "./locks.js";
@@ -63,7 +64,14 @@ export class App {
   readonly clock: Clock;
   /** Why nothing can be stored; undefined while it can. */
   storageProblem: StorageError | undefined;
+  /**
+   * Whether it could not be read yet who this browser is: nobody is signed out by a slow disk.
+   *
+   * @internal
+   */
+  unread = false;
 
+  private readonly ended = new AbortController();
   private current: Session | undefined;
   private readonly listeners = new Set<(news: News) => void>();
   private readonly channel: BroadcastChannel;
@@ -96,7 +104,7 @@ export class App {
     };
   }
 
-  /** Opens the app. It does not fail when nothing can be stored: `storageProblem` says so. */
+  /** Opens the app. It does not fail when nothing can be stored: `storageProblem` says so. Who is signed in is told when it can be read. */
   static async open(options: AppOptions = {}): Promise<App> {
     const store = new Store(options.name);
     try {
@@ -105,6 +113,8 @@ export class App {
     } catch (error) {
       const app = new App(store, options, undefined, 0);
       app.storageProblem = asStorageError(error);
+      app.unread = true;
+      void app.recover();
       return app;
     }
   }
@@ -124,6 +134,7 @@ export class App {
 
   /** Ends the app: it hears and tells nothing any more. */
   close(): void {
+    this.ended.abort();
     this.listeners.clear();
     this.channel.close();
     void this.store.close();
@@ -169,16 +180,20 @@ export class App {
     return inTurnOrAfter(`${this.store.name} pushes`, 5000, async () => {
       const done = await first?.();
       const is = (value: unknown) => (value as Session | undefined)?.credential === gone;
-      if (!(await this.store.forget(sessionKey, is, installKey))) {
+      const forgetting = this.store.forget(sessionKey, is, installKey);
+      const forgotten = await forgetting.catch(() => true);
+      if (!forgotten) {
         await this.refresh();
         return done;
       }
+      this.current = undefined; // somebody may have read it meanwhile
       this.tell({ type: "session" });
       const registration = await registrationOf();
       if (registration) {
         // Each as well as it can: a browser that is off line may not end a subscription.
         await Promise.allSettled([closeCards(registration), unsubscribe(registration)]);
       }
+      await forgetting; // what cannot be forgotten is said once the rest is done
       return done;
     });
   }
@@ -189,10 +204,8 @@ export class App {
    * @internal
    */
   tell(news: News): void {
-    for (const listener of this.listeners) {
-      listener(news);
-    }
     this.channel.postMessage(news);
+    this.hand(news);
   }
 
   /**
@@ -202,7 +215,19 @@ export class App {
    */
   async refresh(): Promise<Session | undefined> {
     this.current = (await this.store.get("things", sessionKey)) as Session | undefined;
+    this.unread = false;
     return this.current;
+  }
+
+  /**
+   * Whether somebody was signed in here who is not any more. One whose storage
+   * was lost whole has not signed out; whom a disk does not let us know is there.
+   *
+   * @internal
+   */
+  async isLeft(): Promise<boolean> {
+    const session = this.current ?? (await this.refresh());
+    return !session && (await this.store.get("things", installKey)) !== undefined;
   }
 
   /**
@@ -224,8 +249,31 @@ export class App {
     if (news.type === "session") {
       await this.keep(this.refresh());
     }
+    this.hand(news);
+  }
+
+  /** An app that fails at news must not keep a tap from being sent. */
+  private hand(news: News): void {
     for (const listener of this.listeners) {
-      listener(news);
+      try {
+        listener(news);
+      } catch (error) {
+        reportError(error);
+      }
+    }
+  }
+
+  /** Goes on trying to read who this browser is. */
+  private async recover(): Promise<void> {
+    for (let tries = 1; this.unread && !this.ended.signal.aborted; tries++) {
+      await rest(waitAfter(tries), this.ended.signal);
+      try {
+        await this.refresh();
+        this.storageProblem = undefined;
+        this.tell({ type: "session" });
+      } catch {
+        // The disk is still slow.
+      }
     }
   }
 

@@ -48,6 +48,7 @@ export function previewEnrolment(app: App, link: EnrolmentLink, signal?: AbortSi
 export async function enrol(app: App, link: EnrolmentLink, about: { displayName?: string; signal?: AbortSignal } = {}): Promise<Session> {
   sameServer(app, link);
   await app.store.put("things", "room", "·".repeat(4096)); // the credential is shown once: there has to be room for it
+  await known(app);
   await previewEnrolment(app, link, about.signal);
   if (app.session) {
     await signOut(app);
@@ -105,9 +106,11 @@ async function patiently<T>(call: () => Promise<T>, signal?: AbortSignal): Promi
 /**
  * Signs out: the server is told, and everything is forgotten here, whether or
  * not it could be told. The promise has whether it was; if not, the device stays
- * in the person's list until somebody takes it out there, and is not paged.
+ * in the person's list until somebody takes it out there, and is not paged. Fails
+ * with a StorageError when it cannot be read who is signed in, or not be forgotten.
  */
 export async function signOut(app: App): Promise<boolean> {
+  await known(app);
   const credential = app.session?.credential;
   const tell = () =>
     app.api
@@ -121,6 +124,13 @@ export async function signOut(app: App): Promise<boolean> {
     await app.keep(app.installId(true)); // that record is the former person's until he takes it out
   }
   return told;
+}
+
+/** Fails with a StorageError while it cannot be read who this browser is. */
+export async function known(app: App): Promise<void> {
+  if (app.unread) {
+    await app.refresh();
+  }
 }
 
 /** Sends a page that differs from a real one by the word TEST alone. `watchTest` tells how far it gets. */
@@ -182,7 +192,7 @@ export async function renewSealKey(app: App): Promise<SealKey> {
 }
 
 async function currentSealKey(app: App): Promise<SealKey | undefined> {
-  const keys = (await app.keep(app.store.get("things", sealKeysKey))) as SealKeys | undefined;
+  const keys = (await app.store.get("things", sealKeysKey)) as SealKeys | undefined; // one that cannot be read is not replaced
   return keys?.current ?? (await app.keep(renewSealKey(app)));
 }
 

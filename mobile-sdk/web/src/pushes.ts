@@ -1,6 +1,6 @@
 import { registrationOf, type App } from "./app.js";
 import { equal, fromBase64, toBase64 } from "./bytes.js";
-import { getDevice, permissionOf, register, renewSealKey, type Device, type Reach } from "./device.js";
+import { getDevice, known, permissionOf, register, renewSealKey, type Device, type Reach } from "./device.js";
 import { TocsinError } from "./errors.js";
 import { inTurnOrAfter } from "./locks.js";
 
@@ -35,7 +35,8 @@ const registeredKey = "registered";
 /**
  * Compares what the browser has with what the server knows, mends it, and
  * registers everything anew. To be called whenever the app starts; it asks the
- * person nothing. Fails with a {@link TocsinError} when the server is not reached.
+ * person nothing. Fails with a {@link TocsinError} when the server is not reached,
+ * and with a StorageError when it cannot be read who this browser is.
  */
 export function checkPushes(app: App, registration?: ServiceWorkerRegistration): Promise<Pushes> {
   // One at a time: of two that subscribe, the server might believe the one and the browser the other.
@@ -44,6 +45,7 @@ export function checkPushes(app: App, registration?: ServiceWorkerRegistration):
 }
 
 async function check(app: App, registration?: ServiceWorkerRegistration): Promise<Pushes> {
+  await known(app);
   if (!app.session) {
     return { state: "signed_out" };
   }

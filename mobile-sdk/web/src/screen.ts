@@ -27,7 +27,8 @@ export function replace(registration: ServiceWorkerRegistration, tag: string, ma
 export async function showTap(registration: ServiceWorkerRegistration | undefined, tap: Tap, texts: Texts): Promise<void> {
   const card = cardOfTap(tap, texts);
   if (registration && card) {
-    await replace(registration, card.options.tag ?? "", (there) => (isStillThere(tap, there) ? card : undefined)).catch(() => undefined);
+    const replaced = replace(registration, card.options.tag ?? "", (there) => (isStillThere(tap, there) ? card : undefined));
+    await within(2 * glance, replaced, "");
   }
 }
 

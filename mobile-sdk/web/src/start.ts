@@ -2,7 +2,8 @@ import { App, registrationOf, type AppOptions } from "./app.js";
 import { english, type Texts } from "./cards.js";
 import { Receipts } from "./receipts.js";
 import { showTap } from "./screen.js";
-import { Taps } from "./taps.js";
+import { registerSync } from "./sync.js";
+import { isPending, Taps } from "./taps.js";
 
 /** What a page works with. */
 export interface Client {
@@ -28,11 +29,16 @@ export async function start(options: StartOptions = {}): Promise<Client> {
   const app = await App.open(options);
   const taps = new Taps(app, async (tap) => {
     if (tap.card) {
-      await showTap(await registrationOf(), tap, texts);
+      await showTap(await registrationOf().catch(() => undefined), tap, texts);
     }
   });
   const receipts = new Receipts(app);
   const ended = new AbortController();
+  app.listen((news) => {
+    if (news.type === "tap" && isPending(news.tap) && news.tap.problem) {
+      void registrationOf().then((registration) => registration && registerSync(registration)); // the page may be gone when the network is back
+    }
+  });
   const hurry = () => {
     if (document.visibilityState === "visible") {
       void taps.hurry();

@@ -28,8 +28,8 @@ const patience = 5000;
  */
 export class Store {
   private database: Promise<IDBDatabase> | undefined;
-  /** Something was given up, and nothing has ended since: nothing else is tried until then. */
-  private stuck = false;
+  /** Until then nothing is tried, as something was given up: a time of performance.now. */
+  private stuckUntil = 0;
 
   /** @param name - of the database; one for each server that a page talks to */
   constructor(readonly name = "tocsin") {}
@@ -168,17 +168,18 @@ export class Store {
       const giveUp = () => {
         reject(new DOMException("the browser's storage does not answer", "TimeoutError"));
       };
-      if (this.stuck) {
+      if (performance.now() < this.stuckUntil) {
         giveUp();
         return;
       }
       const timer = setTimeout(() => {
-        this.stuck = true;
+        this.stuckUntil = performance.now() + patience;
+        void this.close(); // the next one that is tried opens it anew
         giveUp();
       }, patience);
       const end = () => {
         clearTimeout(timer);
-        this.stuck = false;
+        this.stuckUntil = 0;
       };
       void work().then(resolve, reject).finally(end);
     });

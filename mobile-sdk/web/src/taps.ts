@@ -211,6 +211,8 @@ function answerOf(read: unknown): TapAnswer | undefined {
 export class Taps {
   /** Those that storage did not take, by key: they live as long as this page. */
   private readonly unstored = new Map<string, Tap>();
+  /** Those that are stored as they were last read, by key: a storage that does not answer loses none. */
+  private known = new Map<string, Tap>();
   /** The keys of those whose call is under way from here. */
   private readonly flying = new Set<string>();
   /** By how much each one's time is ahead of how long this page has lived, by its id. */
@@ -225,6 +227,7 @@ export class Taps {
   ) {
     app.listen((news) => {
       if (news.type === "tap") {
+        this.settledElsewhere(news.tap);
         this.rounds.wake();
       }
       if (news.type === "session" && this.unstored.size > 0) {
@@ -243,26 +246,43 @@ export class Taps {
   async tap(wish: Wish): Promise<Tap> {
     const fresh = newTap(wish, crypto.randomUUID(), this.app.clock.local(), this.app.session?.device);
     const key = keyOf(fresh);
-    const merge = (old: unknown): Tap => (old !== undefined && isPending(old as Tap) ? (old as Tap) : fresh);
+    const first = (old: unknown) => isPending(old as Tap) && (old as Tap).device === fresh.device;
+    const merge = (old: unknown): Tap => (old !== undefined && first(old) ? (old as Tap) : fresh);
+    const held = this.unstored.get(key);
+    if (held && !isPending(held)) {
+      this.unstored.delete(key);
+    }
     let tap = this.unstored.has(key) ? undefined : await this.app.keep(this.app.store.change("taps", key, merge));
-    if (!tap) {
+    if (tap) {
+      this.known.set(key, tap);
+    } else {
       tap = { ...merge(this.unstored.get(key)), stored: false };
       this.unstored.set(key, tap);
     }
     this.app.tell({ type: "tap", tap });
-    void this.drive();
+    void (tap.id === fresh.id ? this.drive() : this.hurry()); // who taps again wants it tried now
     return tap;
   }
 
   /** All that are not settled, and what became of others lately; oldest first. */
   async list(): Promise<Tap[]> {
-    const stored = ((await this.app.keep(this.app.store.all("taps"))) ?? []) as Tap[];
-    return [...stored.filter((t) => !this.unstored.has(keyOf(t))), ...this.unstored.values()].sort((a, b) => a.at - b.at);
+    return (await this.look()).taps;
+  }
+
+  /** All of them, and whether the storage has said so. */
+  private async look(): Promise<{ taps: Tap[]; read: boolean }> {
+    const stored = (await this.app.keep(this.app.store.all("taps"))) as Tap[] | undefined;
+    if (stored) {
+      this.known = new Map(stored.map((t) => [keyOf(t), t]));
+    }
+    const taps = [...new Map([...this.known, ...this.unstored]).values()].sort((a, b) => a.at - b.at);
+    return { taps, read: stored !== undefined };
   }
 
   /** Forgets a tap that was refused or given up, once the person has seen it. */
   async dismiss(tap: Tap): Promise<void> {
     this.unstored.delete(keyOf(tap));
+    this.known.delete(keyOf(tap));
     await this.app.keep(this.app.store.delete("taps", keyOf(tap)));
   }
 
@@ -334,8 +354,9 @@ export class Taps {
   }
 
   private async round(): Promise<number | undefined> {
-    let soonest = Infinity;
-    for (const tap of (await this.list()).filter(isPending)) {
+    const { taps, read } = await this.look();
+    let soonest = read ? Infinity : 30_000; // what was stored before may wait, too
+    for (const tap of taps.filter(isPending)) {
       const key = keyOf(tap);
       const local = this.timeFor(tap);
       if (!this.flying.has(key) && isDue(tap, local)) {
@@ -382,6 +403,14 @@ export class Taps {
     return alone(`${this.app.store.name} ${key}`, work);
   }
 
+  /** What another page or the worker has settled is not gone on with from memory. */
+  private settledElsewhere(tap: Tap): void {
+    const held = this.unstored.get(keyOf(tap));
+    if (held?.id === tap.id && isPending(held) && !isPending(tap)) {
+      this.unstored.delete(keyOf(tap));
+    }
+  }
+
   /**
    * The time for a tap: that of the device's clock when it was first seen here,
    * and going on from there. Who sets the clock neither loses a tap nor holds it
@@ -413,7 +442,7 @@ export class Taps {
       this.ahead.delete(tap.id);
     }
     const turned = kept ?? tap; // where it was forgotten, as the person was signed out, it is told all the same
-    if (!was.same) {
+    if (was.there && !was.same) {
       await this.changed(turned);
     }
     this.app.tell({ type: "tap", tap: turned });
@@ -421,8 +450,12 @@ export class Taps {
 
   private async send(tap: Tap): Promise<unknown> {
     const { path, body, token } = tap.call;
-    const byToken = token !== "" && tap.device === ""; // with both, the server would take the token
-    if (!byToken && tap.device !== (this.app.session?.device ?? "")) {
+    const here = this.app.session?.device ?? "";
+    const byToken = token !== "" && (tap.device === "" || tap.device !== here); // it is good for who tapped alone; with both, the server would take it
+    if (!byToken && tap.device !== here) {
+      if (this.app.unread) {
+        throw unreachable("who is signed in here cannot be read");
+      }
       throw new TocsinError("who tapped is not signed in here any more", { remedy: "sign_in", reason: "SIGNED_OUT" });
     }
     return this.app.api.send("post", path, {

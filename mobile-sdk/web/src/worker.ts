@@ -1,13 +1,15 @@
 import { App, unsubscribe, type AppOptions } from "./app.js";
 import { within } from "./backoff.js";
 import { cardOf, english, type Shown, type Texts } from "./cards.js";
-import { confirmTest, deviceId, renewSealKey, sealKey, testOf } from "./device.js";
+import { confirmTest, deviceId, known, renewSealKey, sealKey, testOf } from "./device.js";
 import { isLoud, judge, type Verdict } from "./judge.js";
+import { inTurnOrAfter } from "./locks.js";
 import { anonymous, pushOf, readOpened, readPush, type OpenedText, type Push, type ShowOptions } from "./push.js";
 import { checkPushes, mendPushes } from "./pushes.js";
 import { Receipts, type Receipt } from "./receipts.js";
 import { glance, replace, show, showTap, type Hidden } from "./screen.js";
 import { open } from "./seal.js";
+import { registerSync, syncTag } from "./sync.js";
 import { isPending, Taps } from "./taps.js";
 
 export { english } from "./cards.js";
@@ -35,9 +37,6 @@ interface SyncEvent extends ExtendableEvent {
 }
 
 const scope = globalThis as unknown as ServiceWorkerGlobalScope;
-
-/** What Background Sync knows us by. */
-const syncTag = "tocsin";
 
 /** For so long, in milliseconds, one event may go on trying; after that the browser ends the worker. */
 const eventTime = 240_000;
@@ -111,9 +110,9 @@ class PushWorker {
 
   /** Sends what waits. Fails when something still does, so that the browser tries again. */
   async drain(): Promise<void> {
-    const { taps, receipts } = await this.parts();
+    const { app, taps, receipts } = await this.parts();
     await Promise.all([within(eventTime, taps.hurry(), undefined), receipts.hurry(AbortSignal.timeout(reportTime))]);
-    if ((await receipts.list()).length > 0 || (await taps.list()).some(isPending)) {
+    if (app.storageProblem || (await receipts.list()).length > 0 || (await taps.list()).some(isPending)) {
       throw new Error("something still waits for the server");
     }
   }
@@ -141,7 +140,7 @@ class PushWorker {
     if (app && arrived.wipe !== "" && arrived.wipe === deviceId(app)) {
       await within(glance, app.wipe(), undefined);
     }
-    const stray = app !== undefined && arrived.wipe === "" && !(await within(glance, isAnybodys(app), true));
+    const stray = app !== undefined && arrived.wipe === "" && (await within(glance, app.isLeft(), false));
     const push = stray ? anonymous(arrived, this.texts.signedOut) : arrived;
     const verdict = app ? await this.judge(app, push) : isLoud(push.kind) ? "ring" : "replace";
     const opened = app && push.sealed ? await within(glance, this.unseal(app, push), undefined) : undefined;
@@ -170,8 +169,9 @@ class PushWorker {
     return judge(arrival, known, app.clock.now());
   }
 
-  /** Opens the text of a push; "closed" when it does not open for this device. Fails when the key cannot be read, which says nothing of it. */
+  /** Opens the text of a push; "closed" when it does not open for this device. Fails when device or key cannot be read, which says nothing of them. */
   private async unseal(app: App, push: Push): Promise<OpenedText | "closed"> {
+    await known(app);
     const key = await sealKey(app, push.sealedKey);
     if (!key) {
       return "closed";
@@ -192,10 +192,22 @@ class PushWorker {
       await receipts.add(receiptsOf(app, after), push.receiptKey);
     }
     begin(receipts.hurry(AbortSignal.timeout(reportTime)));
-    begin(stray ? unsubscribe(scope.registration) : push.ask === "seal_key" ? this.reseal(app) : mendPushes(app, scope.registration));
+    if (push.wipe !== "" && push.wipe === deviceId(app)) {
+      begin(app.wipe()); // what could not be read in time is there now
+    }
+    begin(stray ? this.leave(app) : push.ask === "seal_key" ? this.reseal(app) : mendPushes(app, scope.registration));
     app.tell({ type: "push", kind: push.kind, incident: push.incident });
     await Promise.all(work);
-    await this.later(receipts);
+    await this.later(taps, receipts);
+  }
+
+  /** Ends the subscription of whoever was here before, unless somebody has signed in meanwhile. */
+  private leave(app: App): Promise<void> {
+    return inTurnOrAfter(`${app.store.name} pushes`, 30_000, async () => {
+      if (await app.isLeft()) {
+        await unsubscribe(scope.registration);
+      }
+    });
   }
 
   /** The server says that what it seals for this device does not open. */
@@ -205,9 +217,9 @@ class PushWorker {
   }
 
   /** Where something still waits, the browser is asked to wake the worker when the network is there. */
-  private async later(receipts: Receipts): Promise<void> {
-    if ((await receipts.list()).length > 0) {
-      await registerSync();
+  private async later(taps: Taps, receipts: Receipts): Promise<void> {
+    if ((await receipts.list()).length > 0 || (await taps.list()).some(isPending)) {
+      await registerSync(scope.registration);
     }
   }
 
@@ -225,7 +237,7 @@ class PushWorker {
         token: push.actionToken,
       }),
     });
-    await Promise.all([showTap(scope.registration, tap, this.texts), registerSync()]);
+    await Promise.all([showTap(scope.registration, tap, this.texts), registerSync(scope.registration)]);
     const settled = await taps.wait(tap, AbortSignal.timeout(eventTime));
     await showTap(scope.registration, settled, this.texts); // the first card may have come after the answer
     if (settled.state === "refused" && settled.problem?.remedy === "open") {
@@ -272,14 +284,14 @@ class PushWorker {
     const parts = await within(glance, this.parts(), undefined);
     parts?.app.tell({ type: "open", incident });
     await own.focus();
+    if (!parts) {
+      throw new Error("the page was not told which incident to open");
+    }
   }
 
-  /** What the worker works with. Where the storage did not open, it is tried again at the next event. */
+  /** What the worker works with. */
   private parts(): Promise<Parts> {
     this.opened ??= App.open(this.options).then((app) => {
-      if (app.storageProblem) {
-        this.opened = undefined;
-      }
       const taps = new Taps(app, (tap) => showTap(scope.registration, tap, this.texts));
       return { app, taps, receipts: new Receipts(app) };
     });
@@ -328,11 +340,6 @@ function receipt(app: App, push: Push, state: NonNullable<Receipt["state"]>, rea
   };
 }
 
-/** Whether this browser is the device of anybody, as far as it can be known. */
-async function isAnybodys(app: App): Promise<boolean> {
-  return app.session !== undefined || app.storageProblem !== undefined || (await app.refresh()) !== undefined;
-}
-
 /** What is kept of pushes that were shown, by delivery and by incident. */
 interface Seen {
   at: number;
@@ -366,10 +373,4 @@ async function setBadge(badge: number | undefined): Promise<void> {
   if (badge !== undefined && "setAppBadge" in scope.navigator) {
     await scope.navigator.setAppBadge(badge);
   }
-}
-
-/** Asks the browser to wake the worker when the network is there; not all can. */
-async function registerSync(): Promise<void> {
-  const { sync } = scope.registration as { sync?: { register: (tag: string) => Promise<void> } };
-  await sync?.register(syncTag).catch(() => undefined);
 }
