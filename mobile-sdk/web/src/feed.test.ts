@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { silence } from "./api.js";
 import type { App, News } from "./app.js";
 import { unreachable } from "./errors.js";
 import { IncidentFeed, type FeedState } from "./feed.js";
@@ -60,4 +61,25 @@ test("who signs in next does not see the incidents of the one before", async () 
   });
   expect(states.slice(signedOut).flatMap((s) => names(s))).not.toContain("incidents/of-devices/ann");
   end();
+});
+
+test("a page that hears nothing from the one that holds the line says so", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  vi.stubGlobal("navigator", { locks: { request: () => new Promise(() => undefined) } });
+  const states: FeedState[] = [];
+  const end = new IncidentFeed(pretend("devices/ann").app).listen((s) => states.push(s));
+  const holder = new BroadcastChannel("feeds feed devices/ann {}");
+  const tell = async (asOf: number) => {
+    holder.postMessage({ type: "all", incidents: [], cursor: "c", status: "live", asOf });
+    await vi.waitFor(() => {
+      expect(states.at(-1)).toMatchObject({ status: "live" });
+    });
+  };
+  await tell(7);
+  vi.advanceTimersByTime(silence);
+  expect(states.at(-1)).toMatchObject({ status: "offline", asOf: 7 });
+  await tell(8);
+  end();
+  holder.close();
+  vi.useRealTimers();
 });

@@ -1,3 +1,4 @@
+import { silence } from "./api.js";
 import type { Incident } from "./incidents.js";
 import type { App } from "./app.js";
 import { rest, waitAfter } from "./backoff.js";
@@ -46,6 +47,7 @@ export class IncidentFeed {
   /** The device whose incidents are known here. */
   private whose: string | undefined;
   private deaf: () => void = () => undefined;
+  private quiet: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly app: App,
@@ -115,13 +117,25 @@ export class IncidentFeed {
     };
     inTurn(name, () => this.lead(running.signal), running.signal).catch(() => undefined); // it was stopped while it waited for the line
     this.say({ type: "ask" });
+    this.heard();
   }
 
   private stop(): void {
+    clearTimeout(this.quiet);
     this.running?.abort();
     this.running = undefined;
     this.channel?.close();
     this.channel = undefined;
+  }
+
+  /** The page that holds the line tells at least of each heartbeat, unless the browser has put it to sleep. */
+  private heard(): void {
+    clearTimeout(this.quiet);
+    this.quiet = setTimeout(() => {
+      if (!this.leader) {
+        this.set("offline");
+      }
+    }, silence);
   }
 
   private async lead(signal: AbortSignal): Promise<void> {
@@ -256,6 +270,7 @@ export class IncidentFeed {
     if (this.leader) {
       return; // the one before has not noticed yet
     }
+    this.heard();
     if (word.type === "all") {
       this.known = new Map(word.incidents.map((i) => [i.name ?? "", i]));
     } else if (this.cursor === "") {
