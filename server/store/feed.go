@@ -143,7 +143,7 @@ func (s *Store) FeedTail(ctx context.Context) (*Cursor, error) {
 		cmds[p] = pipe.XRevRangeN(ctx, feedKey(p), "+", "-", 1)
 		lows[p] = pipe.HGet(ctx, metaKey(p), "low:feed")
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
+	if err := s.readAll(ctx, pipe); err != nil {
 		return nil, failed(err, "find the end of the feeds")
 	}
 	c := &Cursor{}
@@ -206,7 +206,7 @@ func (s *Store) feeds(ctx context.Context, after *Cursor, n int, parts ...Partit
 		cmds[i] = pipe.XRangeN(ctx, feedKey(p), "("+after[p].String(), "+", int64(n))
 		lows[i] = pipe.HGet(ctx, metaKey(p), "low:feed") // behind the range: a trim in between shows
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
+	if err := s.readAll(ctx, pipe); err != nil {
 		return nil, failed(err, "read the feeds")
 	}
 	lists := make([][]FeedEntry, len(parts))
@@ -234,6 +234,21 @@ func (s *Store) feeds(ctx context.Context, after *Cursor, n int, parts ...Partit
 		}
 	}
 	return lists, nil
+}
+
+// readAll has a pipe carried out in the time of one exchange, and fails when any of
+// its commands did. That a field is absent is no failure, and must not hide one:
+// Exec returns the first error alone, and a feed whose master is out is not empty.
+func (s *Store) readAll(ctx context.Context, pipe redis.Pipeliner) error {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	cmds, _ := pipe.Exec(ctx) // each command has its own error
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil && !isNil(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // feedKept is how long a watcher may be away.

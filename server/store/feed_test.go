@@ -105,6 +105,38 @@ func TestCursorBeforeWhatIsKept(t *testing.T) {
 	}
 }
 
+// TestFeedsWhileAMasterIsOut: what cannot be read is not taken for empty, and
+// nobody waits for it for long.
+func TestFeedsWhileAMasterIsOut(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 3, 0)
+	s := openAt(t, c.URL(), func(o *Options) { o.Timeout = 500 * time.Millisecond })
+	ctx := t.Context()
+	start, err := s.FeedTail(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
+	unavailable := func(how string) {
+		t.Helper()
+		if at, err := s.FeedTail(ctx); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("the end of the feeds while a master %s: got %v, %v, want unavailable", how, at, err)
+		}
+		if entries, _, err := s.FeedAll(ctx, start, 10); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("the feeds while a master %s: got %d entries, %v, want unavailable", how, len(entries), err)
+		}
+	}
+	c.Masters[1].Pause(t)
+	began := time.Now()
+	unavailable("hangs")
+	if took := time.Since(began); took > 6*s.o.Timeout { // each of two calls would repeat itself for twelve
+		t.Errorf("two readings while a master hangs took %v, want no more than %v each", took, s.o.Timeout)
+	}
+	c.Masters[1].Resume(t)
+	c.Masters[2].Kill(t) // feeds that were never trimmed are asked for before its own
+	unavailable("is out")
+}
+
 func TestCursorRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
