@@ -24,6 +24,7 @@ import (
 type Ledger interface {
 	Incident(ctx context.Context, id incident.ID) (*incident.Incident, error)
 	Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.Incident, error)
+	Each(ctx context.Context, ids ...incident.ID) []store.Found
 	Person(ctx context.Context, id roster.UserID) (*attention.Person, error)
 	Commit(ctx context.Context, c store.Commit) (store.Committed, error)
 	BeginSend(ctx context.Context, now time.Time, sends []store.Send) ([]store.Begun, error)

@@ -137,16 +137,9 @@ func (n *Notifier) view(ctx context.Context, p *attention.Person, asks []*ask) (
 		if _, ok := a.cmd.(attention.Tick); !ok {
 			continue
 		}
-		ids := p.Waiting()
-		ins, err := n.o.Ledger.Incidents(ctx, ids...)
+		need, err := n.needed(ctx, p)
 		if err != nil {
 			return view, err
-		}
-		overdue := n.o.Directory.Settings().OverdueBefore
-		need := make(map[incident.ID]bool, len(ids))
-		for i, in := range ins {
-			// One that waits as overdue pages anew when it goes on.
-			need[ids[i]] = needs(in, p.User) && !in.WaitsAsOverdue(overdue)
 		}
 		view.Needs = func(id incident.ID) bool {
 			need, known := need[id]
@@ -155,6 +148,26 @@ func (n *Notifier) view(ctx context.Context, p *attention.Person, asks []*ask) (
 		break
 	}
 	return view, nil
+}
+
+// needed says which of the incidents that the person was told of still need him.
+// One that is damaged is missing: the sound of the others does not wait for it.
+func (n *Notifier) needed(ctx context.Context, p *attention.Person) (map[incident.ID]bool, error) {
+	ids, overdue := p.Waiting(), n.o.Directory.Settings().OverdueBefore
+	need := make(map[incident.ID]bool, len(ids))
+	for i, f := range n.o.Ledger.Each(ctx, ids...) {
+		switch {
+		case f.Err == nil, fault.KindOf(f.Err) == fault.NotFound:
+			// One that waits as overdue pages anew when it goes on.
+			need[ids[i]] = needs(f.Incident, p.User) && !f.Incident.WaitsAsOverdue(overdue)
+		case fault.KindOf(f.Err) == fault.Unavailable:
+			return nil, f.Err
+		default:
+			n.log.ErrorContext(ctx, "incident unreadable: taken for one that needs the person",
+				slog.String("user", string(p.User)), slog.String("incident", string(ids[i])), slog.Any("error", f.Err))
+		}
+	}
+	return need, nil
 }
 
 func (n *Notifier) zone(u roster.User) *time.Location {

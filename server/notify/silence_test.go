@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/server/auth"
 	"github.com/tocsin-oncall/tocsin/server/incident"
+	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
@@ -32,6 +34,30 @@ func TestStormCardOfWhoIsAskedInSpiteOfAnAcknowledgement(t *testing.T) {
 	}
 	if got := r.push.sent(push.KindClear); len(got) != 0 {
 		t.Errorf("clears = %d, want none", len(got))
+	}
+}
+
+// An incident that cannot be read keeps nobody from hearing of another.
+func TestADamagedIncidentIsNotInTheWayOfAnothersSound(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	broken, first := r.trigger("Disk full", page("ann", roster.PushAll))
+	r.must(first...)
+	r.advance(time.Second)
+	fine, second := r.trigger("Disk slow", page("ann", roster.PushAll)) // so soon its sound is owed
+	r.must(second...)
+	r.settle("ann")
+	rdb := redistest.Shared(t).Client(t)
+	for _, key := range rdb.Keys(t.Context(), "*:i:"+string(broken.ID)).Val() {
+		if err := rdb.Set(t.Context(), key, "damaged", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.pass("ann", 5*time.Minute)
+	pages := r.push.to(push.KindPage, "iphone")
+	audible := slices.DeleteFunc(slices.Clone(pages), func(m push.Message) bool { return m.Sound == push.SoundNone })
+	if len(audible) != 2 || audible[1].IncidentID != string(fine.ID) {
+		t.Errorf("audible pushes = %d of %d, want the first page and the owed sound for the second incident", len(audible), len(pages))
 	}
 }
 

@@ -71,6 +71,15 @@ func (l *ledger) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident
 	return all, nil
 }
 
+// Each is Incidents.
+func (l *ledger) Each(ctx context.Context, ids ...incident.ID) []store.Found {
+	all := make([]store.Found, len(ids))
+	for i, id := range ids {
+		all[i].Incident, all[i].Err = l.Incident(ctx, id)
+	}
+	return all
+}
+
 // Person returns what somebody was told.
 func (l *ledger) Person(_ context.Context, id roster.UserID) (*attention.Person, error) {
 	l.mu.Lock()

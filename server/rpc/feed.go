@@ -51,7 +51,7 @@ type reading struct {
 type changed struct {
 	store.FeedEntry
 
-	incident *incident.Incident // nil when it is gone
+	incident *incident.Incident // nil when it is gone, or damaged
 }
 
 const (

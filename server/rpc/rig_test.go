@@ -45,6 +45,7 @@ func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
 // rig is the API over a real Redis, behind both doors.
 type rig struct {
 	t        *testing.T
+	redis    *redistest.Server
 	store    *store.Store
 	dir      *directory.Directory
 	desk     *respond.Desk
@@ -200,7 +201,8 @@ func newRig(t *testing.T, change ...func(*rpc.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, keys: map[string]string{}, acceptor: &acceptor{}, mail: &outbox{}, pushes: &outbox{}}
 	var err error
-	r.store, err = store.Open(t.Context(), store.Options{URL: redistest.Start(t).URL(), Now: r.now})
+	r.redis = redistest.Start(t)
+	r.store, err = store.Open(t.Context(), store.Options{URL: r.redis.URL(), Now: r.now})
 	if err != nil {
 		t.Fatal(err)
 	}

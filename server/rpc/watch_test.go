@@ -124,6 +124,39 @@ func TestWatchFilters(t *testing.T) {
 	}
 }
 
+// An incident that cannot be read keeps nobody from hearing of the others, whether
+// he watched when they came or comes back.
+func TestWatchBesideADamagedIncident(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithTimeout(r.as(stakeholder), 20*time.Second)
+	defer cancel()
+	s := r.watching(ctx, &pb.WatchIncidentsRequest{})
+	first, err := s.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := r.page("disk full")
+	if m := next(t, s); m.GetIncident().GetName() != broken.GetName() {
+		t.Fatalf("the first is told as %v", m)
+	}
+	id := strings.TrimPrefix(broken.GetName(), "incidents/")
+	rdb := r.redis.Client(t)
+	for _, key := range rdb.Keys(ctx, "*:i:"+id).Val() {
+		if err := rdb.Set(ctx, key, "damaged", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fine := r.page("disk slow")
+	for who, s := range map[string]grpc.ServerStreamingClient[pb.WatchIncidentsResponse]{
+		"who watched":    s,
+		"who comes back": r.watching(ctx, &pb.WatchIncidentsRequest{Cursor: first.GetCursor()}),
+	} {
+		if m := next(t, s); m.GetIncident().GetName() != fine.GetName() {
+			t.Errorf("%s: told of %v, want %s", who, m, fine.GetName())
+		}
+	}
+}
+
 // Whoever comes back with the last cursor misses nothing, however often the
 // line breaks, and wherever.
 func TestWatchNeverSkips(t *testing.T) {

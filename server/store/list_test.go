@@ -171,3 +171,37 @@ func FuzzPageToken(f *testing.F) {
 		}
 	})
 }
+
+// TestADamagedIncidentHidesNoOther: it alone is missing in the list and where
+// several are read, and what may be there is not taken for gone.
+func TestADamagedIncidentHidesNoOther(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	s := openAt(t, srv.URL(), func(o *Options) { o.Timeout = 200 * time.Millisecond })
+	var made []incident.ID
+	for range 3 {
+		in, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
+		made = append(made, in.ID)
+	}
+	p, err := PartitionOfIncident(made[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.rdb.Set(t.Context(), incidentKey(p, made[1]), "damaged", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	got, want := ids(pages(t, s, Query{}, func() {})), []incident.ID{made[0], made[2]}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("listed: got %v, want %v", got, want)
+	}
+	found, err := s.Incidents(t.Context(), made[0], made[1], "absent", made[2])
+	if err != nil || found[0] == nil || found[1] != nil || found[2] != nil || found[3] == nil {
+		t.Errorf("read together: got %v, %v, want all but the damaged and the absent one", found, err)
+	}
+	srv.Kill(t)
+	if found, err := s.Incidents(t.Context(), made...); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("of a Redis that is out: got %v, %v, want unavailable", found, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -72,38 +73,6 @@ func decodeIncident(id incident.ID, raw []byte) (*incident.Incident, *archive, e
 	return incidentFromProto(id, pre, &m), nil, nil
 }
 
-// Incidents returns the incidents in the order of the ids, nil for those that do not exist.
-func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.Incident, error) {
-	found := make([]*incident.Incident, len(ids))
-	cmds := make([]*redis.StringCmd, len(ids))
-	pipe := s.rdb.Pipeline()
-	for i, id := range ids {
-		if id == "" {
-			continue // an error for each new incident costs more than it says
-		}
-		if p, err := PartitionOfIncident(id); err == nil {
-			cmds[i] = pipe.Get(ctx, incidentKey(p, id))
-		}
-	}
-	if pipe.Len() == 0 {
-		return found, nil
-	}
-	if err := s.lookups.travel(ctx, pipe); err != nil && !isNil(err) {
-		return nil, failed(err, "read %d incidents", len(ids))
-	}
-	for i, cmd := range cmds {
-		if cmd == nil {
-			continue
-		}
-		b, err := beside(ids[i], cmd)
-		if err != nil {
-			return nil, err
-		}
-		found[i] = b.incident
-	}
-	return found, nil
-}
-
 // Found is an incident, or why it could not be read.
 type Found struct {
 	Incident *incident.Incident
@@ -111,7 +80,8 @@ type Found struct {
 }
 
 // Each is [Store.Incident] for several, in one trip and in the order of the ids:
-// one that is damaged or gone is nobody else's error.
+// one that is damaged or gone is nobody else's error. Of one with Unavailable
+// nothing is known.
 func (s *Store) Each(ctx context.Context, ids ...incident.ID) []Found {
 	found := make([]Found, len(ids))
 	if len(ids) == 0 {
@@ -146,6 +116,23 @@ func (s *Store) Each(ctx context.Context, ids ...incident.ID) []Found {
 		}
 	}
 	return found
+}
+
+// Incidents returns the incidents in the order of the ids, nil for those that do
+// not exist. So it is for those that are damaged, which are logged: nobody is to
+// miss the others for them.
+func (s *Store) Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.Incident, error) {
+	found := make([]*incident.Incident, len(ids))
+	for i, f := range s.Each(ctx, ids...) {
+		switch found[i] = f.Incident; {
+		case f.Err == nil, fault.KindOf(f.Err) == fault.NotFound:
+		case fault.KindOf(f.Err) == fault.Unavailable:
+			return nil, f.Err
+		default:
+			s.o.Log.ErrorContext(ctx, "incident unreadable: left out", slog.String("incident", string(ids[i])), slog.Any("error", f.Err))
+		}
+	}
+	return found, nil
 }
 
 // Person returns the document of a person, a fresh one (Revision 0) when there
