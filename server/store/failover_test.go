@@ -398,6 +398,53 @@ func TestNobodyDecidesBeforeOthersHaveWrittenAgain(t *testing.T) {
 	}
 }
 
+// Each of two instances had accepted an event of one inbox, and the later one is
+// brought back first: the earlier one goes before it, so that what was decided
+// on it is true again.
+func TestEventsComeBackInTheirPlaces(t *testing.T) {
+	t.Parallel()
+	p := redistest.StartPair(t)
+	first, second := openAt(t, p.URL(), withRing), openAt(t, p.URL(), withRing)
+	for i, s := range []*Store{first, second} { // so that they know the old master
+		mustCommit(t, s, begin(opened(freshService(t), base), fmt.Sprint("disk", i)))
+	}
+	p.InStep(t)
+	p.Cut()
+	early, late := eventOf(t, 0), eventOf(t, 1)
+	late.Service = early.Service
+	if err := first.Append(t.Context(), []InboxEntry{early}); err != nil {
+		t.Fatal(err)
+	}
+	part := PartitionOf(string(early.Service))
+	entries, err := second.Inbox(t.Context(), part, 10)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("got %d events, %v, want the early one", len(entries), err)
+	}
+	if err := second.Append(t.Context(), []InboxEntry{late}); err != nil {
+		t.Fatal(err)
+	}
+	c := begin(opened(early.Service, base), early.Key)
+	c.Inbox = []string{entries[0].ID}
+	in, _ := mustCommit(t, second, c)
+	first.homes.looking.Lock() // it learns of the failover after the other
+	learn := sync.OnceFunc(first.homes.looking.Unlock)
+	defer learn()
+	p.Promote(t)
+	until(t, "the later event is back", func() bool { return second.FailoverStats().Restored == 1 })
+	learn()
+	until(t, "the incident is back", func() bool {
+		got, err := second.Incident(t.Context(), in.ID)
+		return err == nil && got.Revision == in.Revision
+	})
+	left, err := second.Inbox(t.Context(), part, 10)
+	if err != nil || len(left) != 1 || left[0].Key != late.Key {
+		t.Errorf("got %+v, %v, want that the late one waits alone", left, err)
+	}
+	if got := second.FailoverStats(); got.Lost != 0 {
+		t.Errorf("got %+v, want nothing lost", got)
+	}
+}
+
 // An instance that is gone takes with it what another one's command was built
 // on. The command is reported lost; its incident is as the replica knows it, and
 // will page.
