@@ -345,6 +345,10 @@ func TestAllowances(t *testing.T) {
 			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(72), Until: at(95), Served: at(76), Kind: "kill-master"})
 		}},
 		{"a page by who was the owner just before", func(s *story) { s.book.Leases[1].At = at(90); s.book.Pushes[3].Instance = 0 }},
+		{"a page by who may have been the owner while nobody could see it", func(s *story) {
+			s.book.Pushes[3].Instance = 2
+			s.book.Blinds = []ledger.Blind{{From: s.book.Pushes[3].At.Add(-time.Second), To: s.book.Pushes[3].At.Add(time.Second)}}
+		}},
 		{"a page by an owner that stood still since", func(s *story) {
 			s.book.Pushes[3].Instance = 0
 			s.book.Harms = append(s.book.Harms, ledger.Harm{From: at(49), Until: at(86), Kind: "pause-instance"})

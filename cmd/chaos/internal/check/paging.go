@@ -321,6 +321,11 @@ func (c *checker) owned() {
 		if p.Kind != "page" || p.Many() || p.Instance < 0 || p.Partition < 0 || len(holds) == 0 {
 			continue
 		}
+		if slices.ContainsFunc(c.b.Blinds, func(b ledger.Blind) bool {
+			return !p.At.Before(b.From) && !p.At.After(b.To.Add(c.t.Silence)) // any may have been the owner then
+		}) {
+			continue
+		}
 		c.held("I15")
 		ok := slices.ContainsFunc(tenures[[2]int{p.Partition, p.Instance}], func(t span) bool {
 			late := c.t.Silence + c.paused(t.to, p.At)

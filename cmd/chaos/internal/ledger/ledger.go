@@ -93,6 +93,9 @@ type Lease struct {
 	Instance  int // -1: nobody, or nobody that is known
 }
 
+// Blind is a time in which it could not be seen who owned what.
+type Blind struct{ From, To time.Time }
+
 // Policy is one version of the escalation policy of a service.
 type Policy struct {
 	Service string
@@ -118,6 +121,7 @@ type Book struct {
 	Looks  []Look
 	Probes []Probe
 	Leases []Lease
+	Blinds []Blind
 	// Policies are the versions of each service in their order.
 	Policies []Policy
 	Mails    int
@@ -150,6 +154,9 @@ func (l *Ledger) Probe(p Probe) { l.add(func(b *Book) { b.Probes = append(b.Prob
 // Lease adds a change of an owner.
 func (l *Ledger) Lease(e Lease) { l.add(func(b *Book) { b.Leases = append(b.Leases, e) }) }
 
+// Blind adds a time in which no lease could be seen.
+func (l *Ledger) Blind(b Blind) { l.add(func(book *Book) { book.Blinds = append(book.Blinds, b) }) }
+
 // Policy adds a version of a policy.
 func (l *Ledger) Policy(p Policy) { l.add(func(b *Book) { b.Policies = append(b.Policies, p) }) }
 
@@ -169,7 +176,7 @@ func (l *Ledger) Book() Book {
 	b := l.book
 	b.Events, b.Pushes, b.Acts = slices.Clone(b.Events), slices.Clone(b.Pushes), slices.Clone(b.Acts)
 	b.Harms, b.Looks, b.Probes = slices.Clone(b.Harms), slices.Clone(b.Looks), slices.Clone(b.Probes)
-	b.Leases, b.Policies = slices.Clone(b.Leases), slices.Clone(b.Policies)
+	b.Leases, b.Blinds, b.Policies = slices.Clone(b.Leases), slices.Clone(b.Blinds), slices.Clone(b.Policies)
 	return b
 }
 

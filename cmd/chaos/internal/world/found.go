@@ -219,6 +219,9 @@ func (w *World) look(ctx context.Context, s *store.Store) error {
 // ownersEvery is how often it is looked who owns what.
 const ownersEvery = 200 * time.Millisecond
 
+// unseenFor is how long a partition can have no other owner in between unseen.
+const unseenFor = time.Second
+
 // WatchOwners notes when a partition changes its owner, until ctx ends. What
 // cannot be read meanwhile is not noted.
 func (w *World) WatchOwners(ctx context.Context) error {
@@ -231,7 +234,7 @@ func (w *World) WatchOwners(ctx context.Context) error {
 	for i := range last {
 		last[i] = -1
 	}
-	for {
+	for seen := time.Now(); ; {
 		pause(ctx, ownersEvery)
 		if ctx.Err() != nil {
 			return nil
@@ -243,6 +246,10 @@ func (w *World) WatchOwners(ctx context.Context) error {
 			continue
 		}
 		now := time.Now()
+		if now.Sub(seen) > unseenFor {
+			w.o.Ledger.Blind(ledger.Blind{From: seen, To: now})
+		}
+		seen = now
 		for p, owner := range w.owners(m) {
 			if owner != last[p] {
 				w.o.Ledger.Lease(ledger.Lease{At: now, Partition: p, Instance: owner})
