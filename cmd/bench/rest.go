@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -190,8 +191,8 @@ func deliver(ctx context.Context, s *lab.Seed, in *incident.Incident) error {
 			ID: id, User: in.Assignees[0].User, Device: roster.DeviceID(device), Method: roster.PushAll, Attempted: in.Created,
 		}})
 	}
-	if _, err := s.Store.BeginSend(ctx, in.Created, sends); err != nil {
-		return err
+	if _, errs := s.Store.BeginSend(ctx, in.Created, sends); errs != nil {
+		return errors.Join(errs...)
 	}
 	for _, send := range sends {
 		send.Delivery.State, send.Delivery.Accepted = incident.DeliveryAccepted, in.Created

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -260,10 +261,9 @@ func (l *leg) beginWith(ctx context.Context, dv incident.Delivery, now time.Time
 		sends[i].Delivery = dv
 		sends[i].Delivery.ID = id
 	}
-	begun, err := l.d.n.o.Ledger.BeginSend(ctx, now, sends)
-	if err != nil {
-		l.d.n.log.WarnContext(ctx, "deliveries of a card not recorded", slog.Int("count", len(sends)), slog.Any("error", err))
-		return
+	begun, errs := l.d.n.o.Ledger.BeginSend(ctx, now, sends)
+	if err := errors.Join(errs...); err != nil {
+		l.d.n.log.WarnContext(ctx, "not every delivery of a card recorded", slog.Int("count", len(sends)), slog.Any("error", err))
 	}
 	for i, b := range begun {
 		if b == store.BegunGo {

@@ -24,11 +24,11 @@ func TestDeathBetweenTheLastLookAndTheRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begun, err := r.store.BeginSend(t.Context(), r.now(), []store.Send{{Doc: doc, Generation: 1, Delivery: incident.Delivery{
+	begun, errs := r.store.BeginSend(t.Context(), r.now(), []store.Send{{Doc: doc, Generation: 1, Delivery: incident.Delivery{
 		ID: id, Work: j.name(), User: "ann", Device: "iphone", Kind: roster.Push, State: incident.DeliveryAttempted, Attempted: r.now(),
 	}}})
-	if err != nil || begun[0] != store.BegunGo {
-		t.Fatalf("BeginSend = %v, %v", begun, err)
+	if errs != nil || begun[0] != store.BegunGo {
+		t.Fatalf("BeginSend = %v, %v", begun, errs)
 	}
 	ended := make(chan error, 1)
 	r.n.Do(t.Context(), work[0], func(err error) { ended <- err })

@@ -100,8 +100,8 @@ func TestDeathBetweenTheRefusalAndItsConsequence(t *testing.T) {
 	dv := incident.Delivery{
 		ID: id, Work: j.name(), User: "ann", Device: "iphone", Kind: roster.Push, State: incident.DeliveryAttempted, Attempted: r.now(),
 	}
-	if _, err = r.store.BeginSend(t.Context(), r.now(), []store.Send{{Doc: doc, Generation: 1, Delivery: dv}}); err != nil {
-		t.Fatal(err)
+	if _, errs := r.store.BeginSend(t.Context(), r.now(), []store.Send{{Doc: doc, Generation: 1, Delivery: dv}}); errs != nil {
+		t.Fatal(errs)
 	}
 	dv.State, dv.Ended, dv.Reason = incident.DeliveryRejected, r.now(), "Unregistered"
 	if err := r.store.RecordDelivery(t.Context(), doc, dv); err != nil {

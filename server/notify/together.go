@@ -8,12 +8,20 @@ import (
 // together gathers questions while some are under way, so that a burst of pages
 // is a few writes. There is no delay: what waits goes as soon as something
 // before it has been answered.
+//
+// Questions to one home ([store.Store.Home]) go together, and wait for one
+// another. One that is out holds up no question to the others.
 type together[Q, A any] struct {
-	answer func(ctx context.Context, questions []Q) ([]A, error) // each, in order
+	answer func(ctx context.Context, questions []Q) ([]A, []error) // each, in order; no errors: all is well
 
-	mu      sync.Mutex
+	mu    sync.Mutex
+	homes map[string]*questions[Q, A] // those with answers under way
+}
+
+// questions are those to one home.
+type questions[Q, A any] struct {
 	waiting []*question[Q, A]
-	busy    int
+	busy    int // lanes
 }
 
 // question is one of those that wait.
@@ -26,21 +34,29 @@ type question[Q, A any] struct {
 
 const (
 	mostTogether  = 64 // questions answered at once
-	togetherLanes = 4  // answers under way
+	togetherLanes = 4  // answers of one home under way
 )
 
 // ask returns the answer to a question. When ctx ends first, it may still be answered.
-func (t *together[Q, A]) ask(ctx context.Context, n *Notifier, q Q) (A, error) {
+func (t *together[Q, A]) ask(ctx context.Context, n *Notifier, home string, q Q) (A, error) {
 	one := &question[Q, A]{q: q, answered: make(chan struct{})}
 	t.mu.Lock()
-	t.waiting = append(t.waiting, one)
-	lane := t.busy < togetherLanes
+	of := t.homes[home]
+	if of == nil {
+		of = &questions[Q, A]{}
+		if t.homes == nil {
+			t.homes = map[string]*questions[Q, A]{}
+		}
+		t.homes[home] = of
+	}
+	of.waiting = append(of.waiting, one)
+	lane := of.busy < togetherLanes
 	if lane {
-		t.busy++
+		of.busy++
 	}
 	t.mu.Unlock()
 	if lane {
-		n.running.Go(func() { t.answerAll(n.context()) }) //nolint:contextcheck // it serves other callers too
+		n.running.Go(func() { t.answerAll(n.context(), home, of) }) //nolint:contextcheck // it serves other callers too
 	}
 	select {
 	case <-one.answered:
@@ -51,29 +67,39 @@ func (t *together[Q, A]) ask(ctx context.Context, n *Notifier, q Q) (A, error) {
 	}
 }
 
-// answerAll answers what waits until nothing does.
-func (t *together[Q, A]) answerAll(ctx context.Context) {
+// answerAll answers what waits of a home until nothing does.
+func (t *together[Q, A]) answerAll(ctx context.Context, home string, of *questions[Q, A]) {
 	for {
-		t.mu.Lock()
-		batch := t.waiting[:min(len(t.waiting), mostTogether)]
-		t.waiting = t.waiting[len(batch):]
+		batch := t.take(home, of)
 		if len(batch) == 0 {
-			t.waiting = nil
-			t.busy--
-			t.mu.Unlock()
 			return
 		}
-		t.mu.Unlock()
-		questions := make([]Q, len(batch))
+		qs := make([]Q, len(batch))
 		for i, one := range batch {
-			questions[i] = one.q
+			qs[i] = one.q
 		}
-		answers, err := t.answer(ctx, questions)
+		answers, errs := t.answer(ctx, qs)
 		for i, one := range batch {
-			if one.err = err; err == nil {
-				one.a = answers[i]
+			if one.a = answers[i]; errs != nil {
+				one.err = errs[i]
 			}
 			close(one.answered)
 		}
 	}
+}
+
+// take returns what goes next. When nothing waits, the lane has ended.
+func (t *together[Q, A]) take(home string, of *questions[Q, A]) []*question[Q, A] {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	batch := of.waiting[:min(len(of.waiting), mostTogether)]
+	of.waiting = of.waiting[len(batch):]
+	if len(batch) > 0 {
+		return batch
+	}
+	of.waiting = nil
+	if of.busy--; of.busy == 0 {
+		delete(t.homes, home)
+	}
+	return nil
 }

@@ -106,8 +106,11 @@ func (l *ledger) Commit(_ context.Context, c store.Commit) (store.Committed, err
 	return store.Committed{Revision: after.Revision}, nil
 }
 
+// Home is one for everything.
+func (*ledger) Home(context.Context, store.Doc) string { return "" }
+
 // BeginSend records attempts, and refuses those that nobody needs any more.
-func (l *ledger) BeginSend(ctx context.Context, _ time.Time, sends []store.Send) ([]store.Begun, error) {
+func (l *ledger) BeginSend(ctx context.Context, _ time.Time, sends []store.Send) ([]store.Begun, []error) {
 	in, _ := l.Incident(ctx, "")
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,7 +131,7 @@ func (l *ledger) BeginSend(ctx context.Context, _ time.Time, sends []store.Send)
 }
 
 // EndSends records how attempts ended. A phone that is not deaf confirms at once.
-func (l *ledger) EndSends(_ context.Context, sends []store.Send) error {
+func (l *ledger) EndSends(_ context.Context, sends []store.Send) []error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, send := range sends {

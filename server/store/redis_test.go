@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -87,8 +88,8 @@ func TestRedisThatIsOutIsUnavailable(t *testing.T) {
 		"ping":      func() error { return s.Ping(ctx) },
 		"writable":  func() error { return s.Writable(ctx) },
 		"begin send": func() error {
-			_, err := s.BeginSend(ctx, base, []Send{sendTo(t, in.ID, 1, "iphone")})
-			return err
+			_, errs := s.BeginSend(ctx, base, []Send{sendTo(t, in.ID, 1, "iphone")})
+			return errors.Join(errs...)
 		},
 		"open": func() error {
 			_, err := Open(ctx, Options{URL: srv.URL(), Timeout: 200 * time.Millisecond})
@@ -291,8 +292,8 @@ func exercise(t *testing.T, s *Store, replicated bool) {
 	send := sendTo(t, in.ID, in.Generation, "iphone")
 	other := opened(freshService(t), base)
 	mustCommit(t, s, begin(other, "disk"))
-	begun, err := s.BeginSend(ctx, base, []Send{send, sendTo(t, other.ID, other.Generation, "iphone")})
-	if check("begin send", err); err == nil && (begun[0] != BegunGo || begun[1] != BegunGo) {
+	begun, errs := s.BeginSend(ctx, base, []Send{send, sendTo(t, other.ID, other.Generation, "iphone")})
+	if check("begin send", errors.Join(errs...)); errs == nil && (begun[0] != BegunGo || begun[1] != BegunGo) {
 		t.Errorf("begin send: got %v, want go", begun)
 	}
 	check("record", s.RecordDelivery(ctx, send.Doc, send.Delivery))

@@ -36,16 +36,19 @@ const (
 // BeginSend records attempts, and refuses pages whose incident has moved on. A
 // page begins when this returns: after an acknowledgement has been committed
 // none of its pages gets BegunGo. The sends of one partition are one step.
-func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]Begun, error) {
+//
+// The errors are nil when all is well, and otherwise one for each send: a master
+// of a cluster that is out says nothing of the sends of the others.
+func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]Begun, []error) {
 	defer s.around("begin send")()
 	nonce := newNonce()
-	e := errand{script: beginSendScript, head: []any{
-		ms(now), redoAfter.Milliseconds(), nonce, int(deliveryKept.Seconds()), int(incident.DeliveryAccepted),
-	}}
-	for _, send := range sends {
+	e := newErrand(beginSendScript, len(sends),
+		ms(now), redoAfter.Milliseconds(), nonce, int(deliveryKept.Seconds()), int(incident.DeliveryAccepted))
+	for i, send := range sends {
 		raw, p, err := recordPlace(send.Doc, send.Delivery.ID)
 		if err != nil {
-			return nil, err
+			e.errs[i] = err
+			continue
 		}
 		generation, expire := generationText(send.Generation), 0
 		if send.Unguarded || send.Doc.Person != "" {
@@ -54,47 +57,41 @@ func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]B
 		if send.Doc.Person != "" { // nothing archives these
 			expire = 1
 		}
-		e.add(s, p, []string{docKey(p, send.Doc), deliveriesKey(p, send.Doc), deliveryKey(p, raw)},
+		e.add(s, i, p, []string{docKey(p, send.Doc), deliveriesKey(p, send.Doc), deliveryKey(p, raw)},
 			generation, raw, sealDelivery(send.Delivery, s.form(), nonce), send.Doc.member(), expire)
 	}
-	verdicts, err := s.runErrand(ctx, &e)
-	if err != nil {
-		return nil, failed(err, "begin %d sends", len(sends))
-	}
+	s.runErrand(ctx, e)
 	begun := make([]Begun, len(sends))
-	for i, v := range verdicts {
-		begun[i] = Begun(v) //nolint:gosec // one of four
+	for i, v := range e.results {
+		begun[i] = Begun(v) //nolint:gosec // one of four, or 0: not known
 	}
-	return begun, nil
+	return begun, e.failures("begin", sends)
 }
 
 // EndSends records how sends ended that this process began: each delivery is
 // what it was told [Store.BeginSend], with what has become of it. What a phone
-// has said meanwhile stays.
-func (s *Store) EndSends(ctx context.Context, sends []Send) error {
+// has said meanwhile stays. The errors are as those of BeginSend.
+func (s *Store) EndSends(ctx context.Context, sends []Send) []error {
 	defer s.around("record delivery")()
-	e := errand{script: endSendScript}
-	for _, send := range sends {
+	e := newErrand(endSendScript, len(sends))
+	for i, send := range sends {
 		raw, p, err := recordPlace(send.Doc, send.Delivery.ID)
 		if err != nil {
-			return err
-		}
-		d := send.Delivery
-		e.add(s, p, []string{deliveriesKey(p, send.Doc)}, raw, deliveryHead(incident.DeliveryAttempted, d.Attempted), sealDelivery(d, s.form(), ""))
-	}
-	written, err := s.runErrand(ctx, &e)
-	if err != nil {
-		return failed(err, "record the ends of %d sends", len(sends))
-	}
-	for i, w := range written {
-		if w == 1 {
+			e.errs[i] = err
 			continue
 		}
-		if err := s.RecordDelivery(ctx, sends[i].Doc, sends[i].Delivery); err != nil {
-			return err
+		d := send.Delivery
+		e.add(s, i, p, []string{deliveriesKey(p, send.Doc)}, raw, deliveryHead(incident.DeliveryAttempted, d.Attempted), sealDelivery(d, s.form(), ""))
+	}
+	s.runErrand(ctx, e)
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout) // for all that is left
+	defer cancel()
+	for i, send := range sends {
+		if e.errs[i] == nil && e.results[i] != 1 {
+			e.errs[i] = s.RecordDelivery(ctx, send.Doc, send.Delivery)
 		}
 	}
-	return nil
+	return e.failures("record the end of", sends)
 }
 
 // recordPlace returns where a delivery's record is.
@@ -109,11 +106,12 @@ func recordPlace(d Doc, id string) (raw []byte, p Partition, err error) {
 // errand is what one script is to do for many deliveries, in as few executions as
 // slots and limits allow.
 type errand struct {
-	script *redis.Script
-	head   []any // what the script is told once
-	parts  []*errandPart
-	open   map[Partition]*errandPart
-	n      int
+	script  *redis.Script
+	head    []any // what the script is told once
+	parts   []*errandPart
+	open    map[Partition]*errandPart
+	results []int64 // the script's number for each delivery
+	errs    []error // of each delivery; with one, its number is 0
 }
 
 type errandPart struct {
@@ -123,38 +121,69 @@ type errandPart struct {
 	cmd   *redis.Cmd
 }
 
-// add puts in what is to be done for the next delivery.
-func (e *errand) add(s *Store, p Partition, keys []string, args ...any) {
+func newErrand(script *redis.Script, deliveries int, head ...any) *errand {
+	return &errand{
+		script: script, head: head, open: map[Partition]*errandPart{},
+		results: make([]int64, deliveries), errs: make([]error, deliveries),
+	}
+}
+
+// add puts in what is to be done for one of the deliveries.
+func (e *errand) add(s *Store, i int, p Partition, keys []string, args ...any) {
 	if s.kind != "cluster" {
 		p = 0 // all slots are in one place
-	}
-	if e.open == nil {
-		e.open = map[Partition]*errandPart{}
 	}
 	part := e.open[p]
 	if part == nil || len(part.which) == maxSends {
 		part = &errandPart{args: slices.Clip(e.head)}
 		e.open[p], e.parts = part, append(e.parts, part)
 	}
-	part.which = append(part.which, e.n)
+	part.which = append(part.which, i)
 	part.keys, part.args = append(part.keys, keys...), append(part.args, args...)
-	e.n++
 }
 
-// runErrand returns the script's number for each delivery.
-func (s *Store) runErrand(ctx context.Context, e *errand) ([]int64, error) {
-	results := make([]int64, e.n)
-	if e.n == 0 {
-		return results, nil
+// failed notes that nothing is known of the deliveries of a part.
+func (e *errand) failed(part *errandPart, err error) {
+	for _, i := range part.which {
+		e.errs[i] = err
 	}
+}
+
+// failures returns the errors with what was being done, nil when there are none.
+func (e *errand) failures(what string, sends []Send) []error {
+	well := true
+	for i, err := range e.errs {
+		if err != nil {
+			well, e.errs[i] = false, failed(err, "%s send %s", what, sends[i].Delivery.ID)
+		}
+	}
+	if well {
+		return nil
+	}
+	return e.errs
+}
+
+// runErrand has the script's number for each delivery, or an error of its own. A
+// master that hangs costs its own deliveries one Timeout, and the others nothing.
+func (s *Store) runErrand(ctx context.Context, e *errand) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	perMaster(ctx, s, e.parts, func(part *errandPart) string { return part.keys[0] }, func(parts []*errandPart) { s.runParts(ctx, e, parts) })
+}
+
+// runParts does the parts of an errand that are for one master.
+func (s *Store) runParts(ctx context.Context, e *errand, parts []*errandPart) {
 	pipe := s.rdb.Pipeline()
-	for _, part := range e.parts {
+	for _, part := range parts {
 		part.cmd = e.script.EvalSha(ctx, pipe, part.keys, part.args...)
 	}
 	if err := s.trips.travel(ctx, pipe); err != nil && (ctx.Err() != nil || errors.Is(err, redis.ErrClosed)) {
-		return nil, err
+		for _, part := range parts { // their commands may be under way still
+			e.failed(part, err)
+		}
+		return
 	}
-	for _, part := range e.parts { // each command has its own error
+	for _, part := range parts { // each command has its own error
 		numbers, err := part.cmd.Int64Slice()
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
 			numbers, err = s.run(ctx, e.script, part.keys, part.args...).Int64Slice()
@@ -163,11 +192,11 @@ func (s *Store) runErrand(ctx context.Context, e *errand) ([]int64, error) {
 			err = fmt.Errorf("the script answered %d times for %d deliveries", len(numbers), len(part.which))
 		}
 		if err != nil {
-			return nil, err
+			e.failed(part, err)
+			continue
 		}
 		for k, i := range part.which {
-			results[i] = numbers[k]
+			e.results[i] = numbers[k]
 		}
 	}
-	return results, nil
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tocsin-oncall/tocsin/server/catalog"
+	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
 	"github.com/tocsin-oncall/tocsin/server/roster"
@@ -86,6 +88,63 @@ func TestEndSendsOfManyPartitions(t *testing.T) {
 		if err != nil || len(list) != 1 || list[0].State != incident.DeliveryAccepted || list[0].Device != send.Delivery.Device {
 			t.Fatalf("deliveries of %s: got %v, %v, want the one that ended", send.Doc, list, err)
 		}
+	}
+}
+
+// A master of a cluster hangs: the sends of the others begin and end as ever,
+// though they were asked about in one call, and which they are can be told.
+func TestSendsBesideAMasterThatHangs(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 3, 0)
+	s := openAt(t, c.URL())
+	ctx := t.Context()
+	sick, well := servicesAt(t, s, c.Masters[1])
+	var sends []Send
+	for _, service := range []catalog.ServiceID{well, sick} {
+		in, _ := mustCommit(t, s, begin(opened(service, base), "disk"))
+		sends = append(sends, sendTo(t, in.ID, in.Generation, "iphone"))
+	}
+	if a, b := s.Home(ctx, sends[0].Doc), s.Home(ctx, sends[1].Doc); a == b || a == "" || b == "" {
+		t.Errorf("homes: got %q and %q, want two", a, b)
+	}
+	check := func(what string, began time.Time, errs []error) {
+		t.Helper()
+		if len(errs) != 2 || errs[0] != nil || fault.KindOf(errs[1]) != fault.Unavailable {
+			t.Fatalf("%s: got %v, want the second unavailable", what, errs)
+		}
+		if took := time.Since(began); took >= 2*s.o.Timeout {
+			t.Errorf("%s took %v, more than a timeout", what, took)
+		}
+	}
+	c.Masters[1].Pause(t)
+	began := time.Now()
+	begun, errs := s.BeginSend(ctx, base, sends)
+	check("begin", began, errs)
+	if begun[0] != BegunGo || begun[1] != 0 {
+		t.Errorf("begin: got %v, want the first to go and nothing of the second", begun)
+	}
+	for i := range sends {
+		sends[i].Delivery.State, sends[i].Delivery.Accepted = incident.DeliveryAccepted, base
+	}
+	began = time.Now()
+	check("end", began, s.EndSends(ctx, sends))
+	list, err := s.Deliveries(ctx, sends[0].Doc)
+	if err != nil || len(list) != 1 || list[0].State != incident.DeliveryAccepted {
+		t.Errorf("deliveries: got %v, %v, want the one that ended", list, err)
+	}
+	c.Masters[1].Resume(t)
+}
+
+// A delivery that is none of its document's keeps no other from beginning.
+func TestASendThatIsRefusedIsAlone(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	in, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
+	good := sendTo(t, in.ID, in.Generation, "iphone")
+	bad := Send{Doc: good.Doc, Delivery: incident.Delivery{ID: "no id"}}
+	begun, errs := s.BeginSend(t.Context(), base, []Send{bad, good})
+	if len(errs) != 2 || errs[0] == nil || errs[1] != nil || begun[0] != 0 || begun[1] != BegunGo {
+		t.Errorf("got %v, %v, want an error and go", begun, errs)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
 )
 
@@ -82,17 +83,9 @@ func TestAMasterThatHangsHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, 3, 0)
 	s := openAt(t, c.URL())
-	cluster, ok := s.rdb.(*redis.ClusterClient)
-	if !ok {
-		t.Fatalf("the client is a %T", s.rdb)
-	}
 	var here, there []string // keys of the master that hangs, and of the others
 	for _, p := range All() {
-		node, err := cluster.MasterForKey(t.Context(), inboxKey(p))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(node.Options().Addr, ":"+strconv.Itoa(c.Masters[1].Port())) {
+		if isAt(t, s, c.Masters[1], p) {
 			here = append(here, p.key("absent", ""))
 		} else {
 			there = append(there, p.key("absent", ""))
@@ -120,4 +113,28 @@ func TestAMasterThatHangsHoldsUpNoOther(t *testing.T) {
 	cancel()
 	wg.Wait()
 	c.Masters[1].Resume(t)
+}
+
+// isAt reports whether a master of a cluster has the partition.
+func isAt(t *testing.T, s *Store, master *redistest.Server, p Partition) bool {
+	t.Helper()
+	node, err := s.master(t.Context(), inboxKey(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.HasSuffix(node.Options().Addr, ":"+strconv.Itoa(master.Port()))
+}
+
+// servicesAt returns a service whose partition a master of a cluster has, and one
+// whose partition it has not.
+func servicesAt(t *testing.T, s *Store, master *redistest.Server) (here, elsewhere catalog.ServiceID) {
+	t.Helper()
+	for here == "" || elsewhere == "" {
+		if service := freshService(t); isAt(t, s, master, PartitionOf(string(service))) {
+			here = service
+		} else {
+			elsewhere = service
+		}
+	}
+	return here, elsewhere
 }

@@ -151,14 +151,14 @@ func (r *race) pages(t *testing.T, id incident.ID, first uint32, second *atomic.
 			if err != nil {
 				return err
 			}
-			begun, err := r.desks[1].Store.BeginSend(t.Context(), time.Now(), []store.Send{{
+			begun, errs := r.desks[1].Store.BeginSend(t.Context(), time.Now(), []store.Send{{
 				Doc: store.IncidentDoc(id), Generation: generation,
 				Delivery: incident.Delivery{
 					ID: name, User: "ann", Kind: roster.Push, Page: true, State: incident.DeliveryAttempted, Attempted: time.Now(),
 				},
 			}})
-			if err != nil {
-				return err
+			if errs != nil {
+				return errors.Join(errs...)
 			}
 			if begun[0] != store.BegunGo {
 				r.refused++
