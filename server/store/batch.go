@@ -129,32 +129,54 @@ func (b *batcher) gather(first *call) []*call {
 	}
 }
 
-// send executes a batch, node by node. Calls that a failover may yet let through
-// are parked; returning ones go to nodes in trouble too.
+// send executes a batch, node by node, and ends the calls of each as soon as
+// that has answered. Returning ones go to nodes in trouble too.
 func (b *batcher) send(batch []*call, returning bool) {
 	if len(batch) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(b.closed, 3*b.s.o.Timeout)
+	ctx, cancel := context.WithTimeout(b.closed, b.within())
 	defer cancel()
 	groups := b.s.byNode(ctx, batch)
 	var wg sync.WaitGroup
 	for node, calls := range groups {
 		switch {
+		case node == nil: // each has its error
+			b.end(calls)
 		case !returning && b.parked.trouble(node):
 			for _, c := range calls {
 				c.err = errTrouble
 			}
+			b.end(calls)
 		case len(groups) == 1: // all there is, mostly: it needs nobody beside us
 			b.exchange(ctx, node, calls)
+			b.end(calls)
 		default:
-			wg.Go(func() { b.exchange(ctx, node, calls) })
+			wg.Go(func() {
+				b.exchange(ctx, node, calls)
+				b.end(calls)
+			})
 		}
 	}
 	wg.Wait()
+}
+
+// within is how long the exchanges of a batch may take. In a cluster the next
+// batch has calls for other masters, which must not wait for one that hangs;
+// what it does not get done is parked and tried again.
+func (b *batcher) within() time.Duration {
+	if b.s.kind == "cluster" {
+		return b.s.o.Timeout
+	}
+	return 3 * b.s.o.Timeout
+}
+
+// end tells what came of calls. Those that a failover may yet let through are
+// parked.
+func (b *batcher) end(calls []*call) {
 	now, unconfirmed := b.s.o.Now(), 0
-	b.s.ring.add(now, batch)
-	for _, c := range batch {
+	b.s.ring.add(now, calls)
+	for _, c := range calls {
 		if b.park(c) {
 			continue
 		}
@@ -176,19 +198,18 @@ func (b *batcher) send(batch []*call, returning bool) {
 }
 
 // byNode groups calls by the master that has their keys: a WAIT has to follow
-// them there, and each master has to be looked into after a failover.
+// them there, and each master has to be looked into after a failover. Those
+// whose master is not known get an error, and are of none.
 func (s *Store) byNode(ctx context.Context, batch []*call) map[*redis.Client][]*call {
-	cluster, ok := s.rdb.(*redis.ClusterClient)
-	if !ok {
-		node, _ := s.rdb.(*redis.Client) // there is no third kind
+	if s.kind != "cluster" {
+		node, _ := s.master(ctx, "") // it needs no looking for
 		return map[*redis.Client][]*call{node: batch}
 	}
 	groups := map[*redis.Client][]*call{}
 	for _, c := range batch {
-		node, err := cluster.MasterForKey(ctx, c.keys[0])
+		node, err := s.master(ctx, c.keys[0])
 		if err != nil {
-			c.err = err
-			continue
+			c.err, node = err, nil
 		}
 		groups[node] = append(groups[node], c)
 	}
