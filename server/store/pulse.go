@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -18,62 +20,100 @@ type Pulse struct {
 	Due         time.Time // when the earliest document is due; zero: none is
 }
 
+// look is a pulse that is being taken.
+type look struct {
+	Pulse
+
+	inbox, work             *redis.IntCmd
+	due                     *redis.ZSliceCmd
+	oldestInbox, oldestWork *redis.XMessageSliceCmd // nil: there are no entries
+	err                     error
+}
+
 // Pulse looks at partitions in one trip, or two when something waits. It is
 // cheap enough to be done every second: it reads lengths, not entries.
+//
+// Partitions that could not be looked at are left out and logged, so that a
+// master of a cluster that is out hides nothing of the others; the error is that
+// there was none to look at.
 func (s *Store) Pulse(ctx context.Context, ps []Partition) ([]Pulse, error) {
-	pulses := make([]Pulse, len(ps))
-	if len(ps) == 0 {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	looks := make([]*look, len(ps))
+	for i, p := range ps {
+		looks[i] = &look{Pulse: Pulse{Partition: p}}
+	}
+	perMaster(ctx, s, looks, func(l *look) string { return inboxKey(l.Partition) }, func(some []*look) {
+		s.lengths(ctx, some)
+		s.ages(ctx, some)
+	})
+	pulses := make([]Pulse, 0, len(ps))
+	var failure error
+	for _, l := range looks {
+		if l.err != nil {
+			failure = failed(l.err, "look at partition %s", l.Partition)
+			continue
+		}
+		pulses = append(pulses, l.Pulse)
+	}
+	switch missed := len(ps) - len(pulses); {
+	case missed == 0:
+		return pulses, nil
+	case len(pulses) == 0:
+		return nil, failure
+	default:
+		s.o.Log.WarnContext(ctx, "partitions not looked at", slog.Int("count", missed), slog.Any("err", failure))
 		return pulses, nil
 	}
-	type lengths struct {
-		inbox, work *redis.IntCmd
-		due         *redis.ZSliceCmd
-	}
+}
+
+// lengths reads how much waits, and what is due.
+func (s *Store) lengths(ctx context.Context, looks []*look) {
 	pipe := s.rdb.Pipeline()
-	cmds := make([]lengths, len(ps))
-	for i, p := range ps {
-		cmds[i] = lengths{
-			inbox: pipe.XLen(ctx, inboxKey(p)), work: pipe.XLen(ctx, workKey(p)),
-			due: pipe.ZRangeWithScores(ctx, timersKey(p), 0, 0),
+	for _, l := range looks {
+		p := l.Partition
+		l.inbox, l.work, l.due = pipe.XLen(ctx, inboxKey(p)), pipe.XLen(ctx, workKey(p)), pipe.ZRangeWithScores(ctx, timersKey(p), 0, 0)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	for _, l := range looks {
+		l.err = cmp.Or(l.inbox.Err(), l.work.Err(), l.due.Err())
+		l.Inbox, l.Work = int(l.inbox.Val()), int(l.work.Val())
+		if z := l.due.Val(); len(z) > 0 {
+			l.Due = at(int64(z[0].Score))
 		}
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, failed(err, "look at %d partitions", len(ps))
-	}
-	for i, c := range cmds {
-		pulses[i] = Pulse{Partition: ps[i], Inbox: int(c.inbox.Val()), Work: int(c.work.Val())}
-		if z := c.due.Val(); len(z) > 0 {
-			pulses[i].Due = at(int64(z[0].Score))
-		}
-	}
-	return pulses, s.ages(ctx, pulses)
 }
 
 // ages reads how old the oldest entries are, where there are any.
-func (s *Store) ages(ctx context.Context, pulses []Pulse) error {
+func (s *Store) ages(ctx context.Context, looks []*look) {
 	pipe := s.rdb.Pipeline()
-	oldest := map[*time.Time]*redis.XMessageSliceCmd{}
-	for i := range pulses {
-		p := &pulses[i]
-		if p.Inbox > 0 {
-			oldest[&p.InboxOldest] = pipe.XRangeN(ctx, inboxKey(p.Partition), "-", "+", 1)
+	for _, l := range looks {
+		if l.Inbox > 0 {
+			l.oldestInbox = pipe.XRangeN(ctx, inboxKey(l.Partition), "-", "+", 1)
 		}
-		if p.Work > 0 {
-			oldest[&p.WorkOldest] = pipe.XRangeN(ctx, workKey(p.Partition), "-", "+", 1)
+		if l.Work > 0 {
+			l.oldestWork = pipe.XRangeN(ctx, workKey(l.Partition), "-", "+", 1)
 		}
 	}
 	if pipe.Len() == 0 {
-		return nil
+		return
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return failed(err, "look at the oldest entries")
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	for _, l := range looks {
+		l.age(l.oldestInbox, &l.InboxOldest)
+		l.age(l.oldestWork, &l.WorkOldest)
 	}
-	for at, cmd := range oldest {
-		if entries := cmd.Val(); len(entries) > 0 {
-			*at = entryTime(entries[0].ID)
-		}
+}
+
+// age takes in when the oldest entry was written.
+func (l *look) age(oldest *redis.XMessageSliceCmd, at *time.Time) {
+	if oldest == nil {
+		return
 	}
-	return nil
+	l.err = cmp.Or(l.err, oldest.Err())
+	if entries := oldest.Val(); len(entries) > 0 {
+		*at = entryTime(entries[0].ID)
+	}
 }
 
 // entryTime returns when a stream entry was written, by its id.
