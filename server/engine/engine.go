@@ -53,8 +53,8 @@ type Engine struct {
 	desk  *respond.Desk
 	log   *slog.Logger
 
-	told   bool          // that this instance is too old; of the heartbeat alone
-	turns  chan struct{} // of the owners, to decide events
+	told   bool   // that this instance is too old; of the heartbeat alone
+	turns  *turns // of the owners, to decide events
 	mu     sync.Mutex
 	owners [store.Partitions]*owner // nil: not ours
 	group  sync.WaitGroup
@@ -62,7 +62,7 @@ type Engine struct {
 
 // New returns an engine. It does nothing until Run.
 func New(c Config) *Engine {
-	e := &Engine{Config: c, store: c.Store, desk: c.Desk, log: c.Log, turns: make(chan struct{}, inboxTurns)}
+	e := &Engine{Config: c, store: c.Store, desk: c.Desk, log: c.Log, turns: newTurns(c.Store)}
 	if c.Metrics != nil {
 		age := e.oldestPage
 		c.Metrics.oldestPage.Store(&age)
@@ -179,7 +179,7 @@ func (e *Engine) listen(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err := e.store.Listen(ctx, func(w store.Wake) {
 			if o := e.owner(w.Partition); o != nil {
-				o.woken(w)
+				o.woken(ctx, w)
 			}
 		})
 		if err != nil && ctx.Err() == nil {

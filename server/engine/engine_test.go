@@ -286,6 +286,47 @@ func TestTimersDoNotWaitForEvents(t *testing.T) {
 	}
 }
 
+// TestEventsDoNotWaitForAnotherMaster: every turn at one master of a cluster is
+// taken and none of them ends, as it is when that one hangs; events of the others
+// are decided all the same.
+func TestEventsDoNotWaitForAnotherMaster(t *testing.T) {
+	c := redistest.StartCluster(t, 3, 0)
+	h := newHouse(t)
+	h.url = c.URL()
+	i := h.start()
+	var here, there []catalog.ServiceID // services of one master, and of the others
+	sick := i.store.Master(t.Context(), 0)
+	for n := range 200 {
+		s := catalog.ServiceID(fmt.Sprint("storm", n))
+		if i.store.Master(t.Context(), store.PartitionOf(string(s))) == sick {
+			here = append(here, s)
+		} else {
+			there = append(there, s)
+		}
+	}
+	stuck, let := make(chan struct{}, 1000), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(let) })
+	defer goOn()
+	h.world.stall(func() { stuck <- struct{}{}; <-let })
+	for _, s := range here {
+		i.send(s, "k", event.Trigger)
+	}
+	for range engine.InboxTurns {
+		<-stuck
+	}
+	h.world.stall(func() {})
+	for _, s := range there {
+		i.send(s, "k", event.Trigger)
+	}
+	for _, s := range there {
+		i.stored(s, "k")
+	}
+	goOn()
+	for _, s := range here {
+		i.stored(s, "k")
+	}
+}
+
 // stored waits until the key has an incident.
 func (i *instance) stored(service catalog.ServiceID, key string) {
 	i.t.Helper()

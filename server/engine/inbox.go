@@ -16,11 +16,6 @@ import (
 // waits behind others that came with it.
 const inboxBatch = 256
 
-// inboxTurns is how many partitions decide events at the same time. More would
-// not be faster: Redis has one core for them, and what people and timers want
-// would wait behind all of them.
-const inboxTurns = 16
-
 // fewTurns is below how many of them an event is decided at once and by itself:
 // where more goes on, events are cheaper together.
 const fewTurns = 2
@@ -58,8 +53,8 @@ func (o *owner) arrive() {
 
 // offer hands the first entry of an inbox to the loop, if that has nothing to do
 // and hardly any other has. A repeat pages nobody and waits to be folded with others.
-func (o *owner) offer(f *store.First) bool {
-	if f == nil || f.Linked != "" || len(o.turns) >= fewTurns {
+func (o *owner) offer(ctx context.Context, f *store.First) bool {
+	if f == nil || f.Linked != "" || len(o.turns.of(ctx, o.partition)) >= fewTurns {
 		return false
 	}
 	select {
@@ -74,12 +69,13 @@ func (o *owner) offer(f *store.First) bool {
 // nowhere, as the append has told: neither is read again. When either holds no
 // more the commit is refused, and the entry decided as any other, or gone.
 func (o *owner) decideFirst(ctx context.Context, f *store.First) error {
+	turns := o.turns.of(ctx, o.partition)
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case o.turns <- struct{}{}:
+	case turns <- struct{}{}:
 	}
-	defer func() { <-o.turns }()
+	defer func() { <-turns }()
 	if err := o.sort(ctx, o.desk.Now()); err != nil {
 		return err
 	}
@@ -96,13 +92,14 @@ func (o *owner) decideFirst(ctx context.Context, f *store.First) error {
 // not decide stays.
 func (o *owner) drainInbox(ctx context.Context) error {
 	for {
+		turns := o.turns.of(ctx, o.partition)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case o.turns <- struct{}{}:
+		case turns <- struct{}{}:
 		}
 		n, err := o.turn(ctx)
-		<-o.turns
+		<-turns
 		if err != nil || n < inboxBatch { // what has come since has said so
 			return err
 		}

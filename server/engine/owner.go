@@ -35,7 +35,7 @@ type owner struct {
 	sorting   sync.Mutex // held while timers are set aside or taken back
 	shelf     shelf
 
-	turns   chan struct{}     // of all owners: who decides events now
+	turns   *turns            // of all owners
 	wake    chan struct{}     // has room for one: something is to be done
 	arrived chan struct{}     // has room for one: there may be entries in the inbox
 	first   chan *store.First // taken when no entries are being decided: one that begins an inbox
@@ -171,8 +171,8 @@ func (o *owner) poke() {
 }
 
 // woken takes in a hint that there is something to do.
-func (o *owner) woken(w store.Wake) {
-	if w.Kinds&store.WakeInbox != 0 && !o.offer(w.First) {
+func (o *owner) woken(ctx context.Context, w store.Wake) {
+	if w.Kinds&store.WakeInbox != 0 && !o.offer(ctx, w.First) {
 		o.arrive()
 	}
 	o.mu.Lock()

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -28,10 +29,13 @@ type trip struct {
 // with something else, does not travel here.
 //
 // In a cluster everybody travels alone: a trip would take as long as the slowest
-// of the masters, and one that hangs would hold up what is for the others.
+// of the masters, and one that hangs would hold up what is for the others. Whoever
+// travels to that one is back after the time of one exchange, however often the
+// client would have tried.
 type trips struct {
 	rdb    redis.UniversalClient
-	apart  bool // everybody travels alone
+	apart  bool          // everybody travels alone
+	most   time.Duration // how long one who travels alone is away
 	queue  chan *trip
 	stop   context.CancelFunc
 	closed context.Context //nolint:containedctx // the trips' own life
@@ -39,7 +43,7 @@ type trips struct {
 
 // newTrips returns trips with lanes of their own.
 func (s *Store) newTrips() *trips {
-	t := &trips{rdb: s.rdb, apart: s.kind == "cluster", queue: make(chan *trip, queueTrips)}
+	t := &trips{rdb: s.rdb, apart: s.kind == "cluster", most: s.o.Timeout, queue: make(chan *trip, queueTrips)}
 	t.closed, t.stop = context.WithCancel(context.Background())
 	if t.apart {
 		return t
@@ -57,6 +61,8 @@ func (t *trips) close() { t.stop() }
 // and must not be looked at.
 func (t *trips) travel(ctx context.Context, pipe redis.Pipeliner) error {
 	if t.apart {
+		ctx, cancel := context.WithTimeout(ctx, t.most)
+		defer cancel()
 		_, err := pipe.Exec(ctx)
 		return err
 	}

@@ -97,7 +97,7 @@ func TestAMasterThatHangsHoldsUpNoOther(t *testing.T) {
 	for i := range 30 {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				_, _ = s.get(ctx, here[i%len(here)]) // it hangs until ctx ends
+				_, _ = s.get(ctx, here[i%len(here)]) // it hangs for as long as it may
 			}
 		})
 	}
@@ -109,6 +109,13 @@ func TestAMasterThatHangsHoldsUpNoOther(t *testing.T) {
 		if took := time.Since(began); took >= s.o.Timeout {
 			t.Fatalf("%s of a master that is well took %v", key, took)
 		}
+	}
+	began := time.Now()
+	if _, err := s.get(ctx, here[0]); !out(err) {
+		t.Errorf("%s of the master that hangs: got %v, want that it does not answer", here[0], err)
+	}
+	if took := time.Since(began); took > 3*s.o.Timeout { // the client tries a dozen times
+		t.Errorf("%s of the master that hangs took %v, want %v", here[0], took, s.o.Timeout)
 	}
 	cancel()
 	wg.Wait()
