@@ -1,11 +1,13 @@
 package rpc
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/directory"
@@ -23,32 +25,80 @@ func entry(id incident.ID, ms int64, types ...incident.EntryType) changed {
 
 func cursorAt(ms int64) *store.Cursor { return &store.Cursor{{MS: ms}} }
 
-// TestBehindACursor: of each incident the last change comes, with what happened
-// in all that the caller has not had.
+// TestBehindACursor: of each incident the last change comes, where the first one
+// lies that the caller has not had, with what happened in all.
 func TestBehindACursor(t *testing.T) {
 	t.Parallel()
 	changes := []changed{
 		entry("a", 1, incident.EntryTriggered), entry("b", 2, incident.EntryTriggered),
-		entry("a", 3, incident.EntryAssigned), entry("a", 4, incident.EntryAcknowledged), entry("a", 5, incident.EntryAssigned),
+		entry("a", 3, incident.EntryAssigned), entry("c", 4, incident.EntryTriggered),
+		entry("a", 5, incident.EntryAcknowledged), entry("a", 6, incident.EntryAssigned),
+	}
+	type came struct {
+		id       incident.ID
+		at, last int64
 	}
 	at := cursorAt(1)
-	var ids []incident.ID
-	var last []pb.TimelineEntry_Type
-	for c, types := range behind(at, changes) {
-		ids, last = append(ids, c.Incident), types
-		if at[0] != c.At {
-			t.Errorf("at %s the cursor is %v, want %v", c.Incident, at[0], c.At)
-		}
+	var got []came
+	types := map[incident.ID][]pb.TimelineEntry_Type{}
+	for c, ts := range behind(at, changes) {
+		got = append(got, came{c.Incident, at[0].MS, c.At.MS})
+		types[c.Incident] = ts
 	}
-	if !slices.Equal(ids, []incident.ID{"b", "a"}) {
-		t.Errorf("behind the first change came %v, want b and then a", ids)
+	if want := []came{{"b", 2, 2}, {"a", 3, 6}, {"c", 4, 4}}; !slices.Equal(got, want) {
+		t.Errorf("behind the first change came %v, want %v", got, want)
 	}
-	if want := []pb.TimelineEntry_Type{pb.TimelineEntry_TYPE_ASSIGNED, pb.TimelineEntry_TYPE_ACKNOWLEDGED}; !slices.Equal(last, want) {
-		t.Errorf("of a happened %v, want %v", last, want)
+	if want := []pb.TimelineEntry_Type{pb.TimelineEntry_TYPE_ASSIGNED, pb.TimelineEntry_TYPE_ACKNOWLEDGED}; !slices.Equal(types["a"], want) {
+		t.Errorf("of a happened %v, want %v", types["a"], want)
 	}
-	for c := range behind(cursorAt(5), changes) {
+	if *at != *cursorAt(6) {
+		t.Errorf("at the end the cursor is %v, want that all was had", at)
+	}
+	for c := range behind(cursorAt(6), changes) {
 		t.Errorf("%s comes again", c.Incident)
 	}
+}
+
+// TestALineThatBreaksLosesNothing: wherever it breaks, who comes back with the
+// last cursor has heard of everything that happened.
+func TestALineThatBreaksLosesNothing(t *testing.T) {
+	t.Parallel()
+	kinds := []incident.EntryType{incident.EntryTriggered, incident.EntryAssigned, incident.EntryNote, incident.EntryAcknowledged, incident.EntryResolved}
+	rapid.Check(t, func(r *rapid.T) {
+		var changes []changed
+		happened := map[incident.ID]map[pb.TimelineEntry_Type]bool{}
+		for _, p := range []store.Partition{0, 1} { // a reading has one partition after the other
+			for ms := range rapid.Int64Range(0, 8).Draw(r, "changes") {
+				kind := rapid.SampledFrom(kinds).Draw(r, "kind")
+				c := entry(incident.ID(fmt.Sprint(p, rapid.IntRange(0, 2).Draw(r, "incident"))), ms+1, kind)
+				c.Partition = p
+				if changes = append(changes, c); happened[c.Incident] == nil {
+					happened[c.Incident] = map[pb.TimelineEntry_Type]bool{}
+				}
+				happened[c.Incident][entryTypes[kind]] = true
+			}
+		}
+		cursor := &store.Cursor{}
+		for more := true; more; { // once for each line
+			at, left := *cursor, rapid.IntRange(1, 4).Draw(r, "told before the line breaks")
+			more = false
+			for c, types := range behind(&at, changes) {
+				for _, e := range types {
+					delete(happened[c.Incident], e)
+				}
+				last := at // what the message says
+				cursor, more = &last, true
+				if left--; left == 0 {
+					break
+				}
+			}
+		}
+		for id, missed := range happened {
+			if len(missed) > 0 {
+				r.Fatalf("of %s was never told %v", id, missed)
+			}
+		}
+	})
 }
 
 // TestEncodedOnce: what goes to many has the bytes of what goes to one.

@@ -37,28 +37,32 @@ func tell(shape shaper, from *store.Cursor, changes []changed) []told {
 
 // behind yields the changes that lie behind the cursor, and moves it along.
 // Changes of one incident in one reading have the same final state: the last of
-// them is yielded, with what happened in all.
+// them is yielded where the first one lies, with what happened in all. A cursor
+// never passes what was not told: whoever breaks off and comes back with it may
+// hear of something twice, and of everything.
 func behind(at *store.Cursor, changes []changed) iter.Seq2[changed, []pb.TimelineEntry_Type] {
 	return func(yield func(changed, []pb.TimelineEntry_Type) bool) {
-		final := map[incident.ID]int{}
+		final := map[incident.ID]changed{}
 		types := map[incident.ID][]pb.TimelineEntry_Type{}
-		for i, c := range changes {
+		for _, c := range changes {
 			if !before(at[c.Partition], c.At) {
 				continue
 			}
-			final[c.Incident] = i
+			final[c.Incident] = c
 			for _, t := range c.Types {
 				if e, ok := entryTypes[t]; ok && !slices.Contains(types[c.Incident], e) {
 					types[c.Incident] = append(types[c.Incident], e)
 				}
 			}
 		}
-		for i, c := range changes {
+		for _, c := range changes {
 			if !before(at[c.Partition], c.At) {
 				continue
 			}
 			at[c.Partition] = c.At
-			if final[c.Incident] == i && !yield(c, types[c.Incident]) {
+			last, untold := final[c.Incident]
+			delete(final, c.Incident)
+			if untold && !yield(last, types[c.Incident]) {
 				return
 			}
 		}
