@@ -91,19 +91,31 @@ func (o *owner) ready() []store.WorkItem {
 	defer o.mu.Unlock()
 	var now []store.WorkItem
 	var later []queued
-	at := o.desk.Now()
+	outdate(o.queue, o.desk.Now())
 	for _, item := range o.queue {
 		if held && item.Work.Kind == incident.WorkPage {
 			later = append(later, item)
 			continue
 		}
-		if at.Sub(item.since) > handOn { // they may have changed
-			item.Incident, item.Person = nil, nil
-		}
 		now = append(now, item.WorkItem)
 	}
 	o.queue = later
 	return now
+}
+
+// outdate takes from the items what they were handed on with where that may have
+// changed: it was a while ago, or what a later commit wants done is here as well.
+// The last look would refuse such a page, but its sound would be used up.
+func outdate(queue []queued, now time.Time) {
+	latest := make(map[incident.ID]uint64, len(queue)) // revision
+	for _, item := range queue {
+		latest[item.Work.Incident] = max(latest[item.Work.Incident], item.Work.Revision)
+	}
+	for i := range queue {
+		if item := &queue[i]; now.Sub(item.since) > handOn || item.Work.Revision < latest[item.Work.Incident] {
+			item.Incident, item.Person = nil, nil
+		}
+	}
 }
 
 // scan reads the work stream for items that nobody here has begun: those of
