@@ -195,7 +195,8 @@ func (e *Engine) listen(ctx context.Context) error {
 func (e *Engine) feelPulse(ctx context.Context) error {
 	for ctx.Err() == nil {
 		sleep(ctx, heartbeat)
-		pulses, err := e.store.Pulse(ctx, e.Owned())
+		owned := e.Owned()
+		pulses, err := e.store.Pulse(ctx, owned)
 		if err != nil {
 			if ctx.Err() == nil {
 				e.log.WarnContext(ctx, "looking at the partitions failed", slog.Any("error", err))
@@ -207,7 +208,7 @@ func (e *Engine) feelPulse(ctx context.Context) error {
 				o.feel(p)
 			}
 		}
-		e.Metrics.observe(pulses, e.desk.Now())
+		e.Metrics.observe(len(owned), pulses, e.desk.Now())
 	}
 	return nil
 }

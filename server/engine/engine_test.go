@@ -295,10 +295,10 @@ func TestEventsDoNotWaitForAnotherMaster(t *testing.T) {
 	h.url = c.URL()
 	i := h.start()
 	var here, there []catalog.ServiceID // services of one master, and of the others
-	sick := i.store.Master(t.Context(), 0)
+	sick := i.store.Home(t.Context(), 0)
 	for n := range 200 {
 		s := catalog.ServiceID(fmt.Sprint("storm", n))
-		if i.store.Master(t.Context(), store.PartitionOf(string(s))) == sick {
+		if i.store.Home(t.Context(), store.PartitionOf(string(s))) == sick {
 			here = append(here, s)
 		} else {
 			there = append(there, s)

@@ -72,8 +72,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// observe takes in what a look at the owned partitions found.
-func (m *Metrics) observe(pulses []store.Pulse, now time.Time) {
+// observe takes in what a look at the owned partitions found. Those of a master
+// that is out are not among what was found.
+func (m *Metrics) observe(owned int, pulses []store.Pulse, now time.Time) {
 	var inboxAge, lag, workAge time.Duration
 	inbox, work := 0, 0
 	for _, p := range pulses {
@@ -87,7 +88,7 @@ func (m *Metrics) observe(pulses []store.Pulse, now time.Time) {
 	m.dueLag.Set(lag.Seconds())
 	m.inbox.Set(float64(inbox))
 	m.work.Set(float64(work))
-	m.owned.Set(float64(len(pulses)))
+	m.owned.Set(float64(owned))
 }
 
 // schema takes in in which schema everything is stored.

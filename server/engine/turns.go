@@ -18,22 +18,22 @@ const inboxTurns = 16
 type turns struct {
 	store *store.Store
 
-	mu       sync.Mutex
-	byMaster map[string]chan struct{}
+	mu     sync.Mutex
+	byHome map[string]chan struct{}
 }
 
 func newTurns(s *store.Store) *turns {
-	return &turns{store: s, byMaster: map[string]chan struct{}{}}
+	return &turns{store: s, byHome: map[string]chan struct{}{}}
 }
 
 // of returns the turns at the master of a partition. Whoever has one puts
 // something into the channel, and takes it out of the same one at the end.
 func (t *turns) of(ctx context.Context, p store.Partition) chan struct{} {
-	master := t.store.Master(ctx, p)
+	home := t.store.Home(ctx, p)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.byMaster[master] == nil {
-		t.byMaster[master] = make(chan struct{}, inboxTurns)
+	if t.byHome[home] == nil {
+		t.byHome[home] = make(chan struct{}, inboxTurns)
 	}
-	return t.byMaster[master]
+	return t.byHome[home]
 }

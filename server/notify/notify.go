@@ -27,7 +27,7 @@ type Ledger interface {
 	Each(ctx context.Context, ids ...incident.ID) []store.Found
 	Person(ctx context.Context, id roster.UserID) (*attention.Person, error)
 	Commit(ctx context.Context, c store.Commit) (store.Committed, error)
-	Home(ctx context.Context, d store.Doc) string
+	Home(ctx context.Context, p store.Partition) string
 	BeginSend(ctx context.Context, now time.Time, sends []store.Send) ([]store.Begun, []error)
 	EndSends(ctx context.Context, sends []store.Send) []error
 	RecordDelivery(ctx context.Context, d store.Doc, news ...incident.Delivery) error

@@ -27,7 +27,7 @@ type homes struct {
 
 var errNobody = errors.New("nobody is out")
 
-func (*homes) Home(_ context.Context, d store.Doc) string { return string(d.Person) }
+func (*homes) Home(_ context.Context, p store.Partition) string { return p.String() }
 
 func (l *homes) BeginSend(_ context.Context, _ time.Time, sends []store.Send) ([]store.Begun, []error) {
 	l.mu.Lock()
@@ -65,7 +65,7 @@ func TestAHomeThatHangsHoldsUpNoOther(t *testing.T) {
 		taken(t, n)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if begun, err := n.lastLook(ctx, store.Send{Doc: store.PersonDoc("well")}); err != nil || begun != store.BegunGo {
+		if begun, err := n.lastLook(ctx, store.Send{Doc: store.PersonDoc("ann")}); err != nil || begun != store.BegunGo {
 			t.Errorf("a last look at a home that is well: got %v, %v, want go", begun, err)
 		}
 	})

@@ -107,7 +107,7 @@ func (l *ledger) Commit(_ context.Context, c store.Commit) (store.Committed, err
 }
 
 // Home is one for everything.
-func (*ledger) Home(context.Context, store.Doc) string { return "" }
+func (*ledger) Home(context.Context, store.Partition) string { return "" }
 
 // BeginSend records attempts, and refuses those that nobody needs any more.
 func (l *ledger) BeginSend(ctx context.Context, _ time.Time, sends []store.Send) ([]store.Begun, []error) {

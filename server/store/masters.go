@@ -17,15 +17,11 @@ func (s *Store) master(ctx context.Context, key string) (*redis.Client, error) {
 	return node, nil
 }
 
-// Home names what serves a document now. What is asked about documents of one
-// home may go together; what is asked about others must not wait for it, as one
-// home may be out while the others are well. A single Redis is one home.
-func (s *Store) Home(ctx context.Context, d Doc) string {
+// Home names what serves a partition now. What is asked of one home may go
+// together; what is asked of others must not wait for it, as one home may be out
+// while the others are well. A single Redis is one home.
+func (s *Store) Home(ctx context.Context, p Partition) string {
 	if s.kind != "cluster" {
-		return ""
-	}
-	p, err := d.Partition()
-	if err != nil {
 		return ""
 	}
 	node, err := s.master(ctx, inboxKey(p))

@@ -104,7 +104,7 @@ func TestSendsBesideAMasterThatHangs(t *testing.T) {
 		in, _ := mustCommit(t, s, begin(opened(service, base), "disk"))
 		sends = append(sends, sendTo(t, in.ID, in.Generation, "iphone"))
 	}
-	if a, b := s.Home(ctx, sends[0].Doc), s.Home(ctx, sends[1].Doc); a == b || a == "" || b == "" {
+	if a, b := s.Home(ctx, PartitionOf(string(well))), s.Home(ctx, PartitionOf(string(sick))); a == b || a == "" || b == "" {
 		t.Errorf("homes: got %q and %q, want two", a, b)
 	}
 	check := func(what string, began time.Time, errs []error) {

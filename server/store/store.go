@@ -219,20 +219,6 @@ func (s *Store) reference(ctx context.Context) (redis.Cmdable, error) {
 	return node, failed(err, "find the reference node")
 }
 
-// Master names the Redis that has a partition, as far as is known: "" where one
-// has them all. It does not ask anybody.
-func (s *Store) Master(ctx context.Context, p Partition) string {
-	c, ok := s.rdb.(*redis.ClusterClient)
-	if !ok {
-		return ""
-	}
-	node, err := c.MasterForKey(ctx, inboxKey(p)) // the slots are known since the store was opened
-	if err != nil {
-		return ""
-	}
-	return node.Options().Addr
-}
-
 // Info returns the fields of Redis's INFO and the settings that matter to
 // durability, for `doctor` and `status`. Settings that the server does not let
 // us read are absent.
