@@ -25,6 +25,7 @@ import (
 type Person struct {
 	User     roster.UserID
 	Revision uint64    // of the stored document; 0 before the first commit. The store's
+	Writer   string    // names the commit that made this revision; "": not known. The store's
 	Updated  time.Time // last decision; instants of one document never run backwards
 
 	Sound Sound     // the last sound of a page

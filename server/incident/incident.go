@@ -99,6 +99,7 @@ type Incident struct {
 	Generation uint32 // rises when pending pages must fall silent
 	Version    uint32 // the API's etag: moves with what a responder sees, never with repeats or receipts
 	Revision   uint64 // of the stored document; 0 before the first commit. The store's
+	Writer     string // names the commit that made this revision; "": not known. The store's
 	Trace      string // W3C traceparent of the event that began it, so that page and ack join its trace
 }
 

@@ -210,7 +210,7 @@ func (r *rig) commit(before, after *incident.Incident, work ...incident.Work) []
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	after.Revision = done.Revision
+	done.Stamp(after)
 	for i := range done.Work { // as they are read from the stream
 		done.Work[i].Incident, done.Work[i].Person = nil, nil
 	}

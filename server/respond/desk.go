@@ -106,7 +106,7 @@ func (d *Desk) do(ctx context.Context, id incident.ID, build builder, o Options)
 		switch {
 		case err == nil:
 			d.Tell(done)
-			after.Revision = done.Revision
+			done.Stamp(after)
 			return after, nil
 		case fault.KindOf(err) != fault.Conflict, errors.Is(err, store.ErrRequestAnswered):
 			return nil, fmt.Errorf("commit %T of incident %s: %w", cmd, id, err)

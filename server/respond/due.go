@@ -37,7 +37,7 @@ func (d *Desk) Tick(ctx context.Context, ids ...incident.ID) []Outcome {
 		switch {
 		case r.Err == nil:
 			d.Tell(r.Committed)
-			o.Incident.Revision = r.Revision
+			r.Stamp(o.Incident)
 		case fault.KindOf(r.Err) == fault.Conflict: // somebody was faster
 			again.Go(func() { o.Incident, o.Err = d.Do(ctx, id, incident.Tick{}, Options{}) })
 		default:

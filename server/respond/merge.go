@@ -238,6 +238,6 @@ func (d *Desk) Begin(ctx context.Context, begin incident.Begin, keys []store.Key
 		return nil, fmt.Errorf("commit a new incident: %w", err)
 	}
 	d.Tell(done)
-	dec.Incident.Revision = done.Revision
+	done.Stamp(dec.Incident)
 	return dec.Incident, nil
 }

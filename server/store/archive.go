@@ -199,7 +199,8 @@ func (s *Store) commitArchived(ctx context.Context, d *draft) Result {
 	if a == nil || a.prefix.Revision != d.c.Before.Revision {
 		return Result{Err: failed(ErrRevisionMoved, "commit %s", d.doc)}
 	}
-	again := &draft{c: d.c, form: d.form, partition: d.partition, doc: d.doc, plan: newPlan(), unpack: a}
+	p := newPlan()
+	again := &draft{c: d.c, form: d.form, partition: d.partition, doc: d.doc, plan: p, writer: p.nonce, unpack: a}
 	again.wake.Partition = d.partition
 	if err := again.build(); err != nil {
 		return Result{Err: err}

@@ -129,7 +129,7 @@ func lived(tb testing.TB, s *Store, n int) []*incident.Incident {
 				tb.Fatal(r.Err)
 			}
 			in := *cs[i].After
-			in.Revision = r.Revision
+			r.Stamp(&in)
 			sends := []Send{sendTo(tb, in.ID, in.Generation, "iphone-ann"), sendTo(tb, in.ID, in.Generation, "pixel-ann")}
 			if _, err := s.BeginSend(ctx, base, sends); err != nil {
 				tb.Fatal(err)

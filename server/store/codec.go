@@ -75,7 +75,7 @@ func incidentToProto(in *incident.Incident) *storepb.Incident {
 // incidentFromProto reads a body; what the key and the prefix say is added.
 func incidentFromProto(id incident.ID, p prefix, m *storepb.Incident) *incident.Incident {
 	return &incident.Incident{
-		ID: id, Revision: p.Revision, Generation: p.Generation, Status: incident.Status(p.Status),
+		ID: id, Revision: p.Revision, Writer: p.Nonce, Generation: p.Generation, Status: incident.Status(p.Status),
 		Number: m.GetNumber(), Service: catalog.ServiceID(m.GetService()), Team: roster.TeamID(m.GetTeam()),
 		Text: textFromProto(m.GetText()), Severity: event.Severity(m.GetSeverity()),
 		Urgency: incident.Urgency(m.GetUrgency()), Priority: incident.Priority(m.GetPriority()),

@@ -31,7 +31,7 @@ func personToProto(p *attention.Person) *storepb.Person {
 
 func personFromProto(id roster.UserID, pre prefix, m *storepb.Person) *attention.Person {
 	return &attention.Person{
-		User: id, Revision: pre.Revision, Updated: at(m.GetUpdated()),
+		User: id, Revision: pre.Revision, Writer: pre.Nonce, Updated: at(m.GetUpdated()),
 		Sound: attention.Sound{At: at(m.GetSoundAt()), Urgency: incident.Urgency(m.GetSoundUrgency())}, Owed: at(m.GetOwed()),
 		Storm: attention.Storm{
 			Start: at(m.GetStormStart()), Sent: int(m.GetStormSent()), Last: at(m.GetStormLast()), Update: at(m.GetStormUpdate()),

@@ -17,6 +17,16 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/store/storepb"
 )
 
+// written makes the writer that was read, which has a form of its own, the one
+// that was drawn.
+func written(read *string, drawn string) error {
+	if *read != "12345678" {
+		return fmt.Errorf("the writer was read as %q", *read)
+	}
+	*read = drawn
+	return nil
+}
+
 // through writes a value of the domain and reads it back, as the store does.
 var through = map[reflect.Type]func(any) (any, error){
 	reflect.TypeFor[incident.Incident](): func(v any) (any, error) {
@@ -28,13 +38,16 @@ var through = map[reflect.Type]func(any) (any, error){
 		if err != nil {
 			return nil, err
 		}
-		return *got, nil
+		return *got, written(&got.Writer, in.Writer)
 	},
 	reflect.TypeFor[attention.Person](): func(v any) (any, error) {
 		p := v.(attention.Person)
 		var m storepb.Person
-		err := proto.Unmarshal(marshal(personToProto(&p)), &m)
-		return *personFromProto(p.User, prefix{Revision: p.Revision}, &m), err
+		if err := proto.Unmarshal(marshal(personToProto(&p)), &m); err != nil {
+			return nil, err
+		}
+		got := personFromProto(p.User, prefix{Revision: p.Revision, Nonce: "12345678"}, &m)
+		return *got, written(&got.Writer, p.Writer)
 	},
 	reflect.TypeFor[incident.Alert](): func(v any) (any, error) {
 		a := v.(incident.Alert)

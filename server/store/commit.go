@@ -68,12 +68,16 @@ const requestKept = 24 * time.Hour
 // Committed is a commit that was made.
 type Committed struct {
 	Revision uint64     // of the document now
+	Writer   string     // names the commit that made it
 	Work     []WorkItem // the work written, with its ids; absent when Repeated
 	// Repeated: an earlier try of this very commit had already made it. Its work
 	// is in the stream.
 	Repeated bool
 	Short    bool // no replica confirmed it in time (durability "replicated")
 }
+
+// Stamp tells the incident which revision it is now.
+func (c Committed) Stamp(in *incident.Incident) { in.Revision, in.Writer = c.Revision, c.Writer }
 
 // Result is the outcome of one of several commits.
 type Result struct {
@@ -131,6 +135,7 @@ type draft struct {
 	plan      *plan
 	wake      Wake
 	revision  uint64
+	writer    string // of that revision
 	work      []incident.Work
 	unpack    *archive           // the document was archived: all of it is written again
 	left      *incident.Incident // as it is read behind a commit that pages; nil for others
@@ -146,7 +151,7 @@ func (s *Store) settle(ctx context.Context, d *draft, o outcome) Result {
 	if err != nil {
 		return Result{Err: failed(err, "commit %s", d.doc)}
 	}
-	done := Committed{Revision: d.revision, Short: o.short}
+	done := Committed{Revision: d.revision, Writer: d.writer, Short: o.short}
 	switch v.code {
 	case codeCommitted:
 		people := d.told(o.read)
@@ -206,7 +211,8 @@ func (d *draft) told(read []any) map[roster.UserID]*attention.Person {
 
 // draft writes down the guards and writes of a commit.
 func (s *Store) draft(c *Commit) (*draft, error) {
-	d := &draft{c: c, form: s.form(), partition: c.Partition, plan: newPlan()}
+	p := newPlan()
+	d := &draft{c: c, form: s.form(), partition: c.Partition, plan: p, writer: p.nonce}
 	switch {
 	case c.Person != nil && c.Person.After == nil:
 		return nil, fault.New(fault.Internal, "COMMIT_SHAPE", "a change of a person has to say what follows")
@@ -273,11 +279,12 @@ func (d *draft) incidentGuard() error {
 	if c.After != nil && c.Before.ID != c.After.ID {
 		return fault.New(fault.Internal, "COMMIT_SHAPE", "a commit is about one incident")
 	}
-	d.revision = c.Before.Revision
-	if c.After != nil || d.unpack != nil {
-		d.revision++
+	if c.After == nil && d.unpack == nil {
+		d.revision, d.writer = c.Before.Revision, c.Before.Writer
+	} else {
+		d.revision = c.Before.Revision + 1
 	}
-	d.plan.guard(ErrRevisionMoved, "doc", key, revisionText(c.Before.Revision), packed)
+	d.plan.guard(ErrRevisionMoved, "doc", key, madeBy(c.Before.Revision, c.Before.Writer), packed)
 	return nil
 }
 
@@ -486,7 +493,7 @@ func (d *draft) person(c *PersonChange) error {
 			return fault.New(fault.Internal, "COMMIT_SHAPE", "a commit is about one person")
 		}
 		d.revision, was = c.Before.Revision+1, c.Before.Due()
-		d.plan.guard(ErrRevisionMoved, "doc", key, revisionText(c.Before.Revision), "")
+		d.plan.guard(ErrRevisionMoved, "doc", key, madeBy(c.Before.Revision, c.Before.Writer), "")
 	} else {
 		d.plan.guard(ErrRevisionMoved, "doc", key, "", "")
 	}

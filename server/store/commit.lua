@@ -10,7 +10,8 @@
 --   2  its nonce: a document that already carries it was written by this very
 --      decision, whose answer got lost
 --   3  its guards, four values each: kind, which of its keys, a, b
---      doc     string  its revision (first ten bytes) is a; "" = it is not there.
+--      doc     string  its revision (first ten bytes) is a, and so is the nonce of who
+--                      wrote it where a has one behind it; "" = it is not there.
 --                      b = "Z": may be archived; else an archived one answers 3
 --      rec     hash    the same of the record in field b, without the archive
 --      field   hash    field a is b; "" = it is not there
@@ -74,7 +75,7 @@ local function miss(k, kind, key, a, b, nonce)
     if reply ~= '' and string.sub(reply, 21, 28) == nonce then
       return {2, k}
     end
-    holds = string.sub(reply, 1, 10) == a
+    holds = string.sub(reply, 1, 10) == string.sub(a, 1, 10) and (#a <= 10 or string.sub(reply, 21, 28) == string.sub(a, 11))
     if holds and kind == 'doc' and b ~= 'Z' and string.sub(reply, 20, 20) == 'Z' then
       return {3, k}
     end

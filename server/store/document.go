@@ -57,6 +57,12 @@ func revisionText(r uint64) string {
 	return string(appendPadded(b[:0], r, len(b)))
 }
 
+// madeBy is what a guard compares of a document that a decision was made on: its
+// revision and, where it is known, the commit that made it. After a failover two
+// histories of one document have the same revisions, and what was decided on the
+// one must not be written on the other.
+func madeBy(revision uint64, writer string) string { return revisionText(revision) + writer }
+
 func generationText(g uint32) string {
 	var b [6]byte
 	return string(appendPadded(b[:0], uint64(g%maxCounter), len(b)))

@@ -96,10 +96,10 @@ func (l *stream) run(ctx context.Context, tb testing.TB) {
 				in := opened(freshService(tb), base)
 				done, err := l.s.Commit(try, begin(in, "disk"))
 				if check("commit", err) {
-					in.Revision = done.Revision
+					done.Stamp(in)
 					after := resolved(in, base)
 					if done, err = l.s.Commit(try, Commit{Before: in, After: after}); check("resolve", err) {
-						after.Revision = done.Revision
+						done.Stamp(after)
 						l.mu.Lock()
 						l.acked = append(l.acked, after)
 						l.mu.Unlock()
@@ -442,6 +442,39 @@ func TestEventsComeBackInTheirPlaces(t *testing.T) {
 	}
 	if got := second.FailoverStats(); got.Lost != 0 {
 		t.Errorf("got %+v, want nothing lost", got)
+	}
+}
+
+// Two histories of one incident have the same revisions: what was decided on the
+// one that a failover has lost is not written on the one that began since.
+func TestTwoHistoriesAreNotMixed(t *testing.T) {
+	t.Parallel()
+	p := redistest.StartPair(t)
+	s := openAt(t, p.URL(), withRing)
+	gone, err := Open(t.Context(), Options{URL: p.URL(), Ring: ringInTests})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
+	p.InStep(t)
+	p.Cut()
+	prioritised := func(by *Store, in *incident.Incident, priority incident.Priority) *incident.Incident {
+		next := *in
+		next.Priority = priority
+		chain, _ := mustCommit(t, by, Commit{Before: in, After: &next})
+		return chain
+	}
+	chain := prioritised(gone, old, 3)
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	resolve(t, s, chain, base)
+	p.Promote(t)
+	until(t, "the failover is noticed", func() bool { return s.FailoverStats().Failovers == 1 })
+	anew := prioritised(s, old, 1) // as nobody has brought back the one before
+	until(t, "the loss is reported", func() bool { return s.FailoverStats().Lost == 1 })
+	if got, err := s.Incident(t.Context(), old.ID); err != nil || got.Revision != anew.Revision || got.Priority != 1 || !got.Open() {
+		t.Errorf("got %+v, %v, want the incident open as it was decided since", got, err)
 	}
 }
 

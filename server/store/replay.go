@@ -297,10 +297,9 @@ func (s *Store) again(ctx context.Context, node *redis.Client) {
 // the same moment, and who decides without what somebody was told is done stands
 // in its place. It makes what builds on theirs again as soon as it can be.
 func (s *Store) letOthers(ctx context.Context, conn *redis.Conn, i *incarnation) {
-	for end := time.Now().Add(s.homes.letFor); time.Now().Before(end); {
-		if pause(ctx, pendingLook) != nil {
-			return
-		}
+	given, cancel := context.WithTimeout(ctx, s.homes.letFor)
+	defer cancel()
+	for pause(given, pendingLook) == nil {
 		if s.homes.waiting() {
 			s.pendingAgain(ctx, conn, i)
 		}

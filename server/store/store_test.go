@@ -109,7 +109,7 @@ func mustCommit(tb testing.TB, s *Store, c Commit) (*incident.Incident, Committe
 		return nil, done
 	}
 	now := *in
-	now.Revision = done.Revision
+	done.Stamp(&now)
 	return &now, done
 }
 
