@@ -38,8 +38,8 @@ type homes struct {
 	settled map[*redis.Client]*incarnation
 	last    map[string]string // hash tag to the incarnation that it was last found in
 	config  configHome
-	pending []*kept // commits that build on what is not there yet
-	letFor  time.Duration
+	pending []*kept       // commits that build on what is not there yet
+	letFor  time.Duration // how long others have to write again what they know: each looks so often
 	stats   FailoverStats
 
 	doubt chan struct{}   // has room for one: look now
@@ -60,11 +60,8 @@ func (h *homes) configTurn() (uint64, Position) {
 	return h.config.turns, h.config.fence
 }
 
-// letFor is how long others have to write again what they know.
-const letFor = 250 * time.Millisecond
-
 func newHomes() *homes {
-	h := &homes{settled: map[*redis.Client]*incarnation{}, last: map[string]string{}, letFor: letFor, doubt: make(chan struct{}, 1)}
+	h := &homes{settled: map[*redis.Client]*incarnation{}, last: map[string]string{}, letFor: watchEvery, doubt: make(chan struct{}, 1)}
 	h.ended, h.close = context.WithCancel(context.Background())
 	return h
 }

@@ -293,10 +293,13 @@ func (s *Store) again(ctx context.Context, node *redis.Client) {
 }
 
 // letOthers gives other instances the time to write again what they know, before
-// anybody here decides on what is there now: they learn of the failover at about
-// the same moment, and who decides without what somebody was told is done stands
-// in its place. It makes what builds on theirs again as soon as it can be.
+// anybody here decides on what is there now: who decides without what somebody
+// was told is done stands in its place. It makes what builds on theirs again as
+// soon as it can be. Who is alone waits for nobody.
 func (s *Store) letOthers(ctx context.Context, conn *redis.Conn, i *incarnation) {
+	if s.alone.Load() {
+		return
+	}
 	given, cancel := context.WithTimeout(ctx, s.homes.letFor)
 	defer cancel()
 	for pause(given, pendingLook) == nil {
