@@ -60,8 +60,10 @@ func (h *homes) configTurn() (uint64, Position) {
 	return h.config.turns, h.config.fence
 }
 
-func newHomes() *homes {
-	h := &homes{settled: map[*redis.Client]*incarnation{}, last: map[string]string{}, letFor: watchEvery, doubt: make(chan struct{}, 1)}
+// newHomes makes what remembers nothing yet; timeout is that of one exchange, in
+// which whoever waits for a failover to be made good has to get on.
+func newHomes(timeout time.Duration) *homes {
+	h := &homes{settled: map[*redis.Client]*incarnation{}, last: map[string]string{}, letFor: min(watchEvery, timeout), doubt: make(chan struct{}, 1)}
 	h.ended, h.close = context.WithCancel(context.Background())
 	return h
 }

@@ -46,7 +46,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, rdb: rdb, kind: kind, homes: newHomes(), ring: ring{most: o.Ring}}
+	s := &Store{o: o, rdb: rdb, kind: kind, homes: newHomes(o.Timeout), ring: ring{most: o.Ring}}
 	s.trips, s.lookups = s.newTrips(), s.newTrips()
 	if err := s.checkFormat(ctx); err != nil {
 		s.trips.close()
