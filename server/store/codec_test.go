@@ -17,9 +17,9 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/store/storepb"
 )
 
-// written makes the writer that was read, which has a form of its own, the one
+// asDrawn makes the writer that was read, which has a form of its own, the one
 // that was drawn.
-func written(read *string, drawn string) error {
+func asDrawn(read *string, drawn string) error {
 	if *read != "12345678" {
 		return fmt.Errorf("the writer was read as %q", *read)
 	}
@@ -38,7 +38,7 @@ var through = map[reflect.Type]func(any) (any, error){
 		if err != nil {
 			return nil, err
 		}
-		return *got, written(&got.Writer, in.Writer)
+		return *got, asDrawn(&got.Writer, in.Writer)
 	},
 	reflect.TypeFor[attention.Person](): func(v any) (any, error) {
 		p := v.(attention.Person)
@@ -47,7 +47,7 @@ var through = map[reflect.Type]func(any) (any, error){
 			return nil, err
 		}
 		got := personFromProto(p.User, prefix{Revision: p.Revision, Nonce: "12345678"}, &m)
-		return *got, written(&got.Writer, p.Writer)
+		return *got, asDrawn(&got.Writer, p.Writer)
 	},
 	reflect.TypeFor[incident.Alert](): func(v any) (any, error) {
 		a := v.(incident.Alert)
