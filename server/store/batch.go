@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -137,28 +136,21 @@ func (b *batcher) send(batch []*call, returning bool) {
 	}
 	ctx, cancel := context.WithTimeout(b.closed, b.within())
 	defer cancel()
-	groups := b.s.byNode(ctx, batch)
-	var wg sync.WaitGroup
-	for node, calls := range groups {
-		switch {
-		case node == nil: // each has its error
-			b.end(calls)
-		case !returning && b.parked.trouble(node):
-			for _, c := range calls {
-				c.err = errTrouble
-			}
-			b.end(calls)
-		case len(groups) == 1: // all there is, mostly: it needs nobody beside us
-			b.exchange(ctx, node, calls)
-			b.end(calls)
-		default:
-			wg.Go(func() {
-				b.exchange(ctx, node, calls)
-				b.end(calls)
-			})
+	// A WAIT has to follow calls to the master that has their keys, and each has to
+	// be looked into after a failover.
+	perMaster(ctx, b.s, batch, func(c *call) string { return c.keys[0] }, func(node *redis.Client, err error, calls []*call) {
+		if err == nil && !returning && b.parked.trouble(node) {
+			err = errTrouble
 		}
-	}
-	wg.Wait()
+		if err == nil {
+			b.exchange(ctx, node, calls)
+		} else {
+			for _, c := range calls {
+				c.err = err
+			}
+		}
+		b.end(calls)
+	})
 }
 
 // within is how long the exchanges of a batch may take. In a cluster the next
@@ -195,25 +187,6 @@ func (b *batcher) end(calls []*call) {
 			stats.Unconfirmed, stats.LastUnconfirmed = stats.Unconfirmed+unconfirmed, now
 		})
 	}
-}
-
-// byNode groups calls by the master that has their keys: a WAIT has to follow
-// them there, and each master has to be looked into after a failover. Those
-// whose master is not known get an error, and are of none.
-func (s *Store) byNode(ctx context.Context, batch []*call) map[*redis.Client][]*call {
-	if s.kind != "cluster" {
-		node, _ := s.master(ctx, "") // it needs no looking for
-		return map[*redis.Client][]*call{node: batch}
-	}
-	groups := map[*redis.Client][]*call{}
-	for _, c := range batch {
-		node, err := s.master(ctx, c.keys[0])
-		if err != nil {
-			c.err, node = err, nil
-		}
-		groups[node] = append(groups[node], c)
-	}
-	return groups
 }
 
 // exchange carries calls out at one master. Where that does not know the scripts

@@ -32,25 +32,36 @@ func (s *Store) Home(ctx context.Context, p Partition) string {
 }
 
 // perMaster does what is to be done with things, those of each master by
-// themselves and all at once. A pipeline of a cluster's client to several masters
-// would not do: it tries the parts of a sick one again until its time is up, and
-// then tells that of all parts.
-func perMaster[T any](ctx context.Context, s *Store, things []T, key func(T) string, do func([]T)) {
+// themselves and all at once; those whose master is not known are of none, with
+// an error. A pipeline of a cluster's client to several masters would not do: it
+// tries the parts of a sick one again until its time is up, and then tells that
+// of all parts.
+func perMaster[T any](ctx context.Context, s *Store, things []T, key func(T) string, do func(*redis.Client, error, []T)) {
+	if s.kind != "cluster" {
+		node, err := s.master(ctx, "") // it needs no looking for
+		do(node, err, things)
+		return
+	}
 	groups := map[*redis.Client][]T{}
+	var unknown error
 	for _, t := range things {
 		node, err := s.master(ctx, key(t))
 		if err != nil {
-			node = nil // no master is known, which the client will say by itself
+			node, unknown = nil, err
 		}
 		groups[node] = append(groups[node], t)
 	}
 	var wg sync.WaitGroup
-	for _, group := range groups {
-		if len(groups) == 1 { // all there is, mostly: it needs nobody beside us
-			do(group)
+	for node, group := range groups {
+		var err error
+		if node == nil {
+			err = unknown
+		}
+		if len(groups) == 1 { // it needs nobody beside us
+			do(node, err, group)
 			return
 		}
-		wg.Go(func() { do(group) })
+		wg.Go(func() { do(node, err, group) })
 	}
 	wg.Wait()
 }

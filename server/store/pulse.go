@@ -43,7 +43,7 @@ func (s *Store) Pulse(ctx context.Context, ps []Partition) ([]Pulse, error) {
 	for i, p := range ps {
 		looks[i] = &look{Pulse: Pulse{Partition: p}}
 	}
-	perMaster(ctx, s, looks, func(l *look) string { return inboxKey(l.Partition) }, func(some []*look) {
+	perMaster(ctx, s, looks, func(l *look) string { return inboxKey(l.Partition) }, func(_ *redis.Client, _ error, some []*look) { // where no master is known the client says so by itself
 		s.lengths(ctx, some)
 		s.ages(ctx, some)
 	})

@@ -168,7 +168,9 @@ func (e *errand) failures(what string, sends []Send) []error {
 func (s *Store) runErrand(ctx context.Context, e *errand) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	perMaster(ctx, s, e.parts, func(part *errandPart) string { return part.keys[0] }, func(parts []*errandPart) { s.runParts(ctx, e, parts) })
+	perMaster(ctx, s, e.parts, func(part *errandPart) string { return part.keys[0] }, func(_ *redis.Client, _ error, parts []*errandPart) {
+		s.runParts(ctx, e, parts) // where no master is known the client says so by itself
+	})
 }
 
 // runParts does the parts of an errand that are for one master.
