@@ -54,7 +54,7 @@ func (o *owner) arrive() {
 // offer hands the first entry of an inbox to the loop, if that has nothing to do
 // and hardly any other has. A repeat pages nobody and waits to be folded with others.
 func (o *owner) offer(ctx context.Context, f *store.First) bool {
-	if f == nil || f.Linked != "" || len(o.turns.of(ctx, o.partition)) >= fewTurns {
+	if f == nil || f.Linked != "" || o.turns.taken(ctx, o.partition) >= fewTurns {
 		return false
 	}
 	select {
@@ -69,13 +69,11 @@ func (o *owner) offer(ctx context.Context, f *store.First) bool {
 // nowhere, as the append has told: neither is read again. When either holds no
 // more the commit is refused, and the entry decided as any other, or gone.
 func (o *owner) decideFirst(ctx context.Context, f *store.First) error {
-	turns := o.turns.of(ctx, o.partition)
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case turns <- struct{}{}:
+	giveBack, err := o.turns.take(ctx, o.partition)
+	if err != nil {
+		return err
 	}
-	defer func() { <-turns }()
+	defer giveBack()
 	if err := o.sort(ctx, o.desk.Now()); err != nil {
 		return err
 	}
@@ -92,14 +90,12 @@ func (o *owner) decideFirst(ctx context.Context, f *store.First) error {
 // not decide stays.
 func (o *owner) drainInbox(ctx context.Context) error {
 	for {
-		turns := o.turns.of(ctx, o.partition)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case turns <- struct{}{}:
+		giveBack, err := o.turns.take(ctx, o.partition)
+		if err != nil {
+			return err
 		}
 		n, err := o.turn(ctx)
-		<-turns
+		giveBack()
 		if err != nil || n < inboxBatch { // what has come since has said so
 			return err
 		}

@@ -26,8 +26,21 @@ func newTurns(s *store.Store) *turns {
 	return &turns{store: s, byHome: map[string]chan struct{}{}}
 }
 
-// of returns the turns at the master of a partition. Whoever has one puts
-// something into the channel, and takes it out of the same one at the end.
+// take waits for a turn at the master of a partition. Whoever has one gives it back.
+func (t *turns) take(ctx context.Context, p store.Partition) (giveBack func(), err error) {
+	at := t.of(ctx, p)
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case at <- struct{}{}:
+		return func() { <-at }, nil
+	}
+}
+
+// taken is how many have a turn at the master of a partition.
+func (t *turns) taken(ctx context.Context, p store.Partition) int { return len(t.of(ctx, p)) }
+
+// of holds something for each turn that is taken at the master of a partition.
 func (t *turns) of(ctx context.Context, p store.Partition) chan struct{} {
 	home := t.store.Home(ctx, p)
 	t.mu.Lock()
