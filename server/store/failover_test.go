@@ -334,6 +334,45 @@ func TestARetryThatWritesNothingIsNotTakenForReplicated(t *testing.T) {
 	}
 }
 
+// prioritised is the incident after a commit that gives it a priority.
+func prioritised(t *testing.T, s *Store, in *incident.Incident, priority incident.Priority) *incident.Incident {
+	t.Helper()
+	next := *in
+	next.Priority = priority
+	chain, _ := mustCommit(t, s, Commit{Before: in, After: &next})
+	return chain
+}
+
+// learnsLater keeps an instance from learning of a failover until it is let.
+func learnsLater(t *testing.T, s *Store) (learn func()) {
+	t.Helper()
+	s.homes.looking.Lock()
+	learn = sync.OnceFunc(s.homes.looking.Unlock)
+	t.Cleanup(learn)
+	return learn
+}
+
+// orphaned is what an instance did that the replica never got, on top of what
+// another one did that is gone since: the incident as the replica has it.
+func orphaned(t *testing.T) (*redistest.Pair, *Store, *incident.Incident) {
+	t.Helper()
+	p := redistest.StartPair(t)
+	s := openAt(t, p.URL(), withRing)
+	gone, err := Open(t.Context(), Options{URL: p.URL(), Ring: ringInTests})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
+	p.InStep(t)
+	p.Cut()
+	chain := prioritised(t, gone, old, 3)
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	resolve(t, s, chain, base)
+	return p, s, old
+}
+
 // Two instances wrote to one incident what the replica never got, one on top of
 // the other: whichever of them comes first, both are brought back.
 func TestInstancesBringBackWhatBuildsOnEachOther(t *testing.T) {
@@ -345,10 +384,7 @@ func TestInstancesBringBackWhatBuildsOnEachOther(t *testing.T) {
 	p.Cut()
 	chain := old
 	for i := range 6 {
-		s := []*Store{first, second}[i%2]
-		next := *chain
-		next.Priority = incident.Priority(1 + i%3)
-		chain, _ = mustCommit(t, s, Commit{Before: chain, After: &next})
+		chain = prioritised(t, []*Store{first, second}[i%2], chain, incident.Priority(1+i%3))
 	}
 	p.Promote(t)
 	until(t, "both have made good what they know", func() bool {
@@ -373,12 +409,8 @@ func TestNobodyDecidesBeforeOthersHaveWrittenAgain(t *testing.T) {
 	mustCommit(t, second, begin(opened(freshService(t), base), "net")) // so that it knows the old master
 	p.InStep(t)
 	p.Cut()
-	next := *old
-	next.Priority = 3
-	chain, _ := mustCommit(t, first, Commit{Before: old, After: &next})
-	first.homes.looking.Lock() // it learns of the failover after the other
-	learn := sync.OnceFunc(first.homes.looking.Unlock)
-	defer learn()
+	chain := prioritised(t, first, old, 3)
+	learn := learnsLater(t, first)
 	p.Promote(t)
 	other := *old
 	other.Priority = 1
@@ -426,9 +458,7 @@ func TestEventsComeBackInTheirPlaces(t *testing.T) {
 	c := begin(opened(early.Service, base), early.Key)
 	c.Inbox = []string{entries[0].ID}
 	in, _ := mustCommit(t, second, c)
-	first.homes.looking.Lock() // it learns of the failover after the other
-	learn := sync.OnceFunc(first.homes.looking.Unlock)
-	defer learn()
+	learn := learnsLater(t, first)
 	p.Promote(t)
 	until(t, "the later event is back", func() bool { return second.FailoverStats().Restored == 1 })
 	learn()
@@ -449,29 +479,10 @@ func TestEventsComeBackInTheirPlaces(t *testing.T) {
 // one that a failover has lost is not written on the one that began since.
 func TestTwoHistoriesAreNotMixed(t *testing.T) {
 	t.Parallel()
-	p := redistest.StartPair(t)
-	s := openAt(t, p.URL(), withRing)
-	gone, err := Open(t.Context(), Options{URL: p.URL(), Ring: ringInTests})
-	if err != nil {
-		t.Fatal(err)
-	}
-	old, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
-	p.InStep(t)
-	p.Cut()
-	prioritised := func(by *Store, in *incident.Incident, priority incident.Priority) *incident.Incident {
-		next := *in
-		next.Priority = priority
-		chain, _ := mustCommit(t, by, Commit{Before: in, After: &next})
-		return chain
-	}
-	chain := prioritised(gone, old, 3)
-	if err := gone.Close(); err != nil {
-		t.Fatal(err)
-	}
-	resolve(t, s, chain, base)
+	p, s, old := orphaned(t)
 	p.Promote(t)
 	until(t, "the failover is noticed", func() bool { return s.FailoverStats().Failovers == 1 })
-	anew := prioritised(s, old, 1) // as nobody has brought back the one before
+	anew := prioritised(t, s, old, 1) // as nobody has brought back the one before
 	until(t, "the loss is reported", func() bool { return s.FailoverStats().Lost == 1 })
 	if got, err := s.Incident(t.Context(), old.ID); err != nil || got.Revision != anew.Revision || got.Priority != 1 || !got.Open() {
 		t.Errorf("got %+v, %v, want the incident open as it was decided since", got, err)
@@ -483,22 +494,7 @@ func TestTwoHistoriesAreNotMixed(t *testing.T) {
 // will page.
 func TestWhatCannotBeBroughtBackIsReported(t *testing.T) {
 	t.Parallel()
-	p := redistest.StartPair(t)
-	s := openAt(t, p.URL(), withRing)
-	gone, err := Open(t.Context(), Options{URL: p.URL(), Ring: ringInTests})
-	if err != nil {
-		t.Fatal(err)
-	}
-	old, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
-	p.InStep(t)
-	p.Cut()
-	next := *old
-	next.Priority = 3
-	chain, _ := mustCommit(t, gone, Commit{Before: old, After: &next})
-	if err := gone.Close(); err != nil {
-		t.Fatal(err)
-	}
-	resolve(t, s, chain, base)
+	p, s, old := orphaned(t)
 	p.Promote(t)
 	until(t, "the loss is reported", func() bool { return s.FailoverStats().Lost == 1 })
 	if got, err := s.Incident(t.Context(), old.ID); err != nil || got.Revision != old.Revision || !got.Open() {
