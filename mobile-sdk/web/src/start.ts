@@ -27,16 +27,17 @@ export interface StartOptions extends AppOptions {
 export async function start(options: StartOptions = {}): Promise<Client> {
   const texts = { ...english, ...options.texts };
   const app = await App.open(options);
+  const worker = () => registrationOf().catch(() => undefined);
   const taps = new Taps(app, async (tap) => {
     if (tap.card) {
-      await showTap(await registrationOf().catch(() => undefined), tap, texts);
+      await showTap(await worker(), tap, texts);
     }
   });
   const receipts = new Receipts(app);
   const ended = new AbortController();
   app.listen((news) => {
     if (news.type === "tap" && isPending(news.tap) && news.tap.problem) {
-      void registrationOf().then((registration) => registration && registerSync(registration)); // the page may be gone when the network is back
+      void worker().then((registration) => registration && registerSync(registration)); // the page may be gone when the network is back
     }
   });
   const hurry = () => {

@@ -246,17 +246,17 @@ export class Taps {
   async tap(wish: Wish): Promise<Tap> {
     const fresh = newTap(wish, crypto.randomUUID(), this.app.clock.local(), this.app.session?.device);
     const key = keyOf(fresh);
-    const first = (old: unknown) => isPending(old as Tap) && (old as Tap).device === fresh.device;
-    const merge = (old: unknown): Tap => (old !== undefined && first(old) ? (old as Tap) : fresh);
+    const merge = (old?: Tap): Tap => (old && isPending(old) && old.device === fresh.device ? old : fresh);
     const held = this.unstored.get(key);
     if (held && !isPending(held)) {
       this.unstored.delete(key);
     }
-    let tap = this.unstored.has(key) ? undefined : await this.app.keep(this.app.store.change("taps", key, merge));
+    const storing = () => this.app.keep(this.app.store.change("taps", key, (old) => merge(old as Tap | undefined)));
+    let tap = this.unstored.has(key) ? undefined : await storing();
     if (tap) {
       this.known.set(key, tap);
     } else {
-      tap = { ...merge(this.unstored.get(key)), stored: false };
+      tap = { ...merge(this.unstored.get(key)), stored: false }; // a double tap may have put the first there meanwhile
       this.unstored.set(key, tap);
     }
     this.app.tell({ type: "tap", tap });
