@@ -40,6 +40,15 @@ const toldDone = () =>
     40_000,
   );
 
+/** Ann is paged, and acknowledges in the app while the line is down; resolves with the incident once it was tried. */
+const tapOffLine = async () => {
+  const { incident } = await w.ann.paged();
+  await w.sandbox.line({ mode: "down" });
+  await tapInApp(incident);
+  await until(() => calls(incident).length >= 1, told);
+  return incident;
+};
+
 describe("a tap while the line is bad", () => {
   test("is done once the network is back, and not said to be before", async () => {
     const { ann, sandbox } = w;
@@ -103,10 +112,7 @@ describe("a tap that waits", () => {
     ["back", -3_600_000],
   ])("is neither lost nor held up when the clock is set %s", async (_, skew) => {
     const { ann, sandbox } = w;
-    const { incident } = await ann.paged();
-    await sandbox.line({ mode: "down" });
-    await tapInApp(incident);
-    await until(() => calls(incident).length >= 1, told);
+    const incident = await tapOffLine();
     await ann.page.evaluate((skew) => {
       Object.assign(client.app.clock, { read: () => Date.now() + skew });
     }, skew);
@@ -117,11 +123,8 @@ describe("a tap that waits", () => {
   });
 
   test("is not given up while another page or the worker has a call of it under way", async () => {
-    const { ann, sandbox } = w;
-    const { incident } = await ann.paged();
-    await sandbox.line({ mode: "down" });
-    await tapInApp(incident);
-    await until(() => calls(incident).length >= 1, told);
+    const { ann } = w;
+    const incident = await tapOffLine();
     await ann.page.evaluate(async (key) => {
       const { locks } = navigator;
       const ask = locks.request.bind(locks) as (name: string, ...more: unknown[]) => Promise<unknown>;
@@ -204,10 +207,7 @@ describe("a storage that does not answer", () => {
 
   test("refuses no tap of whom it does not know to be signed in", async () => {
     const { ann, sandbox } = w;
-    const { incident } = await ann.paged();
-    await sandbox.line({ mode: "down" });
-    await tapInApp(incident);
-    await until(() => calls(incident).length >= 1, told);
+    const incident = await tapOffLine();
     await ann.page.evaluate(() => Object.assign(client.app, { current: undefined, unread: true }));
     await sandbox.line({ mode: "up" });
     await ann.page.evaluate(() => void client.taps.hurry());
