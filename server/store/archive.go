@@ -128,19 +128,8 @@ func (s *Store) pack(ctx context.Context, r Record, zone func(roster.UserID) str
 	if ok, err := s.guardAlerts(ctx, plan, p, r); !ok || err != nil {
 		return false, err
 	}
-	for _, dv := range r.Deliveries {
-		raw, _, ok := parseDelivery(dv.ID)
-		if !ok {
-			continue
-		}
-		stored, err := s.rdb.HGet(ctx, deliveriesKey(p, d), string(raw)).Bytes()
-		if err != nil {
-			return false, failed(err, "read delivery %s", dv.ID)
-		}
-		if now, err := openDelivery(dv.ID, stored); err != nil || now != dv {
-			return false, err // it has just changed: read all again
-		}
-		plan.guard(ErrRevisionMoved, "field", deliveriesKey(p, d), raw, stored)
+	if ok, err := s.guardDeliveries(ctx, plan, p, r); !ok || err != nil {
+		return false, err
 	}
 	pre := prefix{
 		Revision: in.Revision + 1, Generation: in.Generation, Status: uint8(in.Status),
@@ -178,6 +167,38 @@ func (s *Store) guardAlerts(ctx context.Context, plan *plan, p Partition, r Reco
 	return true, nil
 }
 
+// guardDeliveries is guardAlerts for the records of deliveries, and none has come
+// to them.
+func (s *Store) guardDeliveries(ctx context.Context, plan *plan, p Partition, r Record) (bool, error) {
+	key := deliveriesKey(p, IncidentDoc(r.Incident.ID))
+	plan.guard(ErrRevisionMoved, "fields", key, len(r.Deliveries), "")
+	var fields []string
+	var read []incident.Delivery
+	for _, dv := range r.Deliveries {
+		if raw, _, ok := parseDelivery(dv.ID); ok { // else what no version has written: nobody changes it
+			fields, read = append(fields, string(raw)), append(read, dv)
+		}
+	}
+	if len(fields) == 0 {
+		return true, nil
+	}
+	stored, err := s.rdb.HMGet(ctx, key, fields...).Result()
+	if err != nil {
+		return false, failed(err, "read the deliveries of incident %s", r.Incident.ID)
+	}
+	for i, field := range fields {
+		raw, there := stored[i].(string)
+		if !there {
+			return false, nil // somebody has just archived it
+		}
+		if now, err := openDelivery(read[i].ID, []byte(raw)); err != nil || now != read[i] {
+			return false, err // it has just changed: read all again
+		}
+		plan.guard(ErrRevisionMoved, "field", key, field, raw)
+	}
+	return true, nil
+}
+
 // plain carries out a plan that is no decision: true when it was committed,
 // false when a guard missed.
 func (s *Store) plain(ctx context.Context, plan *plan, wake Wake) (bool, error) {
@@ -209,17 +230,18 @@ func (s *Store) commitArchived(ctx context.Context, d *draft) Result {
 }
 
 // mergeArchived changes a delivery inside an archive. done is false when the
-// incident is not archived.
+// incident is there and is not archived.
 func (s *Store) mergeArchived(
 	ctx context.Context, id incident.ID, delivery string, change func(old incident.Delivery, found bool) (incident.Delivery, bool),
 ) (done bool, dv incident.Delivery, changed bool, err error) {
 	for range 8 {
 		_, a, err := s.load(ctx, id)
-		if fault.KindOf(err) == fault.NotFound || (a == nil && err == nil) {
-			return false, dv, false, nil
+		if fault.KindOf(err) == fault.NotFound {
+			_, _ = change(dv, false) // nothing is put beside what is gone
+			return true, dv, false, nil
 		}
-		if err != nil {
-			return true, dv, false, err
+		if a == nil || err != nil {
+			return err != nil, dv, false, err
 		}
 		i := slices.IndexFunc(a.deliveries, func(x incident.Delivery) bool { return x.ID == delivery })
 		if i < 0 {

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,106 @@ func TestArchivedIncidentIsReadAndChangedAsEver(t *testing.T) {
 	}
 	if err := s.Archive(ctx, in.ID, zoneOf); !isFault(err, ErrNotClosed) {
 		t.Errorf("archive an open one: got %v, want %v", err, ErrNotClosed)
+	}
+}
+
+// A card is taken back after the incident has been archived, or has gone: it goes
+// out, and nothing is left beside the archive, whoever says what of it and when.
+func TestSendsOfAnArchivedIncident(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, redistest.Start(t).URL())
+	ctx := t.Context()
+	in := closedIncident(t, s, nil, nil)
+	known, late := sendTo(t, in.ID, in.Generation, "iphone"), sendTo(t, in.ID, in.Generation, "ipad")
+	if err := s.Archive(ctx, in.ID, zoneOf); err != nil {
+		t.Fatal(err)
+	}
+	gone := sendTo(t, NewIncidentID(PartitionOf(string(in.Service)), base), 1, "iphone")
+	sends := []Send{known, late, gone}
+	for i := range sends {
+		sends[i].Unguarded = true
+	}
+	begun, errs := s.BeginSend(ctx, base.Add(time.Hour), sends)
+	if errs != nil || !slices.Equal(begun, []Begun{BegunGo, BegunGo, BegunGo}) {
+		t.Fatalf("begin: got %v, %v, want all to go", begun, errs)
+	}
+	for i := range sends {
+		sends[i].Delivery.State, sends[i].Delivery.Accepted = incident.DeliveryAccepted, base.Add(time.Hour)
+	}
+	if errs := s.EndSends(ctx, sends); errs != nil {
+		t.Errorf("end: got %v", errs)
+	}
+	for _, send := range sends {
+		if err := s.RecordDelivery(ctx, send.Doc, send.Delivery); err != nil {
+			t.Errorf("record: got %v", err)
+		}
+		r := Receipt{Delivery: send.Delivery.ID, State: incident.DeliveryReceived, At: base.Add(2 * time.Hour)}
+		want := ReceiptUnknown
+		if send.Delivery.ID == known.Delivery.ID {
+			want = ReceiptApplied
+		}
+		if got, err := s.Receipt(ctx, r); err != nil || got.Verdict != want {
+			t.Errorf("receipt of %s for %s: got %v, %v, want %v", send.Delivery.Device, send.Doc, got.Verdict, err, want)
+		}
+		p, _ := send.Doc.Partition()
+		if n := s.rdb.Exists(ctx, deliveriesKey(p, send.Doc)).Val(); n != 0 {
+			t.Errorf("records are left beside %s", send.Doc)
+		}
+	}
+	r, err := s.Record(ctx, in.ID)
+	if err != nil || len(r.Deliveries) != 1 || r.Deliveries[0].State != incident.DeliveryReceived || r.Deliveries[0].Accepted.IsZero() {
+		t.Errorf("the archive: got %+v, %v, want one delivery, accepted and received", r.Deliveries, err)
+	}
+}
+
+// What is begun while an archive is being made is not left out of it.
+func TestASendBeginsWhileItsIncidentIsArchived(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	ctx := t.Context()
+	in := closedIncident(t, s, nil, nil)
+	read, err := s.Record(ctx, in.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := sendTo(t, in.ID, in.Generation, "ipad")
+	late.Unguarded = true
+	if begun, errs := s.BeginSend(ctx, base, []Send{late}); errs != nil || begun[0] != BegunGo {
+		t.Fatalf("begin: got %v, %v", begun, errs)
+	}
+	if done, err := s.pack(ctx, read, zoneOf); done || err != nil {
+		t.Fatalf("an archive of what was read before: got %v, %v, want it refused", done, err)
+	}
+	if err := s.Archive(ctx, in.ID, zoneOf); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.Record(ctx, in.ID); err != nil || !r.Archived || len(r.Deliveries) != 2 {
+		t.Errorf("got %+v, %v, want an archive with both", r.Deliveries, err)
+	}
+}
+
+// What is recorded while an archive is being made is not put beside it.
+func TestADeliveryIsRecordedWhileItsIncidentIsArchived(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	ctx := t.Context()
+	in := closedIncident(t, s, nil, nil)
+	late := sendTo(t, in.ID, in.Generation, "ipad")
+	raw, p, err := recordPlace(late.Doc, late.Delivery.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, changed, err := s.mergeDelivery(ctx, p, late.Doc, raw, func(incident.Delivery, bool) (incident.Delivery, bool) {
+		if err := s.Archive(ctx, in.ID, zoneOf); err != nil {
+			t.Error(err)
+		}
+		return late.Delivery, true
+	})
+	if changed || err != nil {
+		t.Errorf("got changed %v, %v, want nothing changed", changed, err)
+	}
+	if n := s.rdb.Exists(ctx, deliveriesKey(p, late.Doc)).Val(); n != 0 {
+		t.Error("records are left beside the archive")
 	}
 }
 

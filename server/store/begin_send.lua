@@ -2,8 +2,11 @@
 -- Begins pages: the last look before a provider is called. An acknowledgement
 -- that was committed before this script lets none of the incident's pages go.
 --
+-- An incident that is archived, or gone, has no records of deliveries beside it:
+-- what still goes out for it, such as a card that is taken back, is not written.
+--
 -- KEYS[1..]  three for each page:
---            string  the document, whose prefix has the generation; unguarded pages do not look
+--            string  the document, whose prefix has the generation, and whether it is archived
 --            hash    the deliveries of the document
 --            string  leads from the delivery to the document
 -- ARGV[1]    now, Unix milliseconds
@@ -22,8 +25,13 @@ local arg = 6
 for k = 1, #KEYS, 3 do
   local generation, field, record, name, expire = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
   arg = arg + 5
-  local verdict = 1
-  if generation ~= '' and redis.call('GETRANGE', KEYS[k], 10, 15) ~= generation then
+  local verdict, kept = 1, true
+  local about = '' -- generation (6), status (1), schema (2), encoding (1)
+  if expire ~= '1' then
+    about = redis.call('GETRANGE', KEYS[k], 10, 19)
+    kept = string.sub(about, 10) == 'P'
+  end
+  if generation ~= '' and string.sub(about, 1, 6) ~= generation then
     verdict = 2
   else
     local old = redis.call('HGET', KEYS[k + 1], field)
@@ -35,7 +43,7 @@ for k = 1, #KEYS, 3 do
       end
     end
   end
-  if verdict == 1 then
+  if verdict == 1 and kept then
     redis.call('HSET', KEYS[k + 1], field, record)
     redis.call('SET', KEYS[k + 2], name, 'EX', keep)
     if expire == '1' then

@@ -15,6 +15,7 @@
 --                      b = "Z": may be archived; else an archived one answers 3
 --      rec     hash    the same of the record in field b, without the archive
 --      field   hash    field a is b; "" = it is not there
+--      fields  hash    has so many fields: a
 --      entry   stream  has the entry a
 --      absent  any     is not there
 --      exists  any     is there
@@ -82,6 +83,9 @@ local function miss(k, kind, key, a, b, nonce)
   elseif kind == 'field' then
     reply = call('HGET', key, a)
     holds = (reply or '') == b
+  elseif kind == 'fields' then
+    reply = call('HLEN', key)
+    holds = reply == tonumber(a)
   elseif kind == 'take' then
     reply = call('XDEL', key, a)
     holds = reply == 1

@@ -76,7 +76,9 @@ func fieldID(field string) string {
 }
 
 // RecordDelivery merges what became of deliveries into their records: states
-// never go back, and the first instant of each stays.
+// never go back, and the first instant of each stays. Of an incident that is
+// archived only what is in the archive changes, and of one that is gone nothing is
+// recorded.
 func (s *Store) RecordDelivery(ctx context.Context, d Doc, news ...incident.Delivery) error {
 	defer s.around("record delivery")()
 	p, err := d.Partition()
@@ -109,6 +111,10 @@ func (s *Store) mergeDelivery(
 	ctx context.Context, p Partition, d Doc, raw []byte, change func(old incident.Delivery, found bool) (incident.Delivery, bool),
 ) (incident.Delivery, bool, error) {
 	key, id := deliveriesKey(p, d), fieldID(string(raw))
+	keep := ""
+	if d.Person != "" { // nothing archives these
+		keep = strconv.Itoa(int(deliveryKept.Seconds()))
+	}
 	for range 16 {
 		var record *redis.StringCmd
 		err := s.trips.alone(ctx, func(pipe redis.Pipeliner) { record = pipe.HGet(ctx, key, string(raw)) })
@@ -134,11 +140,11 @@ func (s *Store) mergeDelivery(
 		if !changed {
 			return old, false, nil
 		}
-		written, err := s.run(ctx, receiptScript, []string{key}, raw, before, sealDelivery(now, s.form(), nonce)).Int64Slice()
+		written, err := s.run(ctx, receiptScript, []string{docKey(p, d), key}, raw, before, sealDelivery(now, s.form(), nonce), keep).Int()
 		if err != nil {
 			return old, false, err
 		}
-		if len(written) == 1 && written[0] == 1 {
+		if written == 1 {
 			return now, true, nil
 		}
 	}

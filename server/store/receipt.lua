@@ -1,19 +1,23 @@
 #!lua flags=allow-oom
--- Replaces delivery records that are still what they were when read. How two
+-- Replaces a delivery's record that is still what it was when read. How two
 -- states merge is a rule, and rules are not written here.
 --
--- KEYS[i]         hash  the deliveries of a document
--- ARGV[3i-2..3i]  field, the record that was read ("" = none), the record to write
+-- KEYS[1]  string  the document of the delivery
+-- KEYS[2]  hash    its deliveries
+-- ARGV     field; the record that was read ("" = none); the record to write;
+--          seconds that the hash is kept when nothing archives it, else "": the
+--          document is an incident, and none is put beside its archive
 --
--- Returns for each: 1 written, 0 somebody else was faster.
-local results = {}
-for i = 1, #KEYS do
-  local field, old, new = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
-  if (redis.call('HGET', KEYS[i], field) or '') == old then
-    redis.call('HSET', KEYS[i], field, new)
-    results[i] = 1
-  else
-    results[i] = 0
-  end
+-- Returns 1 written, 0 somebody else was faster.
+local field, old, new, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if (redis.call('HGET', KEYS[2], field) or '') ~= old then
+  return 0
 end
-return results
+if old == '' and keep == '' and redis.call('GETRANGE', KEYS[1], 19, 19) ~= 'P' then
+  return 0
+end
+redis.call('HSET', KEYS[2], field, new)
+if keep ~= '' then
+  redis.call('EXPIRE', KEYS[2], keep)
+end
+return 1
