@@ -97,6 +97,7 @@ type dispatch struct {
 type leg struct {
 	d        *dispatch
 	delivery incident.Delivery
+	nonce    string // of its attempts
 	phone    Phone
 	sends    []store.Send           // the records that begin with the first attempt
 	begun    bool                   // we have begun it
@@ -193,7 +194,7 @@ func (d *dispatch) leg(way string) (*leg, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &leg{d: d, delivery: incident.Delivery{
+	return &leg{d: d, nonce: store.NewNonce(), delivery: incident.Delivery{
 		ID: id, Work: e.work, User: e.user.ID, Method: e.method.ID, Kind: e.method.Kind, Page: e.page,
 		Urgency: e.urgency, Deadline: e.deadline, Queued: e.at,
 	}}, nil
@@ -210,7 +211,7 @@ func (l *leg) begin(ctx context.Context, number int) error {
 	}
 	dv := l.delivery
 	dv.State, dv.Attempted, dv.Attempts = incident.DeliveryAttempted, now, number
-	lead := store.Send{Doc: e.doc, Generation: e.generation, Unguarded: e.unguarded, Delivery: dv}
+	lead := store.Send{Doc: e.doc, Generation: e.generation, Unguarded: e.unguarded, Delivery: dv, Nonce: l.nonce}
 	begun, err := l.d.n.lastLook(ctx, lead)
 	if err != nil {
 		return err
@@ -220,9 +221,7 @@ func (l *leg) begin(ctx context.Context, number int) error {
 	case store.BegunStale:
 		return push.ErrNotNeeded
 	case store.BegunInFlight:
-		if !l.begun {
-			return errInFlight
-		}
+		return errInFlight
 	case store.BegunEnded:
 		_, was, found, err := l.d.n.o.Ledger.Delivery(ctx, dv.ID)
 		if err != nil {
@@ -259,7 +258,7 @@ func (l *leg) beginWith(ctx context.Context, dv incident.Delivery, now time.Time
 			return
 		}
 		sends[i].Delivery = dv
-		sends[i].Delivery.ID = id
+		sends[i].Delivery.ID, sends[i].Nonce = id, l.nonce
 	}
 	begun, errs := l.d.n.o.Ledger.BeginSend(ctx, now, sends)
 	if err := errors.Join(errs...); err != nil {

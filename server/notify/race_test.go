@@ -1,12 +1,16 @@
 package notify
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/tocsin-oncall/tocsin/push"
 	"github.com/tocsin-oncall/tocsin/server/auth"
+	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/roster"
 	"github.com/tocsin-oncall/tocsin/server/store"
@@ -45,6 +49,40 @@ func TestDeathBetweenTheLastLookAndTheRecord(t *testing.T) {
 	}
 	if got := r.push.sent(push.KindPage); len(got) != 1 || got[0].Message.DeliveryID != id {
 		t.Errorf("pages = %d, want one, under the id that it had", len(got))
+	}
+}
+
+// deaf hears the first answer of the store to a page that begins only as an error.
+type deaf struct {
+	Ledger
+
+	asked atomic.Int64
+}
+
+func (l *deaf) BeginSend(ctx context.Context, now time.Time, sends []store.Send) ([]store.Begun, []error) {
+	begun, errs := l.Ledger.BeginSend(ctx, now, sends)
+	if l.asked.Add(1) == 1 {
+		return make([]store.Begun, len(sends)), slices.Repeat([]error{fault.New(fault.Unavailable, "STORE_TIMEOUT", "no answer")}, len(sends))
+	}
+	return begun, errs
+}
+
+// Who has not heard whether his page began sends it, without waiting for the end
+// of what he has begun himself.
+func TestTheAnswerToTheLastLookIsLost(t *testing.T) {
+	r := newRig(t)
+	r.dir.only("iphone")
+	l := &deaf{Ledger: r.store}
+	n := New(Options{Ledger: l, Directory: r.dir, Push: r.push, Signer: auth.NewSigner(r.ring), Now: r.now, RetryBase: time.Millisecond})
+	t.Cleanup(n.Close)
+	in, work := r.trigger("Disk full", page("ann", roster.PushAll))
+	r.see(n, work[0]) // the clock stands still
+	if got := r.push.sent(push.KindPage); len(got) != 1 || l.asked.Load() != 2 {
+		t.Errorf("pages = %d after %d looks, want one after two", len(got), l.asked.Load())
+	}
+	list, err := r.store.Deliveries(t.Context(), store.IncidentDoc(in.ID))
+	if err != nil || len(list) != 1 || list[0].State != incident.DeliveryAccepted || list[0].Attempts != 2 {
+		t.Errorf("deliveries = %+v, %v, want one, accepted at the second attempt", list, err)
 	}
 }
 

@@ -11,17 +11,17 @@
 --            string  leads from the delivery to the document
 -- ARGV[1]    now, Unix milliseconds
 -- ARGV[2]    milliseconds after which a send whose outcome is unknown is done again
--- ARGV[3]    nonce of this call: a retried call finds its own attempts
--- ARGV[4]    seconds that a delivery can be found by its id
--- ARGV[5]    first state that is final
--- ARGV[6..]  five for each page: generation (six digits) or "" = unguarded; field of the delivery;
+-- ARGV[3]    seconds that a delivery can be found by its id
+-- ARGV[4]    first state that is final
+-- ARGV[5..]  five for each page: generation (six digits) or "" = unguarded; field of the delivery;
 --            its record, prefix included; name of the document; 1 = keep the hash for that long only
 --
--- A record begins with its state (2), the attempt (13, Unix milliseconds) and the nonce (8).
+-- A record begins with its state (2), the attempt (13, Unix milliseconds) and the nonce
+-- of who makes it (8): whoever asks again finds his own attempts.
 -- Returns for each page: 1 go, 2 the incident moved on, 3 being sent by somebody, 4 has its end.
-local now, redo, nonce, keep, final = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
+local now, redo, keep, final = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local results = {}
-local arg = 6
+local arg = 5
 for k = 1, #KEYS, 3 do
   local generation, field, record, name, expire = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
   arg = arg + 5
@@ -38,7 +38,7 @@ for k = 1, #KEYS, 3 do
     if old then
       if tonumber(string.sub(old, 1, 2)) >= final then
         verdict = 4
-      elseif string.sub(old, 16, 23) ~= nonce and now - tonumber(string.sub(old, 3, 15)) < redo then
+      elseif string.sub(old, 16, 23) ~= string.sub(record, 16, 23) and now - tonumber(string.sub(old, 3, 15)) < redo then
         verdict = 3
       end
     end

@@ -83,6 +83,27 @@ func TestBeginSend(t *testing.T) {
 	}
 }
 
+// Who has not heard the answer asks again, and is not in his own way; everybody
+// else is held off.
+func TestBeginSendAgain(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	in, _ := mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
+	mine := sendTo(t, in.ID, in.Generation, "iphone")
+	mine.Nonce = NewNonce()
+	other := mine
+	other.Nonce = NewNonce()
+	for i, c := range []struct {
+		send Send
+		want Begun
+	}{{mine, BegunGo}, {mine, BegunGo}, {other, BegunInFlight}} {
+		got, errs := s.BeginSend(t.Context(), base.Add(time.Duration(i)*time.Second), []Send{c.send})
+		if errs != nil || got[0] != c.want {
+			t.Errorf("call %d: got %v, %v, want %v", i, got, errs, c.want)
+		}
+	}
+}
+
 func TestBeginSendSpreadsOverPartitions(t *testing.T) {
 	t.Parallel()
 	s := shared(t)

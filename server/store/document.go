@@ -42,8 +42,8 @@ type prefix struct {
 	Nonce      string
 }
 
-// newNonce returns eight characters that no other write has.
-func newNonce() string {
+// NewNonce returns eight characters that no other write has.
+func NewNonce() string {
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return base64.RawURLEncoding.EncodeToString(b[:])

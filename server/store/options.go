@@ -88,7 +88,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now //nolint:forbidigo // stamps dead letters and measures the reference clock; decisions get theirs
 	}
 	if o.Instance == "" {
-		o.Instance = newNonce()
+		o.Instance = NewNonce()
 	}
 	return o
 }

@@ -26,7 +26,7 @@ type plan struct {
 	proof   *proof // how to see later that it was carried out; nil: nobody asks
 }
 
-func newPlan() *plan { return &plan{nonce: newNonce()} }
+func newPlan() *plan { return &plan{nonce: NewNonce()} }
 
 // key returns the index of a key in KEYS, from 1.
 func (p *plan) key(k string) int {

@@ -20,6 +20,9 @@ type Send struct {
 	Unguarded  bool   // goes out whatever the incident's generation: a replacement card, a notice
 	// Delivery is the record to write: its ID made by [DeliveryID], Attempted now.
 	Delivery incident.Delivery
+	// Nonce is of who sends it ([NewNonce]), the same at every attempt: who has not
+	// heard whether an attempt began is not in his own way. "": of this call.
+	Nonce string
 }
 
 // Begun says whether a page may go.
@@ -41,14 +44,17 @@ const (
 // of a cluster that is out says nothing of the sends of the others.
 func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]Begun, []error) {
 	defer s.around("begin send")()
-	nonce := newNonce()
 	e := newErrand(beginSendScript, len(sends),
-		ms(now), redoAfter.Milliseconds(), nonce, int(deliveryKept.Seconds()), int(incident.DeliveryAccepted))
+		ms(now), redoAfter.Milliseconds(), int(deliveryKept.Seconds()), int(incident.DeliveryAccepted))
 	for i, send := range sends {
 		raw, p, err := recordPlace(send.Doc, send.Delivery.ID)
 		if err != nil {
 			e.errs[i] = err
 			continue
+		}
+		nonce := send.Nonce
+		if nonce == "" {
+			nonce = NewNonce()
 		}
 		generation, expire := generationText(send.Generation), 0
 		if send.Unguarded || send.Doc.Person != "" {
