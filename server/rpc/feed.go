@@ -17,11 +17,13 @@ import (
 type feed struct {
 	store *store.Store
 	shape func() shaper
+	now   func() time.Time
 	log   *slog.Logger
 	wake  chan struct{}
 
 	mu       sync.Mutex
 	at       *store.Cursor // how far it has been read; nil before the first reading
+	whole    time.Time     // when all of it was last read
 	begun    uint64        // readings
 	watchers map[*watcher]bool
 }
@@ -61,9 +63,9 @@ const (
 	joinWait  = 5 * time.Second
 )
 
-func newFeed(s *store.Store, shape func() shaper, log *slog.Logger) *feed {
+func newFeed(s *store.Store, shape func() shaper, now func() time.Time, log *slog.Logger) *feed {
 	return &feed{
-		store: s, shape: shape, log: log, wake: make(chan struct{}, 1), watchers: map[*watcher]bool{},
+		store: s, shape: shape, now: now, log: log, wake: make(chan struct{}, 1), watchers: map[*watcher]bool{},
 	}
 }
 
@@ -72,11 +74,17 @@ func (f *feed) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { f.listen(ctx) })
+	well := true
 	for ctx.Err() == nil {
 		err := f.step(ctx)
-		if err != nil && ctx.Err() == nil {
-			f.log.WarnContext(ctx, "feed not readable", slog.Any("err", err))
+		switch was := well; { // every wake would say it again
+		case ctx.Err() != nil:
+		case err != nil && was:
+			f.log.WarnContext(ctx, "feed not readable, or not all of it: who watches hears less", slog.Any("err", err))
+		case err == nil && !was:
+			f.log.InfoContext(ctx, "feed readable again")
 		}
+		well = err == nil
 		t := time.NewTimer(feedPoll)
 		select {
 		case <-ctx.Done():
@@ -121,17 +129,39 @@ func (f *feed) step(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		if err := f.fill(ctx, r); errors.Is(err, store.ErrCursorOld) { // out for a day: each watcher finds out by himself
+		began := f.now()
+		err := f.fill(ctx, r)
+		switch {
+		case errors.Is(err, store.ErrCursorOld): // out for a day: each watcher finds out by himself
 			f.cutAll()
 			continue
-		} else if err != nil {
+		case r.to == nil:
 			return err
 		}
 		f.hand(r)
+		if err != nil {
+			return err // of some partitions, which are read again
+		}
+		f.readAt(began)
 		if len(r.changes) == 0 {
 			return nil
 		}
 	}
+}
+
+// readAt notes that all that had happened by then has been handed out.
+func (f *feed) readAt(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.whole = now
+}
+
+// heard reports whether all that happened until a heartbeat ago has been handed
+// out, so that silence means that nothing did.
+func (f *feed) heard() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now().Sub(f.whole) <= heartbeatEvery
 }
 
 // next begins a reading, if somebody watches. Whoever comes when nobody does
@@ -148,28 +178,29 @@ func (f *feed) next() (*reading, bool) {
 }
 
 // fill reads what is behind the reading's beginning; the first one finds the end
-// of the feeds.
+// of the feeds. Where the reading has an end, the error is that of some partitions.
 func (f *feed) fill(ctx context.Context, r *reading) (err error) {
 	if r.from == nil {
 		r.to, err = f.store.FeedTail(ctx)
 		return err
 	}
-	if r.changes, r.to, err = f.read(ctx, r.from); err != nil {
-		return err
-	}
-	if len(r.changes) == 0 {
+	r.changes, r.to, err = f.read(ctx, r.from)
+	switch {
+	case r.to == nil:
+	case len(r.changes) == 0:
 		r.to = r.from // the same one: who stands there goes on sharing it
-		return nil
+	default:
+		r.told = tell(f.shape(), r.from, r.changes)
 	}
-	r.told = tell(f.shape(), r.from, r.changes)
-	return nil
+	return err
 }
 
-// read returns the changes behind a cursor, each with its incident of now.
+// read returns the changes behind a cursor, each with its incident of now, and the
+// cursor behind them. With a cursor beside it the error is that of some partitions.
 func (f *feed) read(ctx context.Context, at *store.Cursor) ([]changed, *store.Cursor, error) {
-	entries, next, err := f.store.FeedAll(ctx, at, feedChunk)
-	if err != nil || len(entries) == 0 {
-		return nil, next, err
+	entries, next, out := f.store.FeedAll(ctx, at, feedChunk)
+	if len(entries) == 0 {
+		return nil, next, out
 	}
 	var ids []incident.ID
 	index := map[incident.ID]int{}
@@ -187,7 +218,7 @@ func (f *feed) read(ctx context.Context, at *store.Cursor) ([]changed, *store.Cu
 	for i, e := range entries {
 		changes[i] = changed{FeedEntry: e, incident: found[index[e.Incident]]}
 	}
-	return changes, next, nil
+	return changes, next, out
 }
 
 // hand gives a reading to every watcher, and has those begin behind it who had

@@ -1,11 +1,16 @@
 package rpc
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
@@ -126,11 +131,63 @@ func TestEncodedOnce(t *testing.T) {
 	}
 }
 
+// line is a stream that keeps what was sent.
+type line struct {
+	grpc.ServerStreamingServer[pb.WatchIncidentsResponse]
+
+	sent chan *pb.WatchIncidentsResponse
+}
+
+func (l *line) Send(m *pb.WatchIncidentsResponse) error {
+	l.sent <- m
+	return nil
+}
+
+// TestAHeartbeatSaysThatNothingHappened: none is sent while that is not known.
+func TestAHeartbeatSaysThatNothingHappened(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFeed(nil, nil, time.Now, slog.New(slog.DiscardHandler))
+		l := &line{sent: make(chan *pb.WatchIncidentsResponse, 9)}
+		w := &watch{
+			incidents: &incidents{Server: &Server{c: Config{Now: time.Now}, feed: f}},
+			stream:    l, at: cursorAt(1),
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- w.follow(ctx, f.enter()) }()
+		f.readAt(time.Now())
+		for _, c := range []struct {
+			how  string
+			want int
+			then func()
+		}{
+			{"the feed was read when the stream began", 1, func() {}},
+			{"the feed has not been read since", 0, func() { f.readAt(time.Now()) }},
+			{"the feed was read at the last heartbeat", 1, func() {}},
+		} {
+			<-time.After(heartbeatEvery) // the bubble has a clock of its own
+			synctest.Wait()
+			if got := len(l.sent); got != c.want {
+				t.Errorf("%s: %d heartbeats, want %d", c.how, got, c.want)
+			}
+			for range len(l.sent) {
+				<-l.sent
+			}
+			c.then()
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("the stream ended with %v", err)
+		}
+	})
+}
+
 // TestWhoComesDuringAReading begins with the next: what had happened before he
 // came is not new to him.
 func TestWhoComesDuringAReading(t *testing.T) {
 	t.Parallel()
-	f := newFeed(nil, nil, slog.New(slog.DiscardHandler))
+	f := newFeed(nil, nil, time.Now, slog.New(slog.DiscardHandler))
 	if _, ok := f.next(); ok {
 		t.Fatal("it is read for nobody")
 	}

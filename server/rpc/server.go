@@ -91,7 +91,7 @@ func New(c Config) (*Server, error) {
 		codes:        newLimiter(Limits{PerSecond: 10 * codesAnHour / 3600.0, Burst: 10 * codesAnHour}),
 		drainContext: func() context.Context { return ended }, draining: ended.Done(), drain: drain,
 	}
-	s.feed = newFeed(c.Store, s.shape, c.Log)
+	s.feed = newFeed(c.Store, s.shape, c.Now, c.Log)
 	return s, nil
 }
 

@@ -123,7 +123,9 @@ func (w *watch) catchUp(ctx context.Context, joined *store.Cursor) error {
 	}
 }
 
-// follow sends what comes in, and a heartbeat after every silence.
+// follow sends what comes in, and a heartbeat after every silence. A heartbeat says
+// that nothing happened: while that is not known none is sent, and the caller
+// takes the line for dead, as it is.
 func (w *watch) follow(ctx context.Context, live *watcher) error {
 	silence := time.NewTimer(heartbeatEvery)
 	defer silence.Stop()
@@ -136,8 +138,10 @@ func (w *watch) follow(ctx context.Context, live *watcher) error {
 		case <-live.cut:
 			return errSlow
 		case <-silence.C:
-			if err := w.beat(); err != nil {
-				return err
+			if w.feed.heard() {
+				if err := w.beat(); err != nil {
+					return err
+				}
 			}
 			silence.Reset(heartbeatEvery)
 		case r := <-live.queue:

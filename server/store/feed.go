@@ -174,7 +174,7 @@ func (s *Store) Feed(ctx context.Context, p Partition, after Position, n int) ([
 	c[p] = after
 	lists, err := s.feeds(ctx, c, n, p)
 	if err != nil {
-		return nil, err
+		return nil, err // of the only one
 	}
 	return lists[0], nil
 }
@@ -182,9 +182,13 @@ func (s *Store) Feed(ctx context.Context, p Partition, after Position, n int) ([
 // FeedAll returns what changed behind the cursor in all partitions, at most n
 // entries of each, and the cursor behind them. Entries of one partition are in
 // order; those of different ones have none.
+//
+// A master of a cluster that is out says nothing of the others: the error is that
+// of its partitions, whose cursors stay where they are, and what the others had
+// comes beside it. Where the cursor is nil nothing was read.
 func (s *Store) FeedAll(ctx context.Context, after *Cursor, n int) ([]FeedEntry, *Cursor, error) {
 	lists, err := s.feeds(ctx, after, n, All()...)
-	if err != nil {
+	if lists == nil {
 		return nil, nil, err
 	}
 	next := *after
@@ -195,45 +199,80 @@ func (s *Store) FeedAll(ctx context.Context, after *Cursor, n int) ([]FeedEntry,
 		}
 		entries = append(entries, list...)
 	}
-	return entries, &next, nil
+	return entries, &next, err
 }
 
-func (s *Store) feeds(ctx context.Context, after *Cursor, n int, parts ...Partition) ([][]FeedEntry, error) {
-	pipe := s.rdb.Pipeline()
-	cmds := make([]*redis.XMessageSliceCmd, len(parts))
-	lows := make([]*redis.StringCmd, len(parts))
-	for i, p := range parts {
-		cmds[i] = pipe.XRangeN(ctx, feedKey(p), "("+after[p].String(), "+", int64(n))
-		lows[i] = pipe.HGet(ctx, metaKey(p), "low:feed") // behind the range: a trim in between shows
+// feedPart is one partition's part of a reading.
+type feedPart struct {
+	partition Partition
+	entries   *redis.XMessageSliceCmd
+	low       *redis.StringCmd
+	err       error // nothing is known of it
+}
+
+// feeds reads the feeds of some partitions. With lists beside it the error is that
+// of some of them.
+func (s *Store) feeds(ctx context.Context, after *Cursor, n int, partitions ...Partition) ([][]FeedEntry, error) {
+	parts := make([]*feedPart, len(partitions))
+	for i, p := range partitions {
+		parts[i] = &feedPart{partition: p}
 	}
-	if err := s.readAll(ctx, pipe); err != nil {
-		return nil, failed(err, "read the feeds")
-	}
+	perMaster(ctx, s, parts, func(f *feedPart) string { return feedKey(f.partition) }, func(_ *redis.Client, _ error, parts []*feedPart) {
+		pipe := s.rdb.Pipeline() // where no master is known the client says so by itself
+		for _, f := range parts {
+			f.entries = pipe.XRangeN(ctx, feedKey(f.partition), "("+after[f.partition].String(), "+", int64(n))
+			f.low = pipe.HGet(ctx, metaKey(f.partition), "low:feed") // behind the range: a trim in between shows
+		}
+		err := s.readAll(ctx, pipe)
+		for _, f := range parts {
+			f.err = err
+		}
+	})
 	lists := make([][]FeedEntry, len(parts))
-	for i, p := range parts {
-		if low := lows[i].Val(); low != "" {
-			trimmed, err := parsePosition(low)
-			if err != nil {
-				return nil, err
-			}
-			if after[p].before(trimmed) {
-				return nil, failed(ErrCursorOld, "read the feed of partition %s", p)
-			}
+	var out error
+	read := 0
+	for i, f := range parts {
+		if f.err != nil {
+			out = failed(f.err, "read the feed of partition %s", f.partition)
+			continue
 		}
-		for _, x := range cmds[i].Val() {
-			raw, _ := x.Values["f"].(string)
-			e, err := decodeFeed(raw)
-			if err != nil {
-				return nil, err
-			}
-			e.Partition = p
-			if e.At, err = parsePosition(x.ID); err != nil {
-				return nil, err
-			}
-			lists[i] = append(lists[i], e)
+		read++
+		var err error
+		if lists[i], err = f.list(after[f.partition]); err != nil {
+			return nil, failed(err, "read the feed of partition %s", f.partition)
 		}
 	}
-	return lists, nil
+	if read == 0 {
+		return nil, out
+	}
+	return lists, out
+}
+
+// list returns the entries that were read behind a position.
+func (f *feedPart) list(after Position) ([]FeedEntry, error) {
+	if low := f.low.Val(); low != "" {
+		trimmed, err := parsePosition(low)
+		if err != nil {
+			return nil, err
+		}
+		if after.before(trimmed) {
+			return nil, ErrCursorOld
+		}
+	}
+	var list []FeedEntry
+	for _, x := range f.entries.Val() {
+		raw, _ := x.Values["f"].(string)
+		e, err := decodeFeed(raw)
+		if err != nil {
+			return nil, err
+		}
+		e.Partition = f.partition
+		if e.At, err = parsePosition(x.ID); err != nil {
+			return nil, err
+		}
+		list = append(list, e)
+	}
+	return list, nil
 }
 
 // readAll has a pipe carried out in the time of one exchange, and fails when any of

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/tocsin-oncall/tocsin/server/catalog"
 	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/redisd/redistest"
@@ -105,36 +106,64 @@ func TestCursorBeforeWhatIsKept(t *testing.T) {
 	}
 }
 
-// TestFeedsWhileAMasterIsOut: what cannot be read is not taken for empty, and
-// nobody waits for it for long.
+// TestFeedsWhileAMasterIsOut: what cannot be read is not taken for empty, nobody
+// waits for it for long, and what the others have is told, once.
 func TestFeedsWhileAMasterIsOut(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, 3, 0)
 	s := openAt(t, c.URL(), func(o *Options) { o.Timeout = 500 * time.Millisecond })
 	ctx := t.Context()
-	start, err := s.FeedTail(ctx)
+	at, err := s.FeedTail(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustCommit(t, s, begin(opened(freshService(t), base), "disk"))
-	unavailable := func(how string) {
+	read := func(how string, want ...incident.ID) {
 		t.Helper()
-		if at, err := s.FeedTail(ctx); fault.KindOf(err) != fault.Unavailable {
-			t.Errorf("the end of the feeds while a master %s: got %v, %v, want unavailable", how, at, err)
+		began := time.Now()
+		entries, next, err := s.FeedAll(ctx, at, 10)
+		if took := time.Since(began); took > 3*s.o.Timeout { // it would repeat itself for twelve
+			t.Errorf("a reading while a master %s took %v, want no more than %v", how, took, s.o.Timeout)
 		}
-		if entries, _, err := s.FeedAll(ctx, start, 10); fault.KindOf(err) != fault.Unavailable {
-			t.Errorf("the feeds while a master %s: got %d entries, %v, want unavailable", how, len(entries), err)
+		if how != "" && fault.KindOf(err) != fault.Unavailable || how == "" && err != nil {
+			t.Fatalf("the feeds while a master %q: got %v", how, err)
+		}
+		var got []incident.ID
+		for _, e := range entries {
+			got = append(got, e.Incident)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the feeds while a master %q: got %v, want %v", how, got, want)
+		}
+		at = next
+		if how == "" {
+			return
+		}
+		if tail, err := s.FeedTail(ctx); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("the end of the feeds while a master %s: got %v, %v, want unavailable", how, tail, err)
 		}
 	}
+	sick, well := servicesAt(t, s, c.Masters[1])
+	begun := func(service catalog.ServiceID) incident.ID {
+		in, _ := mustCommit(t, s, begin(opened(service, base), "disk"))
+		return in.ID
+	}
+	late, told := begun(sick), begun(well)
 	c.Masters[1].Pause(t)
-	began := time.Now()
-	unavailable("hangs")
-	if took := time.Since(began); took > 6*s.o.Timeout { // each of two calls would repeat itself for twelve
-		t.Errorf("two readings while a master hangs took %v, want no more than %v each", took, s.o.Timeout)
-	}
+	read("hangs", told)
+	read("hangs")
 	c.Masters[1].Resume(t)
+	read("", late)
+	sick, well = servicesAt(t, s, c.Masters[2])
+	begun(sick)
+	told = begun(well)
 	c.Masters[2].Kill(t) // feeds that were never trimmed are asked for before its own
-	unavailable("is out")
+	read("is out", told)
+	for _, m := range c.Masters[:2] {
+		m.Kill(t)
+	}
+	if entries, next, err := s.FeedAll(ctx, at, 10); next != nil || fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("the feeds while all masters are out: got %v, %v, %v, want unavailable and no cursor", entries, next, err)
+	}
 }
 
 func TestCursorRoundTrip(t *testing.T) {
