@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -84,6 +85,31 @@ func TestTheAnswerToTheLastLookIsLost(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].State != incident.DeliveryAccepted || list[0].Attempts != 2 {
 		t.Errorf("deliveries = %+v, %v, want one, accepted at the second attempt", list, err)
 	}
+}
+
+// Another instance has begun what an attempt of ours has not ended in time: it is
+// left to it, though we had begun it before.
+func TestAnAttemptThatAnotherHasTakenOver(t *testing.T) {
+	r := newRig(t)
+	in, _ := r.trigger("Disk full", page("ann", roster.PushAll))
+	d := &dispatch{n: r.n, e: envelope{doc: store.IncidentDoc(in.ID), work: "w", generation: in.Generation}}
+	ours, err := d.leg("iphone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, _ := d.leg("iphone")
+	begin := func(who string, l *leg, number int, want error) {
+		t.Helper()
+		if err := l.begin(t.Context(), number); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", who, err, want)
+		}
+	}
+	begin("ours", ours, 1, nil)
+	begin("ours at once again", ours, 2, nil)
+	begin("theirs", theirs, 1, errInFlight)
+	r.advance(10 * time.Second)
+	begin("theirs ten seconds later", theirs, 1, nil)
+	begin("ours", ours, 3, errInFlight)
 }
 
 // A storm on one instance is decided in few commits and makes one sound.

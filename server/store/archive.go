@@ -229,7 +229,7 @@ func (s *Store) commitArchived(ctx context.Context, d *draft) Result {
 	return s.settle(ctx, again, s.commits.do(ctx, again.plan.call(again.wake))[0])
 }
 
-// mergeArchived changes a delivery inside an archive. done is false when the
+// mergeArchived changes a delivery inside an archive, or adds it. done is false when the
 // incident is there and is not archived.
 func (s *Store) mergeArchived(
 	ctx context.Context, id incident.ID, delivery string, change func(old incident.Delivery, found bool) (incident.Delivery, bool),
@@ -244,13 +244,14 @@ func (s *Store) mergeArchived(
 			return err != nil, dv, false, err
 		}
 		i := slices.IndexFunc(a.deliveries, func(x incident.Delivery) bool { return x.ID == delivery })
-		if i < 0 {
-			_, _ = change(dv, false) // nothing is added to an archive
-			return true, dv, false, nil
+		found := i >= 0
+		if !found {
+			i, a.deliveries = len(a.deliveries), append(a.deliveries, dv)
 		}
-		now, changed := change(a.deliveries[i], true)
+		old := a.deliveries[i]
+		now, changed := change(old, found)
 		if !changed {
-			return true, a.deliveries[i], false, nil
+			return true, old, false, nil
 		}
 		a.deliveries[i] = now
 		if ok, err := s.repack(ctx, id, a); ok || err != nil {

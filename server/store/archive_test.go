@@ -170,9 +170,9 @@ func TestSendsOfAnArchivedIncident(t *testing.T) {
 			t.Errorf("record: got %v", err)
 		}
 		r := Receipt{Delivery: send.Delivery.ID, State: incident.DeliveryReceived, At: base.Add(2 * time.Hour)}
-		want := ReceiptUnknown
-		if send.Delivery.ID == known.Delivery.ID {
-			want = ReceiptApplied
+		want := ReceiptApplied
+		if send.Doc == gone.Doc {
+			want = ReceiptUnknown
 		}
 		if got, err := s.Receipt(ctx, r); err != nil || got.Verdict != want {
 			t.Errorf("receipt of %s for %s: got %v, %v, want %v", send.Delivery.Device, send.Doc, got.Verdict, err, want)
@@ -183,8 +183,17 @@ func TestSendsOfAnArchivedIncident(t *testing.T) {
 		}
 	}
 	r, err := s.Record(ctx, in.ID)
-	if err != nil || len(r.Deliveries) != 1 || r.Deliveries[0].State != incident.DeliveryReceived || r.Deliveries[0].Accepted.IsZero() {
-		t.Errorf("the archive: got %+v, %v, want one delivery, accepted and received", r.Deliveries, err)
+	if err != nil || len(r.Deliveries) != 2 {
+		t.Errorf("the archive: got %+v, %v, want both deliveries", r.Deliveries, err)
+	}
+	for _, d := range r.Deliveries {
+		if d.State != incident.DeliveryReceived || d.Accepted.IsZero() {
+			t.Errorf("the archive: got %+v, want it accepted and received", d)
+		}
+	}
+	begun, errs = s.BeginSend(ctx, base.Add(3*time.Hour), sends)
+	if errs != nil || !slices.Equal(begun, []Begun{BegunEnded, BegunEnded, BegunGo}) {
+		t.Errorf("begin again: got %v, %v, want the first two to have their end", begun, errs)
 	}
 }
 
@@ -214,7 +223,7 @@ func TestASendBeginsWhileItsIncidentIsArchived(t *testing.T) {
 	}
 }
 
-// What is recorded while an archive is being made is not put beside it.
+// What is recorded while an archive is being made is put into it.
 func TestADeliveryIsRecordedWhileItsIncidentIsArchived(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
@@ -231,8 +240,11 @@ func TestADeliveryIsRecordedWhileItsIncidentIsArchived(t *testing.T) {
 		}
 		return late.Delivery, true
 	})
-	if changed || err != nil {
-		t.Errorf("got changed %v, %v, want nothing changed", changed, err)
+	if !changed || err != nil {
+		t.Errorf("got changed %v, %v, want it recorded", changed, err)
+	}
+	if r, err := s.Record(ctx, in.ID); err != nil || !r.Archived || len(r.Deliveries) != 2 {
+		t.Errorf("got %+v, %v, want an archive with both", r.Deliveries, err)
 	}
 	if n := s.rdb.Exists(ctx, deliveriesKey(p, late.Doc)).Val(); n != 0 {
 		t.Error("records are left beside the archive")

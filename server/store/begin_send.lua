@@ -3,7 +3,8 @@
 -- that was committed before this script lets none of the incident's pages go.
 --
 -- An incident that is archived, or gone, has no records of deliveries beside it:
--- what still goes out for it, such as a card that is taken back, is not written.
+-- what still goes out for it, such as a card that is taken back, is not written
+-- here. Nobody is held off from such a page; its end is put into the archive.
 --
 -- KEYS[1..]  three for each page:
 --            string  the document, whose prefix has the generation, and whether it is archived
@@ -17,19 +18,20 @@
 --            its record, prefix included; name of the document; 1 = keep the hash for that long only
 --
 -- A record begins with its state (2), the attempt (13, Unix milliseconds) and the nonce
--- of who makes it (8): whoever asks again finds his own attempts.
--- Returns for each page: 1 go, 2 the incident moved on, 3 being sent by somebody, 4 has its end.
+-- of who makes it (8): whoever asks again finds his own attempts. A call that comes
+-- late does not set back what a later one of his has written.
+-- Returns for each page: 1 go, 2 the incident moved on, 3 being sent by somebody, 4 has its end,
+-- 5 go, with no record of it beside the document.
 local now, redo, keep, final = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local results = {}
 local arg = 5
 for k = 1, #KEYS, 3 do
   local generation, field, record, name, expire = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
   arg = arg + 5
-  local verdict, kept = 1, true
-  local about = '' -- generation (6), status (1), schema (2), encoding (1)
+  local verdict, about, encoding = 1, '', 'P'
   if expire ~= '1' then
-    about = redis.call('GETRANGE', KEYS[k], 10, 19)
-    kept = string.sub(about, 10) == 'P'
+    about = redis.call('GETRANGE', KEYS[k], 10, 19) -- generation (6), status (1), schema (2), encoding (1)
+    encoding = string.sub(about, 10)
   end
   if generation ~= '' and string.sub(about, 1, 6) ~= generation then
     verdict = 2
@@ -38,14 +40,24 @@ for k = 1, #KEYS, 3 do
     if old then
       if tonumber(string.sub(old, 1, 2)) >= final then
         verdict = 4
-      elseif string.sub(old, 16, 23) ~= string.sub(record, 16, 23) and now - tonumber(string.sub(old, 3, 15)) < redo then
-        verdict = 3
+      elseif string.sub(old, 16, 23) ~= string.sub(record, 16, 23) then
+        if now - tonumber(string.sub(old, 3, 15)) < redo then
+          verdict = 3
+        end
+      elseif string.sub(old, 3, 15) > string.sub(record, 3, 15) then
+        record = old
       end
     end
   end
-  if verdict == 1 and kept then
-    redis.call('HSET', KEYS[k + 1], field, record)
-    redis.call('SET', KEYS[k + 2], name, 'EX', keep)
+  if verdict == 1 then
+    if encoding == 'P' then
+      redis.call('HSET', KEYS[k + 1], field, record)
+    else
+      verdict = 5
+    end
+    if encoding ~= '' then
+      redis.call('SET', KEYS[k + 2], name, 'EX', keep)
+    end
     if expire == '1' then
       redis.call('EXPIRE', KEYS[k + 1], keep)
     end

@@ -76,9 +76,8 @@ func fieldID(field string) string {
 }
 
 // RecordDelivery merges what became of deliveries into their records: states
-// never go back, and the first instant of each stays. Of an incident that is
-// archived only what is in the archive changes, and of one that is gone nothing is
-// recorded.
+// never go back, and the first instant of each stays. Those of an incident that is
+// archived are in its archive, and of one that is gone nothing is recorded.
 func (s *Store) RecordDelivery(ctx context.Context, d Doc, news ...incident.Delivery) error {
 	defer s.around("record delivery")()
 	p, err := d.Partition()

@@ -102,6 +102,16 @@ func TestBeginSendAgain(t *testing.T) {
 			t.Errorf("call %d: got %v, %v, want %v", i, got, errs, c.want)
 		}
 	}
+	later, late := mine, mine // the first call is carried out after the second
+	later.Delivery.Attempted, late.Delivery.Attempted = base.Add(5*time.Second), base
+	for _, send := range []Send{later, late} {
+		if got, errs := s.BeginSend(t.Context(), base.Add(6*time.Second), []Send{send}); errs != nil || got[0] != BegunGo {
+			t.Errorf("again: got %v, %v, want go", got, errs)
+		}
+	}
+	if got, errs := s.BeginSend(t.Context(), base.Add(12*time.Second), []Send{other}); errs != nil || got[0] != BegunInFlight {
+		t.Errorf("somebody else 7 s after the last attempt: got %v, %v, want in flight", got, errs)
+	}
 }
 
 func TestBeginSendSpreadsOverPartitions(t *testing.T) {

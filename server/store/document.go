@@ -42,7 +42,8 @@ type prefix struct {
 	Nonce      string
 }
 
-// NewNonce returns eight characters that no other write has.
+// NewNonce returns eight characters that nobody else has: they tell what one write,
+// or one sender, wrote from what others did.
 func NewNonce() string {
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails

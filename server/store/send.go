@@ -30,7 +30,7 @@ type Begun uint8
 
 // The answers of BeginSend.
 const (
-	BegunGo       Begun = iota + 1 // recorded as attempted: send it
+	BegunGo       Begun = iota + 1 // send it; it is recorded as attempted, unless its incident is archived or gone
 	BegunStale                     // the incident has moved on: do not
 	BegunInFlight                  // somebody is sending it, or died doing so less than ten seconds ago
 	BegunEnded                     // it has been sent or given up
@@ -69,9 +69,28 @@ func (s *Store) BeginSend(ctx context.Context, now time.Time, sends []Send) ([]B
 	s.runErrand(ctx, e)
 	begun := make([]Begun, len(sends))
 	for i, v := range e.results {
-		begun[i] = Begun(v) //nolint:gosec // one of four, or 0: not known
+		if begun[i] = Begun(v); begun[i] == begunBeside { //nolint:gosec // one of five, or 0: not known
+			begun[i], e.errs[i] = s.inArchive(ctx, sends[i])
+		}
 	}
 	return begun, e.failures("begin", sends)
+}
+
+// begunBeside is what begin_send.lua says of a send that may go, and of which
+// there is nothing beside the document.
+const begunBeside = BegunEnded + 1
+
+// inArchive says whether a send may go whose incident is archived, or gone.
+func (s *Store) inArchive(ctx context.Context, send Send) (Begun, error) {
+	known := func(old incident.Delivery, _ bool) (incident.Delivery, bool) { return old, false }
+	_, dv, _, err := s.mergeArchived(ctx, send.Doc.Incident, send.Delivery.ID, known)
+	switch {
+	case err != nil:
+		return 0, err
+	case dv.State >= incident.DeliveryAccepted:
+		return BegunEnded, nil
+	}
+	return BegunGo, nil
 }
 
 // EndSends records how sends ended that this process began: each delivery is
