@@ -112,7 +112,7 @@ func (st *stage) escalate(ctx context.Context, n int, span time.Duration) ([]flo
 // escalated reads on in the feed.
 func (st *stage) escalated(ctx context.Context, late []float64, tail *store.Cursor) ([]float64, *store.Cursor, error) {
 	for {
-		entries, next, err := st.look.Store.FeedAll(ctx, tail, 200)
+		entries, next, err := st.look.Store.Feeds(ctx, tail, 200)
 		if err != nil || len(entries) == 0 {
 			return late, tail, err
 		}

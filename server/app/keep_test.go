@@ -85,7 +85,9 @@ func TestHousekeeping(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.store.Feed(ctx, p, store.Position{MS: 1}, 10); fault.KindOf(err) != fault.OutOfRange {
+	ago := &store.Cursor{}
+	ago[p] = store.Position{MS: 1}
+	if _, _, err := s.store.Feeds(ctx, ago, 10, p); fault.KindOf(err) != fault.OutOfRange {
 		t.Errorf("the feed of long ago reads as %v, want that it does not reach back", err)
 	}
 }

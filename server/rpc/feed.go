@@ -12,18 +12,27 @@ import (
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
 
+// feedSource is where changes come from: the store.
+type feedSource interface {
+	FeedTail(ctx context.Context) (*store.Cursor, error)
+	Feeds(ctx context.Context, after *store.Cursor, n int, of ...store.Partition) ([]store.FeedEntry, *store.Cursor, error)
+	Incidents(ctx context.Context, ids ...incident.ID) ([]*incident.Incident, error)
+	Listen(ctx context.Context, heard func(store.Wake)) error
+}
+
 // feed follows the feeds of all partitions once, for everybody who watches
 // through this instance.
 type feed struct {
-	store *store.Store
+	store feedSource
 	shape func() shaper
 	now   func() time.Time
 	log   *slog.Logger
 	wake  chan struct{}
+	sick  bool // the last reading was not whole
 
 	mu       sync.Mutex
 	at       *store.Cursor // how far it has been read; nil before the first reading
-	whole    time.Time     // when all of it was last read
+	whole    time.Time     // when the last reading began that left nothing out
 	begun    uint64        // readings
 	watchers map[*watcher]bool
 }
@@ -44,7 +53,9 @@ type watcher struct {
 // who watches has the same one.
 type reading struct {
 	number   uint64
-	from, to *store.Cursor
+	began    time.Time
+	whole    bool          // no partition was left out
+	from, to *store.Cursor // to is nil where nothing could be read
 	changes  []changed
 	told     []told // the changes as those hear of them who have all up to from
 }
@@ -60,10 +71,10 @@ const (
 	feedChunk = 500 // entries of one partition in one reading
 	feedQueue = 64  // readings that may wait for a slow caller
 	feedPoll  = time.Second
-	joinWait  = 5 * time.Second
+	joinWait  = 8 * time.Second // two readings of masters of which one hangs
 )
 
-func newFeed(s *store.Store, shape func() shaper, now func() time.Time, log *slog.Logger) *feed {
+func newFeed(s feedSource, shape func() shaper, now func() time.Time, log *slog.Logger) *feed {
 	return &feed{
 		store: s, shape: shape, now: now, log: log, wake: make(chan struct{}, 1), watchers: map[*watcher]bool{},
 	}
@@ -74,17 +85,8 @@ func (f *feed) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { f.listen(ctx) })
-	well := true
 	for ctx.Err() == nil {
-		err := f.step(ctx)
-		switch was := well; { // every wake would say it again
-		case ctx.Err() != nil:
-		case err != nil && was:
-			f.log.WarnContext(ctx, "feed not readable, or not all of it: who watches hears less", slog.Any("err", err))
-		case err == nil && !was:
-			f.log.InfoContext(ctx, "feed readable again")
-		}
-		well = err == nil
+		f.step(ctx)
 		t := time.NewTimer(feedPoll)
 		select {
 		case <-ctx.Done():
@@ -123,45 +125,49 @@ func (f *feed) nudge() {
 }
 
 // step reads what is new and hands it out. While nobody watches nothing is read.
-func (f *feed) step(ctx context.Context) error {
+func (f *feed) step(ctx context.Context) {
 	for {
 		r, ok := f.next()
 		if !ok {
-			return nil
+			return
 		}
-		began := f.now()
 		err := f.fill(ctx, r)
-		switch {
-		case errors.Is(err, store.ErrCursorOld): // out for a day: each watcher finds out by himself
+		if errors.Is(err, store.ErrCursorOld) { // out for a day: each watcher finds out by himself
 			f.cutAll()
 			continue
-		case r.to == nil:
-			return err
 		}
-		f.hand(r)
-		if err != nil {
-			return err // of some partitions, which are read again
+		f.note(ctx, err)
+		if r.to != nil {
+			f.hand(r)
 		}
-		f.readAt(began)
-		if len(r.changes) == 0 {
-			return nil
+		if err != nil || len(r.changes) == 0 {
+			return
 		}
 	}
 }
 
-// readAt notes that all that had happened by then has been handed out.
-func (f *feed) readAt(now time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.whole = now
+// note tells when the feeds cease to be readable, and when all of them are again:
+// every wake would say it otherwise.
+func (f *feed) note(ctx context.Context, err error) {
+	sick := err != nil
+	if ctx.Err() != nil || sick == f.sick {
+		return
+	}
+	if f.sick = sick; sick {
+		f.log.WarnContext(ctx, "feed not readable, or not all of it: who watches hears less", slog.Any("err", err))
+	} else {
+		f.log.InfoContext(ctx, "feed readable again")
+	}
 }
 
-// heard reports whether all that happened until a heartbeat ago has been handed
-// out, so that silence means that nothing did.
+// heard reports whether what happened until a heartbeat ago has been handed out,
+// so that silence means that nothing did. On a clock that was set back it is not
+// known.
 func (f *feed) heard() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.now().Sub(f.whole) <= heartbeatEvery
+	ago := f.now().Sub(f.whole)
+	return 0 <= ago && ago <= heartbeatEvery
 }
 
 // next begins a reading, if somebody watches. Whoever comes when nobody does
@@ -174,7 +180,7 @@ func (f *feed) next() (*reading, bool) {
 		return nil, false
 	}
 	f.begun++
-	return &reading{number: f.begun, from: f.at}, true
+	return &reading{number: f.begun, began: f.now(), from: f.at}, true
 }
 
 // fill reads what is behind the reading's beginning; the first one finds the end
@@ -182,11 +188,12 @@ func (f *feed) next() (*reading, bool) {
 func (f *feed) fill(ctx context.Context, r *reading) (err error) {
 	if r.from == nil {
 		r.to, err = f.store.FeedTail(ctx)
-		return err
+	} else {
+		r.changes, r.to, err = f.read(ctx, r.from)
 	}
-	r.changes, r.to, err = f.read(ctx, r.from)
+	r.whole = err == nil
 	switch {
-	case r.to == nil:
+	case r.to == nil || r.from == nil:
 	case len(r.changes) == 0:
 		r.to = r.from // the same one: who stands there goes on sharing it
 	default:
@@ -196,9 +203,10 @@ func (f *feed) fill(ctx context.Context, r *reading) (err error) {
 }
 
 // read returns the changes behind a cursor, each with its incident of now, and the
-// cursor behind them. With a cursor beside it the error is that of some partitions.
-func (f *feed) read(ctx context.Context, at *store.Cursor) ([]changed, *store.Cursor, error) {
-	entries, next, out := f.store.FeedAll(ctx, at, feedChunk)
+// cursor behind them; of all partitions when none is named. With a cursor beside
+// it the error is that of some partitions.
+func (f *feed) read(ctx context.Context, at *store.Cursor, of ...store.Partition) ([]changed, *store.Cursor, error) {
+	entries, next, out := f.store.Feeds(ctx, at, feedChunk, of...)
 	if len(entries) == 0 {
 		return nil, next, out
 	}
@@ -226,7 +234,9 @@ func (f *feed) read(ctx context.Context, at *store.Cursor) ([]changed, *store.Cu
 func (f *feed) hand(r *reading) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.at = r.to
+	if f.at = r.to; r.whole {
+		f.whole = r.began
+	}
 	for w := range f.watchers {
 		switch {
 		case w.at != nil:
@@ -269,7 +279,7 @@ func (f *feed) cutAll() {
 }
 
 // join adds a watcher. Every change behind the place where it begins will be in
-// its queue, and nothing that had happened before is.
+// its queue, and nothing that lies before it.
 func (f *feed) join(ctx context.Context) (*watcher, error) {
 	w := f.enter()
 	f.nudge()

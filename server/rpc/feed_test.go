@@ -1,11 +1,13 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 	pb "github.com/tocsin-oncall/tocsin/api/tocsin/v1"
 	"github.com/tocsin-oncall/tocsin/server/directory"
+	"github.com/tocsin-oncall/tocsin/server/fault"
 	"github.com/tocsin-oncall/tocsin/server/incident"
 	"github.com/tocsin-oncall/tocsin/server/store"
 )
@@ -156,14 +159,15 @@ func TestAHeartbeatSaysThatNothingHappened(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- w.follow(ctx, f.enter()) }()
-		f.readAt(time.Now())
+		read := func() { f.hand(&reading{began: time.Now(), whole: true, to: cursorAt(1)}) }
+		read()
 		for _, c := range []struct {
 			how  string
 			want int
 			then func()
 		}{
 			{"the feed was read when the stream began", 1, func() {}},
-			{"the feed has not been read since", 0, func() { f.readAt(time.Now()) }},
+			{"the feed has not been read since", 0, read},
 			{"the feed was read at the last heartbeat", 1, func() {}},
 		} {
 			<-time.After(heartbeatEvery) // the bubble has a clock of its own
@@ -181,6 +185,115 @@ func TestAHeartbeatSaysThatNothingHappened(t *testing.T) {
 			t.Errorf("the stream ended with %v", err)
 		}
 	})
+}
+
+// feeds are those of two masters, of which the second may be out. A change in the
+// feed of a partition is the incident of its name.
+type feeds struct {
+	changes [2][]store.FeedEntry
+	out     bool
+}
+
+var errOut = fault.New(fault.Unavailable, "STORE_UNAVAILABLE", "out")
+
+func (s *feeds) happens(p store.Partition, id incident.ID) {
+	at := store.Position{MS: int64(len(s.changes[p]) + 1)}
+	s.changes[p] = append(s.changes[p], store.FeedEntry{Partition: p, At: at, Incident: id, Types: []incident.EntryType{incident.EntryNote}})
+}
+
+func (s *feeds) FeedTail(context.Context) (*store.Cursor, error) {
+	if s.out {
+		return nil, errOut
+	}
+	c := &store.Cursor{}
+	for p, list := range s.changes {
+		c[p].MS = int64(len(list))
+	}
+	return c, nil
+}
+
+func (s *feeds) Feeds(_ context.Context, after *store.Cursor, _ int, of ...store.Partition) ([]store.FeedEntry, *store.Cursor, error) {
+	if len(of) == 0 {
+		of = []store.Partition{0, 1}
+	}
+	next := *after
+	var entries []store.FeedEntry
+	var err error
+	for _, p := range of {
+		if p == 1 && s.out {
+			err = errOut
+			continue
+		}
+		entries = append(entries, s.changes[p][after[p].MS:]...)
+		next[p].MS = int64(len(s.changes[p]))
+	}
+	if err != nil && len(of) == 1 {
+		return nil, nil, err
+	}
+	return entries, &next, err
+}
+
+func (s *feeds) Incidents(_ context.Context, ids ...incident.ID) ([]*incident.Incident, error) {
+	found := make([]*incident.Incident, len(ids))
+	for i, id := range ids {
+		found[i] = &incident.Incident{ID: id}
+	}
+	return found, nil
+}
+
+func (s *feeds) Listen(ctx context.Context, _ func(store.Wake)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestAMasterIsOut: who watches hears of the other one, once; it is not taken for
+// all there is, and who comes back is sent what he missed as long as he can be.
+func TestAMasterIsOut(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 14, 3, 0, 0, 0, time.UTC)
+	source := &feeds{}
+	var said bytes.Buffer
+	f := newFeed(source, func() shaper { return shaper{names: &directory.Snapshot{}} }, func() time.Time { return now }, slog.New(slog.NewTextHandler(&said, nil)))
+	live := f.enter()
+	f.step(t.Context())
+	expect := func(when string, heard bool, want ...incident.ID) {
+		t.Helper()
+		f.step(t.Context())
+		var got []incident.ID
+		for range len(live.queue) {
+			for _, c := range (<-live.queue).changes {
+				got = append(got, c.Incident)
+			}
+		}
+		if !slices.Equal(got, want) || f.heard() != heard {
+			t.Errorf("%s: heard of %v, want %v; is all heard: %v, want %v", when, got, want, f.heard(), heard)
+		}
+	}
+	back := func(joined *store.Cursor, missed int, code fault.Kind) {
+		t.Helper()
+		l := &line{sent: make(chan *pb.WatchIncidentsResponse, 9)}
+		w := &watch{incidents: &incidents{Server: &Server{c: Config{Now: f.now}, feed: f}}, stream: l, at: &store.Cursor{}}
+		err := w.begin(t.Context(), joined)
+		if len(l.sent) != missed || (err != nil) != (code != 0) || (err != nil && fault.KindOf(err) != code) {
+			t.Errorf("who comes back has %d messages and %v, want %d and the code %v", len(l.sent), err, missed, code)
+		}
+	}
+	source.happens(0, "a")
+	source.happens(1, "b")
+	expect("all is well", true, "a", "b")
+	source.out, now = true, now.Add(heartbeatEvery+time.Second)
+	source.happens(0, "c")
+	source.happens(1, "d")
+	expect("a master is out", false, "c")
+	expect("and nothing happens", false)
+	back(&store.Cursor{{MS: 2}}, 2, 0)                          // he has all of the one that is out
+	back(&store.Cursor{{MS: 2}, {MS: 1}}, 2, fault.Unavailable) // he lacks b
+	source.out = false
+	expect("it is back", true, "d")
+	back(&store.Cursor{{MS: 2}, {MS: 2}}, 5, 0) // and a heartbeat
+	if lines := strings.Count(said.String(), "\n"); lines != 2 {
+		t.Errorf("two lines are to be in the log:\n%s", said.String())
+	}
 }
 
 // TestWhoComesDuringAReading begins with the next: what had happened before he

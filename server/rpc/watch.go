@@ -76,13 +76,16 @@ func (s *incidents) newWatch(ctx context.Context, req *pb.WatchIncidentsRequest,
 func (w *watch) begin(ctx context.Context, joined *store.Cursor) error {
 	if w.at == nil {
 		w.at = joined
-	} else {
-		if err := w.catchUp(ctx, joined); err != nil {
-			return err
-		}
-		w.share(joined)
+		return w.beat() // the caller has a cursor from the first moment on
 	}
-	return w.beat() // the caller has a cursor from the first moment on
+	if err := w.catchUp(ctx, joined); err != nil {
+		return err
+	}
+	w.share(joined)
+	if !w.feed.heard() {
+		return nil
+	}
+	return w.beat()
 }
 
 // share has the watch stand where all stand, if it stands there: it hears from
@@ -99,22 +102,26 @@ func before(a, b store.Position) bool {
 }
 
 // catchUp sends what lies between the caller's cursor and the one that the
-// queue begins behind. What both have is sent once.
+// queue begins behind. What both have is sent once. Partitions that nothing is
+// missing of are not asked, as their master may be out; one that something is
+// missing of has to be.
 func (w *watch) catchUp(ctx context.Context, joined *store.Cursor) error {
 	for {
-		behind := false
+		var missing []store.Partition
 		for p := range w.at {
-			behind = behind || before(w.at[p], joined[p])
+			if before(w.at[p], joined[p]) {
+				missing = append(missing, store.Partition(p)) //nolint:gosec // one of a few dozen
+			}
 		}
-		if !behind {
+		if len(missing) == 0 {
 			return nil
 		}
-		changes, next, err := w.feed.read(ctx, w.at)
-		if err != nil {
-			return err
-		}
+		changes, next, err := w.feed.read(ctx, w.at, missing...)
 		if _, err := w.send(ctx, changes); err != nil {
 			return err
+		}
+		if err != nil {
+			return err // he comes back for the rest
 		}
 		if len(changes) == 0 {
 			w.at = next
@@ -193,7 +200,7 @@ func (w *watch) send(ctx context.Context, changes []changed) (sent bool, err err
 		if !match {
 			continue
 		}
-		if err := w.stream.Send(watchMessage(w.shape(), &at, c, types)); err != nil {
+		if err := w.stream.Send(watchMessage(w.feed.shape(), &at, c, types)); err != nil {
 			return sent, err
 		}
 		sent = true

@@ -166,40 +166,60 @@ func (s *Store) FeedTail(ctx context.Context) (*Cursor, error) {
 // ErrCursorOld asks a watcher to list again from the start.
 var ErrCursorOld = fault.New(fault.OutOfRange, "CURSOR_TOO_OLD", "the cursor lies before what is kept; list again")
 
-// Feed returns what changed behind a position in one partition, at most n
-// entries in order. OutOfRange (ErrCursorOld) when something behind the position
-// has been trimmed already.
-func (s *Store) Feed(ctx context.Context, p Partition, after Position, n int) ([]FeedEntry, error) {
-	c := &Cursor{}
-	c[p] = after
-	lists, err := s.feeds(ctx, c, n, p)
-	if err != nil {
-		return nil, err // of the only one
-	}
-	return lists[0], nil
-}
-
-// FeedAll returns what changed behind the cursor in all partitions, at most n
-// entries of each, and the cursor behind them. Entries of one partition are in
-// order; those of different ones have none.
+// Feeds returns what changed behind the cursor in some partitions, in all of them
+// when none is named: at most n entries of each, and the cursor behind them.
+// Entries of one partition are in order; those of different ones have none.
+// OutOfRange (ErrCursorOld) when something behind the cursor has been trimmed already.
 //
 // A master of a cluster that is out says nothing of the others: the error is that
-// of its partitions, whose cursors stay where they are, and what the others had
+// of its partitions, whose positions stay where they are, and what the others had
 // comes beside it. Where the cursor is nil nothing was read.
-func (s *Store) FeedAll(ctx context.Context, after *Cursor, n int) ([]FeedEntry, *Cursor, error) {
-	lists, err := s.feeds(ctx, after, n, All()...)
-	if lists == nil {
-		return nil, nil, err
+func (s *Store) Feeds(ctx context.Context, after *Cursor, n int, of ...Partition) ([]FeedEntry, *Cursor, error) {
+	if len(of) == 0 {
+		of = All()
 	}
-	next := *after
+	parts := make([]*feedPart, len(of))
+	for i, p := range of {
+		parts[i] = &feedPart{partition: p}
+	}
+	perMaster(ctx, s, parts, func(f *feedPart) string { return feedKey(f.partition) }, func(_ *redis.Client, _ error, parts []*feedPart) {
+		s.readFeeds(ctx, after, n, parts) // where no master is known the client says so by itself
+	})
+	next, read := *after, 0
 	var entries []FeedEntry
-	for _, list := range lists {
-		for _, e := range list {
-			next[e.Partition] = e.At
+	var out error
+	for _, f := range parts {
+		if f.err != nil {
+			out = failed(f.err, "read the feed of partition %s", f.partition)
+			continue
+		}
+		read++
+		list, err := f.list(after[f.partition])
+		if err != nil {
+			return nil, nil, failed(err, "read the feed of partition %s", f.partition)
+		}
+		if len(list) > 0 {
+			next[f.partition] = list[len(list)-1].At
 		}
 		entries = append(entries, list...)
 	}
-	return entries, &next, err
+	if read == 0 {
+		return nil, nil, out
+	}
+	return entries, &next, out
+}
+
+// readFeeds reads the feeds of one master.
+func (s *Store) readFeeds(ctx context.Context, after *Cursor, n int, parts []*feedPart) {
+	pipe := s.rdb.Pipeline()
+	for _, f := range parts {
+		f.entries = pipe.XRangeN(ctx, feedKey(f.partition), "("+after[f.partition].String(), "+", int64(n))
+		f.low = pipe.HGet(ctx, metaKey(f.partition), "low:feed") // behind the range: a trim in between shows
+	}
+	err := s.readAll(ctx, pipe)
+	for _, f := range parts {
+		f.err = err
+	}
 }
 
 // feedPart is one partition's part of a reading.
@@ -208,44 +228,6 @@ type feedPart struct {
 	entries   *redis.XMessageSliceCmd
 	low       *redis.StringCmd
 	err       error // nothing is known of it
-}
-
-// feeds reads the feeds of some partitions. With lists beside it the error is that
-// of some of them.
-func (s *Store) feeds(ctx context.Context, after *Cursor, n int, partitions ...Partition) ([][]FeedEntry, error) {
-	parts := make([]*feedPart, len(partitions))
-	for i, p := range partitions {
-		parts[i] = &feedPart{partition: p}
-	}
-	perMaster(ctx, s, parts, func(f *feedPart) string { return feedKey(f.partition) }, func(_ *redis.Client, _ error, parts []*feedPart) {
-		pipe := s.rdb.Pipeline() // where no master is known the client says so by itself
-		for _, f := range parts {
-			f.entries = pipe.XRangeN(ctx, feedKey(f.partition), "("+after[f.partition].String(), "+", int64(n))
-			f.low = pipe.HGet(ctx, metaKey(f.partition), "low:feed") // behind the range: a trim in between shows
-		}
-		err := s.readAll(ctx, pipe)
-		for _, f := range parts {
-			f.err = err
-		}
-	})
-	lists := make([][]FeedEntry, len(parts))
-	var out error
-	read := 0
-	for i, f := range parts {
-		if f.err != nil {
-			out = failed(f.err, "read the feed of partition %s", f.partition)
-			continue
-		}
-		read++
-		var err error
-		if lists[i], err = f.list(after[f.partition]); err != nil {
-			return nil, failed(err, "read the feed of partition %s", f.partition)
-		}
-	}
-	if read == 0 {
-		return nil, out
-	}
-	return lists, out
 }
 
 // list returns the entries that were read behind a position.

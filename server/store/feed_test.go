@@ -34,7 +34,7 @@ func TestFeedShowsEveryChangeBehindTheCursor(t *testing.T) {
 	}
 	var got []change
 	for {
-		entries, next, err := s.FeedAll(ctx, cursor, 1)
+		entries, next, err := s.Feeds(ctx, cursor, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,23 +85,23 @@ func TestCursorBeforeWhatIsKept(t *testing.T) {
 	if err := s.TrimFeed(ctx, p, time.Now()); err != nil { // nothing is a day old
 		t.Fatal(err)
 	}
-	if _, _, err := s.FeedAll(ctx, start, 10); err != nil {
+	if _, _, err := s.Feeds(ctx, start, 10); err != nil {
 		t.Errorf("nothing was trimmed: got %v", err)
 	}
 	if err := s.TrimFeed(ctx, p, time.Now().Add(feedKept+time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.FeedAll(ctx, start, 10); fault.KindOf(err) != fault.OutOfRange {
+	if _, _, err := s.Feeds(ctx, start, 10); fault.KindOf(err) != fault.OutOfRange {
 		t.Errorf("before the trim: got %v, want out of range", err)
 	}
-	if entries, _, err := s.FeedAll(ctx, tail, 10); err != nil || len(entries) != 0 {
+	if entries, _, err := s.Feeds(ctx, tail, 10); err != nil || len(entries) != 0 {
 		t.Errorf("at the tail of a feed that is all trimmed: got %v, %v, want nothing new", entries, err)
 	}
 	if again, err := s.FeedTail(ctx); err != nil || *again != *tail {
 		t.Errorf("tail: got %v, %v, want %v", again, err, tail)
 	}
 	mustCommit(t, s, begin(opened(service, base), "cpu"))
-	if entries, _, err := s.FeedAll(ctx, tail, 10); err != nil || len(entries) != 1 {
+	if entries, _, err := s.Feeds(ctx, tail, 10); err != nil || len(entries) != 1 {
 		t.Errorf("after the trim: got %v, %v, want one entry", entries, err)
 	}
 }
@@ -120,7 +120,7 @@ func TestFeedsWhileAMasterIsOut(t *testing.T) {
 	read := func(how string, want ...incident.ID) {
 		t.Helper()
 		began := time.Now()
-		entries, next, err := s.FeedAll(ctx, at, 10)
+		entries, next, err := s.Feeds(ctx, at, 10)
 		if took := time.Since(began); took > 3*s.o.Timeout { // it would repeat itself for twelve
 			t.Errorf("a reading while a master %s took %v, want no more than %v", how, took, s.o.Timeout)
 		}
@@ -135,7 +135,7 @@ func TestFeedsWhileAMasterIsOut(t *testing.T) {
 			t.Errorf("the feeds while a master %q: got %v, want %v", how, got, want)
 		}
 		at = next
-		if how == "" {
+		if how != "is out" {
 			return
 		}
 		if tail, err := s.FeedTail(ctx); fault.KindOf(err) != fault.Unavailable {
@@ -151,7 +151,7 @@ func TestFeedsWhileAMasterIsOut(t *testing.T) {
 	c.Masters[1].Pause(t)
 	read("hangs", told)
 	read("hangs")
-	c.Masters[1].Resume(t)
+	c.Masters[1].Resume(t) // before the others take it for dead
 	read("", late)
 	sick, well = servicesAt(t, s, c.Masters[2])
 	begun(sick)
@@ -161,7 +161,7 @@ func TestFeedsWhileAMasterIsOut(t *testing.T) {
 	for _, m := range c.Masters[:2] {
 		m.Kill(t)
 	}
-	if entries, next, err := s.FeedAll(ctx, at, 10); next != nil || fault.KindOf(err) != fault.Unavailable {
+	if entries, next, err := s.Feeds(ctx, at, 10); next != nil || fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("the feeds while all masters are out: got %v, %v, %v, want unavailable and no cursor", entries, next, err)
 	}
 }

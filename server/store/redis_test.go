@@ -316,7 +316,7 @@ func exercise(t *testing.T, s *Store, replicated bool) {
 	check("expire", ignore(s.Expire(ctx, p, time.Now().Add(time.Hour), 10)))
 	cursor, err := s.FeedTail(ctx)
 	check("feed tail", err)
-	_, _, err = s.FeedAll(ctx, cursor, 10)
+	_, _, err = s.Feeds(ctx, cursor, 10)
 	check("feed", err)
 	check("trim feed", s.TrimFeed(ctx, p, base))
 	check("unlink", s.Unlink(ctx, service, "disk", in.ID))

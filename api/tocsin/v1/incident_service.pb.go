@@ -223,8 +223,8 @@ const (
 	// An incident changed, or began.
 	WatchIncidentsResponse_KIND_CHANGE WatchIncidentsResponse_Kind = 1
 	// Nothing happened: sent after 15 seconds of silence, so that a dead line
-	// is noticed and the cursor moves on. None is sent while the server itself
-	// cannot see what happens.
+	// is noticed and the cursor moves on. While the server itself cannot see
+	// what happens, only the first one comes, to a caller without a cursor.
 	WatchIncidentsResponse_KIND_HEARTBEAT WatchIncidentsResponse_Kind = 2
 )
 
