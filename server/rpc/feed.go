@@ -161,13 +161,12 @@ func (f *feed) note(ctx context.Context, err error) {
 }
 
 // heard reports whether what happened until a heartbeat ago has been handed out,
-// so that silence means that nothing did. On a clock that was set back it is not
-// known.
+// so that silence means that nothing did. Just after the clock was set far, either
+// way, that is not known.
 func (f *feed) heard() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ago := f.now().Sub(f.whole)
-	return 0 <= ago && ago <= heartbeatEvery
+	return f.now().Sub(f.whole).Abs() <= heartbeatEvery
 }
 
 // next begins a reading, if somebody watches. Whoever comes when nobody does
