@@ -148,23 +148,11 @@ func (s *Store) pack(ctx context.Context, r Record, zone func(roster.UserID) str
 // guardAlerts adds that the alerts are as they were read, in whatever form they
 // are stored; false when one has just changed.
 func (s *Store) guardAlerts(ctx context.Context, plan *plan, p Partition, r Record) (bool, error) {
-	if len(r.Alerts) == 0 {
-		return true, nil
-	}
-	key := alertsKey(p, r.Incident.ID)
 	fields := each(r.Alerts, func(a incident.Alert) string { return alertField(a.Service, a.Key) })
-	stored, err := s.rdb.HMGet(ctx, key, fields...).Result()
-	if err != nil {
-		return false, failed(err, "read the alerts of incident %s", r.Incident.ID)
-	}
-	for i, field := range fields {
-		raw, _ := stored[i].(string)
-		if now, err := decodeAlert(field, raw, r.Incident.Text.Title); err != nil || now != r.Alerts[i] {
-			return false, err
-		}
-		plan.guard(ErrRevisionMoved, "field", key, field, raw)
-	}
-	return true, nil
+	return s.guardFields(ctx, plan, alertsKey(p, r.Incident.ID), fields, func(i int, raw string) (bool, error) {
+		now, err := decodeAlert(fields[i], raw, r.Incident.Text.Title)
+		return now == r.Alerts[i], err
+	})
 }
 
 // guardDeliveries is guardAlerts for the records of deliveries, and none has come
@@ -179,20 +167,29 @@ func (s *Store) guardDeliveries(ctx context.Context, plan *plan, p Partition, r 
 			fields, read = append(fields, string(raw)), append(read, dv)
 		}
 	}
+	return s.guardFields(ctx, plan, key, fields, func(i int, raw string) (bool, error) {
+		now, err := openDelivery(read[i].ID, []byte(raw))
+		return now == read[i], err
+	})
+}
+
+// guardFields adds that fields of a hash are what is stored there, if that is what
+// was read; false when one has changed since, or somebody has just archived all.
+func (s *Store) guardFields(ctx context.Context, plan *plan, key string, fields []string, same func(i int, raw string) (bool, error)) (bool, error) {
 	if len(fields) == 0 {
 		return true, nil
 	}
 	stored, err := s.rdb.HMGet(ctx, key, fields...).Result()
 	if err != nil {
-		return false, failed(err, "read the deliveries of incident %s", r.Incident.ID)
+		return false, failed(err, "read the records of %s", key)
 	}
 	for i, field := range fields {
 		raw, there := stored[i].(string)
 		if !there {
-			return false, nil // somebody has just archived it
+			return false, nil
 		}
-		if now, err := openDelivery(read[i].ID, []byte(raw)); err != nil || now != read[i] {
-			return false, err // it has just changed: read all again
+		if ok, err := same(i, raw); !ok || err != nil {
+			return false, err
 		}
 		plan.guard(ErrRevisionMoved, "field", key, field, raw)
 	}

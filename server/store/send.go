@@ -82,12 +82,13 @@ const begunBeside = BegunEnded + 1
 
 // inArchive says whether a send may go whose incident is archived, or gone.
 func (s *Store) inArchive(ctx context.Context, send Send) (Begun, error) {
-	known := func(old incident.Delivery, _ bool) (incident.Delivery, bool) { return old, false }
-	_, dv, _, err := s.mergeArchived(ctx, send.Doc.Incident, send.Delivery.ID, known)
+	a, err := s.archived(ctx, send.Doc.Incident)
 	switch {
 	case err != nil:
 		return 0, err
-	case dv.State >= incident.DeliveryAccepted:
+	case a != nil && slices.ContainsFunc(a.deliveries, func(d incident.Delivery) bool {
+		return d.ID == send.Delivery.ID && d.State >= incident.DeliveryAccepted
+	}):
 		return BegunEnded, nil
 	}
 	return BegunGo, nil
