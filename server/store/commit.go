@@ -99,6 +99,9 @@ func (s *Store) Commit(ctx context.Context, c Commit) (Committed, error) {
 // one's guard decides. Commits that take inbox entries away travel apart from all
 // others, which have a reserve: they go together, or not in one call.
 func (s *Store) CommitAll(ctx context.Context, cs []Commit) []Result {
+	if len(cs) == 0 {
+		return nil
+	}
 	defer s.around("commit")()
 	results := make([]Result, len(cs))
 	drafts := make([]*draft, len(cs))
@@ -116,7 +119,7 @@ func (s *Store) CommitAll(ctx context.Context, cs []Commit) []Result {
 		calls, which = append(calls, call), append(which, i)
 	}
 	lanes := s.commits
-	if len(cs) > 0 && len(cs[0].Inbox) > 0 {
+	if len(cs[0].Inbox) > 0 {
 		lanes = s.decided
 	}
 	for k, o := range lanes.do(ctx, calls...) {
