@@ -188,14 +188,15 @@ type story struct {
 	mu      sync.Mutex
 	running *child
 	died    bool
+	ran     []*child
 }
 
 // tell plays it. die and trace are handed to the first process.
 func (s *story) tell(ctx context.Context, env ...string) error {
-	first, err := s.w.spawn(s.dir, env...)
+	first, err := s.spawn(env...)
 	if err != nil && first != nil && first.killed() { // at a point that it passed before its doors were open
 		s.died = true
-		first, err = s.w.spawn(s.dir)
+		first, err = s.spawn()
 	}
 	if err != nil {
 		return err
@@ -223,6 +224,15 @@ func (s *story) tell(ctx context.Context, env ...string) error {
 	return s.rest(ctx)
 }
 
+// spawn starts a process and remembers it.
+func (s *story) spawn(env ...string) (*child, error) {
+	c, err := s.w.spawn(s.dir, env...)
+	if c != nil {
+		s.ran = append(s.ran, c)
+	}
+	return c, err
+}
+
 // lookAfter starts the server again when it died, as systemd would.
 func (s *story) lookAfter(c *child, over <-chan struct{}) {
 	select {
@@ -234,7 +244,7 @@ func (s *story) lookAfter(c *child, over <-chan struct{}) {
 		return
 	case <-c.gone:
 	}
-	next, err := s.w.spawn(s.dir)
+	next, err := s.spawn()
 	s.mu.Lock()
 	s.died, s.running = true, next
 	s.mu.Unlock()
@@ -244,6 +254,18 @@ func (s *story) lookAfter(c *child, over <-chan struct{}) {
 	}
 	<-over
 	next.end()
+}
+
+// logs is what the processes of a story that is over wrote.
+func (s *story) logs() string {
+	if s == nil {
+		return ""
+	}
+	var text strings.Builder
+	for i, c := range s.ran {
+		fmt.Fprintf(&text, "\nprocess %d:\n%s", i+1, c.log)
+	}
+	return text.String()
 }
 
 // insist calls the server until it takes the call, as monitors and phones do.
@@ -363,20 +385,20 @@ func (s *story) check(ctx context.Context) error {
 // there are one sound, one card and one incident.
 func TestCase68_DeathBetweenAnyTwoSteps(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "")
+	// Each page is one of an installation of its own, with an Apple of its own: two
+	// that share no Redis cannot agree on when the provider token changes.
 	play := func(env ...string) (*story, error) {
-		here := *w
-		here.redis = redistest.Start(t).URL()
+		w := newWorld(t, redistest.Start(t).URL())
 		phone := pushtest.NewPhone(pushtest.PhoneOptions{Name: "ann"})
 		t.Cleanup(phone.Close)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 		defer cancel()
-		kept, err := here.prepare(ctx, phone)
+		kept, err := w.prepare(ctx, phone)
 		if err != nil {
 			return nil, err
 		}
 		t.Cleanup(func() { _ = kept.Close() })
-		s := &story{w: &here, phone: phone, store: kept, dir: t.TempDir()}
+		s := &story{w: w, phone: phone, store: kept, dir: t.TempDir()}
 		if err := s.tell(ctx, env...); err != nil {
 			return s, err
 		}
@@ -404,7 +426,7 @@ func TestCase68_DeathBetweenAnyTwoSteps(t *testing.T) {
 			began := time.Now()
 			s, err := play(childDie + "=" + point)
 			if err != nil {
-				t.Errorf("death %s: %v", point, err)
+				t.Errorf("death %s: %v%s", point, err, s.logs())
 			}
 			if s != nil && !s.died {
 				t.Errorf("death %s: the point was not reached", point)
