@@ -66,6 +66,7 @@ type Gate struct {
 	refused   map[Sender]*Refused
 	pace      pace
 	metrics   metrics
+	crowding  chan struct{} // holds something after many have begun to wait
 }
 
 // New returns a Gate.
@@ -80,6 +81,7 @@ func New(c Config) *Gate {
 		refused:   map[Sender]*Refused{},
 		pace:      pace{perSecond: firstPace},
 		metrics:   newMetrics(),
+		crowding:  make(chan struct{}, 1),
 	}
 	g.fit()
 	return g
@@ -138,6 +140,12 @@ func (g *Gate) Events(from Sender, n int) (stored func(bool), err error) {
 	in := g.inbox(from)
 	g.waiting.Take(from.Service, from.Key, n)
 	in.shares.Take(from.Service, from.Key, n)
+	if g.many() {
+		select {
+		case g.crowding <- struct{}{}:
+		default: // nobody has looked yet
+		}
+	}
 	return func(ok bool) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -192,13 +200,17 @@ func (g *Gate) Observe(partition, length int) {
 	})
 }
 
+// Crowding tells when Crowded is worth asking, until it returns none: so many
+// events wait that it matters which of them are gone.
+func (g *Gate) Crowding() <-chan struct{} { return g.crowding }
+
 // Crowded returns the partitions in which events wait, as far as is known, when
 // so many wait that it matters which are gone: somebody should look and Observe.
 func (g *Gate) Crowded() []int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var ps []int
-	many := g.waiting.Used() > g.crowd()
+	many := g.many()
 	for p, in := range g.inboxes {
 		if (many && in.ours > 0) || in.shares.Foreign > 0 {
 			ps = append(ps, p)
@@ -207,9 +219,9 @@ func (g *Gate) Crowded() []int {
 	return ps
 }
 
-// crowd is how many events wait, as far as is known, when it matters which of
-// them are gone. Nobody is refused while so few wait.
-func (g *Gate) crowd() int { return min(mostCrowd, g.c.Inbox/10) }
+// many tells whether so many events wait, as far as is known, that it matters
+// which of them are gone. Nobody is refused while fewer do.
+func (g *Gate) many() bool { return g.waiting.Used() > min(mostCrowd, g.c.Inbox/10) }
 
 // The faults name the limit. Which key it was is not in them: whoever reads it
 // has sent it.

@@ -111,9 +111,20 @@ func TestWaitingEvents(t *testing.T) {
 		}
 		return err
 	}
-	for range 10 {
+	crowding := func() bool {
+		select {
+		case <-g.Crowding():
+			return true
+		default:
+			return false
+		}
+	}
+	for i := range 10 {
 		if err := store(storm, 100); err != nil {
 			t.Fatalf("within a third of the inbox: %v", err)
+		}
+		if got, want := crowding(), i >= 3; got != want {
+			t.Errorf("with %d events that wait, that it is crowding is told: %t, want %t", (i+1)*100, got, want)
 		}
 	}
 	if got := reason(store(storm, 100)); got != "KEY_EVENTS" {

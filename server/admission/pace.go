@@ -29,7 +29,7 @@ func (g *Gate) Measure() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p, now := &g.pace, g.c.Now()
-	took, busy := now.Sub(p.at), g.waiting.Used() > g.crowd()
+	took, busy := now.Sub(p.at), g.many()
 	if p.busy && busy && took > 0 && took < longGap {
 		p.perSecond += paceTrust * (float64(p.decided)/took.Seconds() - p.perSecond)
 		g.fit()

@@ -34,6 +34,8 @@ func newGate(l admission.Limits, now func() time.Time) *admission.Gate {
 // refused, until ctx ends.
 func (s *server) watchGate(ctx context.Context) error {
 	look, pace, tell := time.NewTicker(gateLook), time.NewTicker(gatePace), time.NewTicker(gateTell)
+	look.Stop() // until there is something to see
+	crowding := s.gate.Crowding()
 	defer look.Stop()
 	defer pace.Stop()
 	defer tell.Stop()
@@ -41,8 +43,14 @@ func (s *server) watchGate(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-crowding:
+			look.Reset(gateLook)
+			crowding = nil // it has been heard
 		case <-look.C:
-			s.observeInboxes(ctx)
+			if !s.observeInboxes(ctx) {
+				look.Stop()
+				crowding = s.gate.Crowding()
+			}
 		case <-pace.C:
 			s.gate.Measure()
 		case <-tell.C:
@@ -54,10 +62,12 @@ func (s *server) watchGate(ctx context.Context) error {
 	}
 }
 
-func (s *server) observeInboxes(ctx context.Context) {
-	crowded := s.gate.Crowded() // none in a quiet night
+// observeInboxes tells the gate what waits where much does, and returns whether
+// it does anywhere.
+func (s *server) observeInboxes(ctx context.Context) bool {
+	crowded := s.gate.Crowded()
 	if len(crowded) == 0 {
-		return
+		return false
 	}
 	ps := make([]store.Partition, len(crowded))
 	for i, p := range crowded {
@@ -65,11 +75,12 @@ func (s *server) observeInboxes(ctx context.Context) {
 	}
 	lengths, err := s.store.Waiting(ctx, ps)
 	if err != nil {
-		return // Redis is out, which others tell; nothing gets in meanwhile
+		return true // Redis is out, which others tell; nothing gets in meanwhile
 	}
 	for i, n := range lengths {
 		s.gate.Observe(crowded[i], n)
 	}
+	return true
 }
 
 // storms says who is refused at the moment, for the status.
