@@ -43,6 +43,22 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestMemory plays the scene that writes what a server would: it is the one to
+// notice when incidents come to be committed otherwise.
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	st := &stage{o: options{Scale: 0.01}, dir: t.TempDir(), values: map[string]float64{}}
+	defer st.close()
+	if err := playMemory(t.Context(), st); err != nil {
+		t.Fatal(err)
+	}
+	for _, figure := range []string{"redis_bytes_per_open_incident", "redis_bytes_per_archived"} {
+		if st.values[figure] <= 0 {
+			t.Errorf("%s: got %v, want some bytes", figure, st.values[figure])
+		}
+	}
+}
+
 // TestScenesAreDistinct holds that no figure is reported twice, and that each
 // says what it is.
 func TestScenesAreDistinct(t *testing.T) {

@@ -165,7 +165,7 @@ func live(ctx context.Context, s *lab.Seed) ([]*incident.Incident, error) {
 				return nil, r.Err
 			}
 			in := *commits[i].After
-			in.Revision = r.Revision
+			r.Stamp(&in)
 			if err := deliver(ctx, s, &in); err != nil {
 				return nil, err
 			}
