@@ -17,10 +17,16 @@ const (
 	memoryLeast                    = 64 << 20
 )
 
-// MaxMemory returns the maxmemory, in bytes, for a server on this machine:
-// 60 % of the memory that the machine has or that its control group allows,
-// whichever is less. root is the root file system, os.DirFS("/").
+// MaxMemory returns the maxmemory, in bytes, for a server on this machine: 60 %
+// of its [Memory].
 func MaxMemory(root fs.FS) int64 {
+	return max(Memory(root)/memoryShareDen*memoryShareNum, memoryLeast)
+}
+
+// Memory returns how many bytes of memory the machine has or its control group
+// allows, whichever is less; 1 GiB where neither is told. root is the root file
+// system, os.DirFS("/").
+func Memory(root fs.FS) int64 {
 	total := int64(memoryUnknown)
 	if n, ok := memTotal(root); ok {
 		total = n
@@ -28,7 +34,7 @@ func MaxMemory(root fs.FS) int64 {
 	if n, ok := cgroupLimit(root); ok {
 		total = min(total, n)
 	}
-	return max(total/memoryShareDen*memoryShareNum, memoryLeast)
+	return total
 }
 
 // memTotal reads proc(5) meminfo, whose unit is the kibibyte.
