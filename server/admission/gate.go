@@ -140,17 +140,13 @@ func (g *Gate) Events(from Sender, n int) (stored func(bool), err error) {
 	in := g.inbox(from)
 	g.waiting.Take(from.Service, from.Key, n)
 	in.shares.Take(from.Service, from.Key, n)
-	if g.many() {
-		select {
-		case g.crowding <- struct{}{}:
-		default: // nobody has looked yet
-		}
-	}
+	g.tellCrowding()
 	return func(ok bool) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if ok {
 			in.push(from, n)
+			g.tellCrowding() // whoever looked before has not seen these
 		} else {
 			g.gone(in, from, n)
 		}
@@ -203,6 +199,16 @@ func (g *Gate) Observe(partition, length int) {
 // Crowding tells when Crowded is worth asking, until it returns none: so many
 // events wait that it matters which of them are gone.
 func (g *Gate) Crowding() <-chan struct{} { return g.crowding }
+
+func (g *Gate) tellCrowding() {
+	if !g.many() {
+		return
+	}
+	select {
+	case g.crowding <- struct{}{}:
+	default: // nobody has looked yet
+	}
+}
 
 // Crowded returns the partitions in which events wait, as far as is known, when
 // so many wait that it matters which are gone: somebody should look and Observe.

@@ -99,6 +99,30 @@ func TestStrangersShareByAddress(t *testing.T) {
 	}
 }
 
+// TestCrowdingIsToldOfWhatIsStoredLate: whoever looked while events were on their
+// way into the store saw none of them, and is told when they are there.
+func TestCrowdingIsToldOfWhatIsStoredLate(t *testing.T) {
+	t.Parallel()
+	g, _ := newGate(admission.Limits{Waiting: 1_000_000, Inbox: 3000})
+	stored, err := g.Events(storm, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.Crowding()
+	if got := g.Crowded(); len(got) != 0 {
+		t.Errorf("crowded partitions before anything is stored: got %v, want none", got)
+	}
+	stored(true)
+	select {
+	case <-g.Crowding():
+	default:
+		t.Error("nobody is told that 500 events wait")
+	}
+	if got := g.Crowded(); !slices.Equal(got, []int{4}) {
+		t.Errorf("crowded partitions: got %v, want the one", got)
+	}
+}
+
 // TestWaitingEvents: what waits is known from what the store says, in the order
 // in which it was stored, and who has filled its share is refused at the door.
 func TestWaitingEvents(t *testing.T) {
