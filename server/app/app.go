@@ -122,7 +122,7 @@ type server struct {
 // ended and everything has come to rest, and an error when a part could not be
 // started or failed.
 func Run(ctx context.Context, o Options) error {
-	defer tendMemory(os.DirFS("/"))()
+	defer tendMemory(os.DirFS("/"), memoryShare(o.Config.Private()))()
 	s := &server{o: o, c: o.Config, log: o.Log, registry: prometheus.NewRegistry()}
 	if s.log == nil {
 		s.log = NewLog(s.c.Log, os.Stderr)

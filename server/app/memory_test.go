@@ -17,9 +17,9 @@ func TestMemoryIsTended(t *testing.T) {
 		debug.SetMemoryLimit(limit)
 	})
 	machine := fstest.MapFS{"proc/meminfo": {Data: []byte("MemTotal: 2048000 kB\n")}}
-	told := func(wantPercent int, wantLimit int64) {
+	told := func(root fstest.MapFS, wantPercent int, wantLimit int64) {
 		t.Helper()
-		tendMemory(machine)()
+		tendMemory(root, memoryShare(true))()
 		if got := debug.SetGCPercent(77); got != wantPercent {
 			t.Errorf("growth between collections: got %d %%, want %d", got, wantPercent)
 		}
@@ -29,8 +29,9 @@ func TestMemoryIsTended(t *testing.T) {
 	}
 	t.Setenv("GOGC", "77")
 	t.Setenv("GOMEMLIMIT", "7GiB")
-	told(77, 7<<30)
+	told(machine, 77, 7<<30)
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
-	told(heapGrowth, 2048000<<10/100*memoryShare)
+	told(machine, heapGrowth, 2048000<<10/100*memoryBeside)
+	told(fstest.MapFS{}, heapGrowth, 7<<30) // nothing tells how much there is
 }

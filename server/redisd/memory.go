@@ -20,21 +20,22 @@ const (
 // MaxMemory returns the maxmemory, in bytes, for a server on this machine: 60 %
 // of its [Memory].
 func MaxMemory(root fs.FS) int64 {
-	return max(Memory(root)/memoryShareDen*memoryShareNum, memoryLeast)
+	total, known := Memory(root)
+	if !known {
+		total = memoryUnknown
+	}
+	return max(total/memoryShareDen*memoryShareNum, memoryLeast)
 }
 
 // Memory returns how many bytes of memory the machine has or its control group
-// allows, whichever is less; 1 GiB where neither is told. root is the root file
+// allows, whichever is less, and whether either is told. root is the root file
 // system, os.DirFS("/").
-func Memory(root fs.FS) int64 {
-	total := int64(memoryUnknown)
-	if n, ok := memTotal(root); ok {
-		total = n
+func Memory(root fs.FS) (bytes int64, known bool) {
+	total, known := memTotal(root)
+	if n, ok := cgroupLimit(root); ok && (!known || n < total) {
+		return n, true
 	}
-	if n, ok := cgroupLimit(root); ok {
-		total = min(total, n)
-	}
-	return total
+	return total, known
 }
 
 // memTotal reads proc(5) meminfo, whose unit is the kibibyte.
